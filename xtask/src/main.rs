@@ -1,2 +1,124 @@
-//! Placeholder.
-fn main() {}
+//! The commands that people type when they work on Ringway: `cargo xtask`.
+
+mod child;
+mod failure;
+mod fetch;
+mod pieces;
+mod scratch;
+mod source;
+mod spec_refs;
+mod test;
+mod unsafe_use;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use child::Runner;
+use failure::Result;
+use pieces::Desk;
+
+/// The commands that people type when they work on Ringway.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Xtask {
+    /// Run what CI runs, or the pieces that are named.
+    Test {
+        /// Pieces to run; `--list` names them.
+        #[arg(value_name = "PIECE")]
+        pieces: Vec<String>,
+        /// Name the pieces, and run none.
+        #[arg(long)]
+        list: bool,
+        /// Run the long pieces too.
+        #[arg(long, conflicts_with = "pieces")]
+        all: bool,
+        /// Show everything the pieces print, as they print it.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Run what CI runs.
+    Ci,
+    /// Count unsafe code, and fail where it may not stand.
+    Unsafe,
+    /// Check every reference to a section of the specification.
+    SpecRefs,
+    /// Bring a tool that the system lacks, installing nothing.
+    Fetch {
+        /// Which tool.
+        tool: Tool,
+        /// Show everything that is printed meanwhile.
+        #[arg(long)]
+        verbose: bool,
+    },
+}
+
+/// A tool that can be fetched.
+#[derive(Clone, Copy, ValueEnum)]
+enum Tool {
+    /// The machine emulator, for x86-64.
+    Qemu,
+}
+
+fn main() -> ExitCode {
+    let repo = repo();
+    match Xtask::parse() {
+        Xtask::Test { list: true, .. } => {
+            print!("{}", test::list());
+            ExitCode::SUCCESS
+        }
+        Xtask::Test {
+            pieces,
+            all,
+            verbose,
+            ..
+        } => run(&repo, &pieces, all, Runner { verbose }),
+        Xtask::Ci => run(&repo, &[], false, Runner { verbose: false }),
+        Xtask::Unsafe => finish(unsafe_use::check(&repo)),
+        Xtask::SpecRefs => finish(spec_refs::check(&repo)),
+        Xtask::Fetch {
+            tool: Tool::Qemu,
+            verbose,
+        } => finish(
+            fetch::qemu(&Runner { verbose }, &repo)
+                .map(|qemu| vec![format!("QEMU {}: {}", qemu.version, qemu.path.display())]),
+        ),
+    }
+}
+
+/// The repository that this program was built in.
+fn repo() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}
+
+fn run(repo: &Path, names: &[String], all: bool, run: Runner) -> ExitCode {
+    match pieces::choose(names, all) {
+        Ok(chosen) if test::run(&Desk { repo, run }, &chosen) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(unknown) => {
+            eprintln!(
+                "error: no piece is called `{unknown}`; `cargo xtask test --list` names them"
+            );
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints what a command found, or why it failed.
+fn finish(result: Result<Vec<String>>) -> ExitCode {
+    match result {
+        Ok(lines) => {
+            for line in lines {
+                println!("{line}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprint!("{}", String::from_utf8_lossy(&failure.output));
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,2 +1,22 @@
-//! Placeholder.
+//! The device's end of virtio: device models, and the transports as the registers that a driver sees.
+//!
+//! A [`Device`] says what a device is; the [`Worker`]s it makes serve its queues. Neither knows how it is reached: a *carrier* presents it, as
+//! PCI configuration space and BARs, as an MMIO window, or otherwise, and a [`Runner`] says on which thread its queues are served.
+//!
+//! The driver is not trusted. Whatever it writes, a device answers, refuses, or asks to be reset; it does not panic, hang or grow.
+//!
+//! Spec: VIRTIO 1.4 §2 "Basic Facilities of a Virtio Device".
 #![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod model;
+pub mod task;
+
+pub use model::{Device, Worker};
+pub use task::{Runner, Task};

@@ -1,2 +1,27 @@
-//! Placeholder.
+//! The driver's end of virtio: transports, bring-up, custody of memory, and drivers.
+//!
+//! From the bottom up:
+//!
+//! - [`platform`]: what the operating system provides, as one value.
+//! - [`transport`]: the small table of operations that every way to reach a device can do. [`pci`] and [`mmio`] are two.
+//! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be got wrong.
+//! - [`dma`]: queues, and the custody of the buffers in them.
+//! - [`blk`], [`entropy`]: the drivers.
+//!
+//! The device is not trusted further than the platform says it is: see [`platform::Trust`].
+//!
+//! Spec: VIRTIO 1.4 §3 "General Initialization And Device Operation".
 #![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod error;
+#[cfg(feature = "alloc")]
+pub mod interrupt;
+pub mod platform;
+pub mod transport;
+
+pub use error::{Error, Result};

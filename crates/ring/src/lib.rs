@@ -1,2 +1,35 @@
-//! Placeholder.
+//! Memory that two parties share, and virtqueues in it, at both ends.
+//!
+//! From the bottom up:
+//!
+//! - [`shared`]: bytes that a peer may be writing at any moment. Atomic loads and stores, copies in and out, never a reference.
+//! - [`barrier`]: what orders those accesses against the peer's, and against a doorbell.
+//! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes (with `alloc`).
+//! - [`driver`]: the driver's end of a queue. [`device`]: the device's end (both with `alloc`).
+//!
+//! Neither end believes the other. What the peer wrote is read once, checked, and then used; what this end wrote it
+//! remembers privately. A peer that breaks a rule is named in a `Violation`, reported once, and the queue stays broken until reset.
+//!
+//! The format of the ring is chosen at run time by the negotiated features. The split format is here, in one file
+//! for each end; the packed format is not yet.
+//!
+//! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 #![no_std]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod barrier;
+#[cfg(feature = "alloc")]
+pub mod device;
+#[cfg(feature = "alloc")]
+pub mod driver;
+#[cfg(feature = "alloc")]
+pub mod map;
+pub mod shared;
+#[cfg(feature = "alloc")]
+mod split;

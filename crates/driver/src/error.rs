@@ -1,0 +1,280 @@
+//! What can go wrong at the driver's end, by whose fault it is.
+
+use core::fmt;
+
+use ringway_spec::Features;
+
+/// The result of a driver operation.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// What a driver can see go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Ours to retry: the queue has no room. Take a completion, then try again.
+    QueueFull,
+    /// Ours to retry: no memory for a copy of the buffer is free. Take a completion, then try again.
+    PoolFull,
+    /// Ours to retry, or to give up: nothing came within the time allowed. What is in flight stays in flight.
+    TimedOut,
+    /// Ours to configure: the request cannot be made of this device, now or later.
+    Request(RequestError),
+    /// Ours to configure: the device lacks features that the driver cannot do without.
+    FeaturesMissing(Features),
+    /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the driver cannot do
+    /// without it.
+    FeatureDependency {
+        /// What was to be accepted.
+        feature: Features,
+        /// What it depends on.
+        needs: Features,
+    },
+    /// Ours to configure: the device has no queue of this index.
+    NoQueue(u16),
+    /// Ours to configure: the driver is for another type of device.
+    WrongDevice(ringway_spec::DeviceId),
+    /// The device was reset or is gone; this handle drives nothing any more.
+    Gone,
+    /// The device asks to be reset (§2.1.2). Reset it and begin again.
+    NeedsReset,
+    /// The peer's: the device broke the protocol. Reset it; nothing it wrote is trusted.
+    Device(Violation),
+    /// The transport failed.
+    Transport(TransportError),
+    /// The platform could not provide what was asked of it.
+    Platform(PlatformError),
+}
+
+/// A request that cannot be made of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The buffer has no bytes.
+    Empty,
+    /// The buffer is not a whole number of blocks, of `unit` bytes.
+    NotWholeBlocks {
+        /// Bytes of the buffer.
+        len: usize,
+        /// Bytes of a block.
+        unit: u32,
+    },
+    /// The range passes the end of the device.
+    PastEnd {
+        /// First sector.
+        sector: u64,
+        /// Sectors asked for.
+        sectors: u64,
+        /// Sectors there are.
+        capacity: u64,
+    },
+    /// The device is read-only.
+    ReadOnly,
+    /// The device does not do this: the feature was not negotiated.
+    Unsupported,
+    /// The buffer is in more pieces, or larger ones, than the device takes in one request.
+    TooLarge {
+        /// Pieces or bytes of the buffer.
+        len: usize,
+        /// The most there can be.
+        limit: usize,
+    },
+}
+
+/// A rule that the device broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A rule of the ring.
+    Ring(ringway_ring::driver::Violation),
+    /// FEATURES_OK did not stay set: the device refuses a subset of what it offered (§3.1.1 step 6).
+    FeaturesRejected,
+    /// The configuration generation changed at every read (§2.5).
+    ConfigUnstable,
+    /// The device did not confirm its reset in time (§2.4.2). Its memory is kept from everybody.
+    ResetNotConfirmed,
+    /// A queue that reported a size refused to be enabled (§4.1.4.3).
+    QueueNotEnabled(u16),
+    /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
+    QueueAlreadyEnabled(u16),
+    /// The device completed a request with fewer bytes than success means (§5.2.6).
+    TooShort {
+        /// Bytes that it says it wrote.
+        written: u32,
+        /// Bytes that success means.
+        needed: u32,
+    },
+    /// A configuration field has a value that it cannot have.
+    BadConfig(&'static str),
+    /// A capability that the driver needs is missing or names what is not there (§4.1.4).
+    Capability(&'static str),
+}
+
+/// A failure below virtio: a bus, a register window, an operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The access leaves the register window or the device's configuration space.
+    Range {
+        /// Where it began.
+        offset: usize,
+        /// How many bytes.
+        len: usize,
+    },
+    /// The device does not answer: registers read as all ones.
+    Absent,
+    /// The window does not hold a virtio device: this is what stands in place of the magic value (§4.2.2).
+    NotVirtio(u32),
+    /// The device speaks a version of the transport that this driver does not (§4.2.2).
+    Version(u32),
+    /// The slot is empty: device id 0 (§4.2.2).
+    Placeholder,
+    /// The operating system's error number.
+    Os(i32),
+}
+
+/// What a platform could not provide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlatformError {
+    /// No memory for devices is left: this many bytes were asked for.
+    NoMemory(usize),
+    /// The buffer is not in memory that the device can reach.
+    NotReachable,
+    /// The buffer is in more pieces than one request can have.
+    TooManySegments,
+    /// The registers at this address cannot be mapped.
+    NotMapped(u64),
+}
+
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error)
+    }
+}
+
+impl From<PlatformError> for Error {
+    fn from(error: PlatformError) -> Self {
+        Self::Platform(error)
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Device(violation)
+    }
+}
+
+impl From<ringway_ring::driver::Violation> for Error {
+    fn from(violation: ringway_ring::driver::Violation) -> Self {
+        Self::Device(Violation::Ring(violation))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("queue is full"),
+            Self::PoolFull => f.write_str("no memory for copies is free"),
+            Self::TimedOut => f.write_str("nothing came within the time allowed"),
+            Self::Request(error) => error.fmt(f),
+            Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
+            Self::FeatureDependency { feature, needs } => {
+                write!(
+                    f,
+                    "device offers feature {:#x} without {:#x}, which it needs",
+                    feature.0, needs.0
+                )
+            }
+            Self::NoQueue(index) => write!(f, "device has no queue {index}"),
+            Self::WrongDevice(id) => write!(f, "device is of type {id}"),
+            Self::Gone => f.write_str("device was reset or is gone"),
+            Self::NeedsReset => f.write_str("device asks to be reset"),
+            Self::Device(violation) => write!(f, "device broke the protocol: {violation}"),
+            Self::Transport(error) => write!(f, "transport failed: {error}"),
+            Self::Platform(error) => write!(f, "platform failed: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("buffer is empty"),
+            Self::NotWholeBlocks { len, unit } => {
+                write!(f, "{len} bytes are not whole blocks of {unit}")
+            }
+            Self::PastEnd {
+                sector,
+                sectors,
+                capacity,
+            } => {
+                write!(
+                    f,
+                    "{sectors} sectors at {sector} pass the end at {capacity}"
+                )
+            }
+            Self::ReadOnly => f.write_str("device is read-only"),
+            Self::Unsupported => f.write_str("device does not do this"),
+            Self::TooLarge { len, limit } => write!(f, "buffer of {len}, at most {limit}"),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(violation) => violation.fmt(f),
+            Self::FeaturesRejected => {
+                f.write_str("it refused a subset of what it offered (§3.1.1)")
+            }
+            Self::ConfigUnstable => f.write_str("configuration changed at every read (§2.5)"),
+            Self::ResetNotConfirmed => f.write_str("reset was not confirmed in time (§2.4.2)"),
+            Self::QueueNotEnabled(index) => {
+                write!(f, "queue {index} refused to be enabled (§4.1.4.3)")
+            }
+            Self::QueueAlreadyEnabled(index) => {
+                write!(f, "queue {index} was enabled already (§4.1.5.1.3)")
+            }
+            Self::TooShort { written, needed } => {
+                write!(
+                    f,
+                    "success with {written} bytes written, where it means {needed} (§5.2.6)"
+                )
+            }
+            Self::BadConfig(what) => write!(f, "configuration: {what}"),
+            Self::Capability(what) => write!(f, "capability: {what} (§4.1.4)"),
+        }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range { offset, len } => write!(f, "{len} bytes at {offset:#x} are out of range"),
+            Self::Absent => f.write_str("device does not answer"),
+            Self::NotVirtio(magic) => write!(f, "no virtio device here: magic value is {magic:#x}"),
+            Self::Version(version) => write!(f, "transport version {version} is unknown"),
+            Self::Placeholder => f.write_str("slot is empty"),
+            Self::Os(number) => write!(f, "operating system error {number}"),
+        }
+    }
+}
+
+impl fmt::Display for PlatformError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory(bytes) => write!(f, "no {bytes} bytes of memory for devices are left"),
+            Self::NotReachable => f.write_str("buffer is not in memory that the device can reach"),
+            Self::TooManySegments => f.write_str("buffer is in too many pieces"),
+            Self::NotMapped(address) => write!(f, "registers at {address:#x} cannot be mapped"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,118 @@
+//! The interrupt side of a device: what a handler calls, and what it wakes.
+//!
+//! A [`Handler`] is given to the platform for every interrupt that the device may raise. Calling it is all that an
+//! interrupt handler has to do: it touches no queue, takes no lock and allocates nothing.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::Waker;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use atomic_waker::AtomicWaker;
+use ringway_spec::InterruptStatus;
+
+use crate::platform::Platform;
+use crate::transport::Line;
+
+/// Counts what happened, and wakes who waits for it.
+#[derive(Debug, Default)]
+pub struct Signal {
+    count: AtomicU32,
+    waker: AtomicWaker,
+}
+
+impl Signal {
+    /// How often it was raised, modulo 2³². Read it before looking for work, so that [`Platform::wait`] notices what comes between.
+    pub fn count(&self) -> u32 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Counts, and wakes.
+    pub fn raise(&self) {
+        self.count.fetch_add(1, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Has `waker` woken when it is next raised, instead of the one registered before.
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+}
+
+/// What to call when a device interrupts.
+#[derive(Debug)]
+pub struct Handler<P: Platform> {
+    source: Arc<Source<P>>,
+}
+
+#[derive(Debug)]
+enum Source<P: Platform> {
+    /// A message says by itself whom it concerns.
+    Message(Vec<Arc<Signal>>),
+    /// A line is shared by all queues, by the configuration, and by other devices.
+    Line {
+        line: Line<P>,
+        queues: Vec<Arc<Signal>>,
+        config: Arc<Signal>,
+    },
+}
+
+impl<P: Platform> Handler<P> {
+    /// For a message that concerns `signals`.
+    pub(crate) fn message(signals: Vec<Arc<Signal>>) -> Self {
+        Self {
+            source: Arc::new(Source::Message(signals)),
+        }
+    }
+
+    /// For an interrupt line.
+    pub(crate) fn line(line: Line<P>, queues: Vec<Arc<Signal>>, config: Arc<Signal>) -> Self {
+        Self {
+            source: Arc::new(Source::Line {
+                line,
+                queues,
+                config,
+            }),
+        }
+    }
+
+    /// To be called for every interrupt, from interrupt context if need be. Says whether it was this device's: a line
+    /// may be shared.
+    pub fn handle(&self) -> bool {
+        match &*self.source {
+            Source::Message(signals) => {
+                signals.iter().for_each(|signal| signal.raise());
+                true
+            }
+            Source::Line {
+                line,
+                queues,
+                config,
+            } => {
+                // A device that cannot be reached has not interrupted.
+                let causes = line.cause.take().unwrap_or_default();
+                if causes.contains(InterruptStatus::USED_BUFFER) {
+                    queues.iter().for_each(|signal| signal.raise());
+                }
+                if causes.contains(InterruptStatus::CONFIG_CHANGE) {
+                    config.raise();
+                }
+                !causes.is_empty()
+            }
+        }
+    }
+
+    /// Whether both are handles to the same handler.
+    pub fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+    }
+}
+
+impl<P: Platform> Clone for Handler<P> {
+    fn clone(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What the operating system provides to drivers, as one value.
+#![expect(
+    unsafe_code,
+    reason = "the contract of a platform is an unsafe trait; nothing unsafe is done here"
+)]
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use ringway_ring::driver::{Memory, Segment};
+use ringway_spec::Features;
+
+use crate::error::{PlatformError, TransportError};
+#[cfg(feature = "alloc")]
+use crate::interrupt::{Handler, Signal};
+
+/// How far a device is trusted with memory. Chosen by the platform for all its devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Buffers are handed to the device as they are. A device that goes on writing to a buffer after it gave it back
+    /// writes to memory that is somebody else's by then: for devices made by a hypervisor that owns this machine anyway.
+    Trusted,
+    /// Buffers are copied through memory that is shared with the device for ever, and nothing else is. For devices that
+    /// are not to see more: the case of confidential guests.
+    Pool,
+    /// Buffers are handed over, and the device's access to them is ended (by an IOMMU) before they are given back.
+    Revoked,
+}
+
+/// Which way the bytes of a buffer go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The device reads them.
+    ToDevice,
+    /// The device writes them.
+    FromDevice,
+}
+
+/// Where [`Platform::map`] says which device addresses a buffer has: in order, as many as there is room for.
+#[derive(Debug)]
+pub struct Segments<'s> {
+    room: &'s mut [Segment],
+    used: usize,
+}
+
+impl<'s> Segments<'s> {
+    /// No segments yet, and room for as many as `room` is long.
+    pub fn new(room: &'s mut [Segment]) -> Self {
+        Self { room, used: 0 }
+    }
+
+    /// Adds a run of bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::TooManySegments`] if there is no room for it: `map` returns it, having mapped nothing.
+    #[inline]
+    pub fn push(&mut self, segment: Segment) -> Result<(), PlatformError> {
+        *self
+            .room
+            .get_mut(self.used)
+            .ok_or(PlatformError::TooManySegments)? = segment;
+        self.used += 1;
+        Ok(())
+    }
+
+    /// How many were added.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+}
+
+/// A message that a device writes to interrupt a processor (MSI-X).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where to.
+    pub address: u64,
+    /// What.
+    pub data: u32,
+}
+
+/// What the operating system provides: memory that devices can reach, register windows, interrupts, time.
+///
+/// A cheap handle: it is cloned into every queue. PCI configuration space is a trait of its own,
+/// [`pci::ConfigAccess`](crate::pci::ConfigAccess), for platforms that have it.
+///
+/// # Safety
+///
+/// Drivers hand the device addresses that come from here, and the device writes there. So:
+///
+/// - [`dma`](Self::dma) returns memory that is the device's at the address it says, for all its bytes, until the
+///   last clone of its [`Shared`](ringway_ring::shared::Shared) is dropped, and that nobody else uses.
+/// - [`map`](Self::map) reports device addresses behind which are exactly the bytes it was given.
+/// - With [`Trust::Revoked`], once [`unmap`](Self::unmap) returns, no device reaches the bytes any more.
+pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
+    /// How device registers are reached.
+    type Registers: Registers;
+
+    /// How far devices are trusted with memory.
+    fn trust(&self) -> Trust;
+
+    /// Features without which this platform's memory cannot be used: `ACCESS_PLATFORM` if device addresses are not
+    /// physical ones (§6.1).
+    fn required_features(&self) -> Features {
+        Features::NONE
+    }
+
+    /// `len` zeroed bytes for rings, requests and pools, contiguous for the device, at an address aligned to `align`, a power of two.
+    /// Freed with the last clone of what is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoMemory`]
+    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError>;
+
+    /// Makes the `len` bytes at `at` the device's, and says where it finds them. Not called with [`Trust::Pool`].
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError`] if it cannot be: then nothing is mapped.
+    fn map(
+        &self,
+        at: NonNull<u8>,
+        len: usize,
+        direction: Direction,
+        segments: &mut Segments<'_>,
+    ) -> Result<(), PlatformError>;
+
+    /// Ends what [`map`](Self::map) began. `first` is the device address of its first segment.
+    fn unmap(&self, at: NonNull<u8>, len: usize, direction: Direction, first: u64);
+
+    /// Maps the `len` bytes of device registers at bus address `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NotMapped`]
+    fn registers(&self, address: u64, len: u64) -> Result<Self::Registers, PlatformError>;
+
+    /// Provides one message-signalled interrupt, on which `handler` is called until it is [disconnected](Self::disconnect). `None` when there are
+    /// no more, or none at all: devices then share, use their line, or are polled.
+    #[cfg(feature = "alloc")]
+    fn message(&self, handler: Handler<Self>) -> Option<Message>;
+
+    /// Has `handler` called when interrupt line `line` is raised, together with others on that line. Says whether it will be.
+    #[cfg(feature = "alloc")]
+    fn line(&self, line: u32, handler: Handler<Self>) -> bool;
+
+    /// Forgets every handler equal to `handler` ([`Handler::same_as`]). Returns when none of them runs.
+    #[cfg(feature = "alloc")]
+    fn disconnect(&self, handler: &Handler<Self>);
+
+    /// Time since some fixed moment. Never goes back.
+    fn now(&self) -> Duration;
+
+    /// Called again and again while something is waited for that no interrupt announces.
+    fn relax(&self) {
+        core::hint::spin_loop();
+    }
+
+    /// Waits until `signal` was raised since it counted `seen`, or for a while. May return early. Called in thread
+    /// context only.
+    #[cfg(feature = "alloc")]
+    fn wait(&self, signal: &Signal, seen: u32) {
+        let _ = (signal, seen);
+        self.relax();
+    }
+
+    /// Told when memory was kept from everybody for ever, since a device did not confirm its reset. For counting.
+    fn leaked(&self, leak: Leak) {
+        let _ = leak;
+    }
+}
+
+/// Memory kept from everybody because a device may still use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leak {
+    /// Queues whose rings are kept.
+    pub queues: usize,
+    /// Buffers in flight that are kept.
+    pub buffers: usize,
+}
+
+/// A window of device registers. Little-endian; every access is one bus access of its width, in program order with others.
+///
+/// The default of a machine with mapped registers is [`mmio::Window`](crate::mmio::Window).
+pub trait Registers: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Bytes of the window.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `len` bytes at `offset` as a window of their own, if they lie within.
+    fn slice(&self, offset: usize, len: usize) -> Option<Self>;
+
+    /// Reads 8 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Range`] if they are not within; so for all the others, which also want their natural alignment.
+    fn read8(&self, offset: usize) -> Result<u8, TransportError>;
+    /// Reads 16 bits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read8`](Self::read8).
+    fn read16(&self, offset: usize) -> Result<u16, TransportError>;
+    /// Reads 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read8`](Self::read8).
+    fn read32(&self, offset: usize) -> Result<u32, TransportError>;
+    /// Writes 8 bits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read8`](Self::read8).
+    fn write8(&self, offset: usize, value: u8) -> Result<(), TransportError>;
+    /// Writes 16 bits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read8`](Self::read8).
+    fn write16(&self, offset: usize, value: u16) -> Result<(), TransportError>;
+    /// Writes 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read8`](Self::read8).
+    fn write32(&self, offset: usize, value: u32) -> Result<(), TransportError>;
+}

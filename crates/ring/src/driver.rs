@@ -1,0 +1,324 @@
+//! The driver's end of a queue.
+//!
+//! A chain of segments is [submitted](Queue::submit) together with its owner, whatever keeps the segments' memory alive. The queue holds the
+//! owner until the device has given the chain back, and [`poll`](Queue::poll) returns it. A queue that is dropped does not drop the owners of chains in flight:
+//! the device may still be writing. They are had back by [`Queue::reclaim`] once the device is known to have let go.
+//!
+//! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
+
+use core::fmt;
+
+use ringway_spec::Features;
+
+use crate::shared::Shared;
+use crate::split;
+
+/// A run of bytes as the device will see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Device address of the first byte.
+    pub address: u64,
+    /// How many bytes.
+    pub len: u32,
+}
+
+/// Memory for a ring: shared bytes, and where the device finds them.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// The bytes.
+    pub shared: Shared,
+    /// Device address of the first byte. Aligned to [`Geometry::ALIGN`].
+    pub address: u64,
+}
+
+/// The shape of a queue, fixed when it is enabled. Every table of the queue is sized by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    pub(crate) size: u16,
+    pub(crate) table: u16,
+}
+
+impl Geometry {
+    /// Ring memory is aligned so, in this program and for the device: a cache line.
+    pub const ALIGN: usize = 64;
+
+    /// A queue of `size` descriptors; a chain of several segments takes one of them if it has at most `table`
+    /// segments, rounded up to a power of two, and `INDIRECT_DESC` is negotiated (§2.7.5.3). `table` 0 or 1 means no
+    /// indirect tables.
+    ///
+    /// `None` unless `size` is a power of two up to 32768 (§2.7), and `table` at most `size` (§2.7.5.3.1).
+    pub fn new(size: u16, table: u16) -> Option<Self> {
+        let possible =
+            size.is_power_of_two() && size <= ringway_spec::split::MAX_SIZE && table <= size;
+        possible.then(|| Self {
+            size,
+            table: if table > 1 {
+                table.next_power_of_two()
+            } else {
+                0
+            },
+        })
+    }
+
+    /// How many descriptors the ring has.
+    pub const fn size(self) -> u16 {
+        self.size
+    }
+
+    /// How many segments an indirect table holds; 0 if there are no tables.
+    pub const fn table(self) -> u16 {
+        self.table
+    }
+
+    /// How many bytes of [`Memory`] the queue needs.
+    pub fn bytes(self) -> usize {
+        split::driver::Layout::new(self).bytes
+    }
+
+    /// Where the three areas of the ring are, for the transport, if its memory begins at `address`.
+    pub fn areas(self, address: u64) -> Areas {
+        let layout = split::driver::Layout::new(self);
+        let at = |offset: usize| address.wrapping_add(offset as u64);
+        Areas {
+            descriptor: address,
+            driver: at(layout.available),
+            device: at(layout.used),
+        }
+    }
+}
+
+/// The device addresses of a ring's areas (§2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Areas {
+    /// The descriptor area.
+    pub descriptor: u64,
+    /// The driver area: what the driver writes.
+    pub driver: u64,
+    /// The device area: what the device writes.
+    pub device: u64,
+}
+
+/// Names a chain in flight. Two chains of one queue have the same token only if 65,536 others used its descriptor between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    pub(crate) id: u16,
+    pub(crate) generation: u16,
+}
+
+impl Token {
+    /// The chain's id on the ring: below the size of the queue, and of no other chain in flight.
+    pub const fn id(self) -> u16 {
+        self.id
+    }
+}
+
+/// A chain that the device has given back.
+#[derive(Debug)]
+pub struct Completion<T> {
+    /// What [`Queue::submit`] called the chain.
+    pub token: Token,
+    /// How many bytes the device says it wrote. No more than the chain had writable.
+    pub written: u32,
+    /// What was given with the chain.
+    pub owner: T,
+}
+
+/// A chain that was not taken, and its owner.
+#[derive(Debug)]
+pub struct Rejected<T> {
+    /// Why it was not.
+    pub why: Refusal,
+    /// What was given with the chain.
+    pub owner: T,
+}
+
+/// Why a chain was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The ring has no room. Take a completion, then try again.
+    Full,
+    /// The chain has no segments.
+    Empty,
+    /// The chain has more segments than the ring has descriptors.
+    TooLong {
+        /// Segments of the chain.
+        segments: usize,
+        /// The most there can be.
+        limit: u16,
+    },
+    /// The chain has more bytes than 2³² − 1, the most that a device can report.
+    TooLarge(u64),
+    /// The device broke a rule earlier; nothing more is given to it before a reset.
+    Broken(Violation),
+}
+
+/// A rule of the ring that the device broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The used index moved past the chains in flight (§2.7.8).
+    UsedTooFar {
+        /// How far it moved.
+        moved: u16,
+        /// How many chains were in flight.
+        in_flight: u16,
+    },
+    /// A used element names a chain that is not in flight (§2.7.8).
+    UnknownId(u32),
+    /// A used length exceeds the writable bytes of its chain (§2.7.8).
+    WrittenTooMuch {
+        /// What the device says it wrote.
+        written: u32,
+        /// What it could have written.
+        writable: u32,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UsedTooFar { moved, in_flight } => {
+                write!(
+                    f,
+                    "used index moved by {moved} with {in_flight} chains in flight (§2.7.8)"
+                )
+            }
+            Self::UnknownId(id) => write!(
+                f,
+                "used element names chain {id}, which is not in flight (§2.7.8)"
+            ),
+            Self::WrittenTooMuch { written, writable } => {
+                write!(
+                    f,
+                    "device says it wrote {written} bytes of {writable} (§2.7.8)"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// The driver's end of a queue whose chains are owned by `T`s.
+#[derive(Debug)]
+pub struct Queue<T> {
+    ring: Ring<T>,
+}
+
+/// The format, chosen once by the negotiated features.
+#[derive(Debug)]
+enum Ring<T> {
+    Split(split::driver::Driver<T>),
+}
+
+impl<T> Queue<T> {
+    /// Lays an empty ring out in `memory`, to be enabled at a device that agreed to `features`. Its indices begin at `start`, which
+    /// is 0 for a device that was just reset.
+    ///
+    /// `None` if the memory is smaller than [`Geometry::bytes`] or not aligned to [`Geometry::ALIGN`].
+    pub fn new(
+        memory: &Memory,
+        geometry: Geometry,
+        features: Features,
+        start: u16,
+    ) -> Option<Self> {
+        let split = split::driver::Driver::new(memory, geometry, features, start)?;
+        Some(Self {
+            ring: Ring::Split(split),
+        })
+    }
+
+    /// The id that the next chain submitted will have. For those who keep memory for each id. `None` if the ring is full.
+    #[inline]
+    pub fn next_id(&self) -> Option<u16> {
+        match &self.ring {
+            Ring::Split(ring) => ring.next_id(),
+        }
+    }
+
+    /// How many chains the device has.
+    #[inline]
+    pub fn in_flight(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(ring) => ring.in_flight(),
+        }
+    }
+
+    /// Whether a chain of `segments` segments would be taken now.
+    #[inline]
+    pub fn has_room(&self, segments: usize) -> bool {
+        match &self.ring {
+            Ring::Split(ring) => ring.has_room(segments),
+        }
+    }
+
+    /// Gives the device a chain: first the segments it may read, then those it may write. `owner` is in custody from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the owner: on [`Refusal::Full`], take a completion and try again; the others are final.
+    #[inline]
+    pub fn submit(
+        &mut self,
+        readable: &[Segment],
+        writable: &[Segment],
+        owner: T,
+    ) -> Result<Token, Rejected<T>> {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.submit(readable, writable, owner),
+        }
+    }
+
+    /// Whether the device wants to be told of what was submitted since this was last asked. Ask once for each batch.
+    #[inline]
+    pub fn kick_needed(&mut self) -> bool {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.kick_needed(),
+        }
+    }
+
+    /// Takes one chain that the device has given back, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] if what the device wrote cannot be believed. It is latched: the queue stays broken, and what is in flight stays in custody.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.poll(),
+        }
+    }
+
+    /// Asks the device to interrupt when it next gives a chain back. Says whether it has done so meanwhile: then poll first, for no
+    /// interrupt may come.
+    #[inline]
+    pub fn arm(&mut self) -> bool {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.arm(),
+        }
+    }
+
+    /// Asks the device not to interrupt. A hint: one may still come.
+    #[inline]
+    pub fn disarm(&mut self) {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.disarm(),
+        }
+    }
+
+    /// The rule that the device broke, if it has.
+    pub fn violation(&self) -> Option<Violation> {
+        match &self.ring {
+            Ring::Split(ring) => ring.violation(),
+        }
+    }
+
+    /// Takes back the owner of one chain in flight. To be called only when the device has let go of all of them: after a reset
+    /// that it confirmed. The queue is of no use afterwards.
+    pub fn reclaim(&mut self) -> Option<T> {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.reclaim(),
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! Memory that a peer may be writing at any moment.
+//!
+//! No reference to such memory is ever made. Words are loaded and stored atomically and are little-endian; bytes are
+//! copied in and out, one word at a time, each word read once. A copy made while the peer writes may hold a mixture of old and
+//! new; it is checked after it was copied, and the memory is not read again.
+#![expect(
+    unsafe_code,
+    reason = "the one place that touches memory shared with a peer"
+)]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+#[cfg(feature = "alloc")]
+use alloc::sync::Arc;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Something that owns memory to be shared, and frees it when dropped.
+///
+/// # Safety
+///
+/// From the first call until the value is dropped, `base()` and `len()` return the same values, and the `len()` bytes at
+/// `base()` are mapped, readable and writable, whichever thread holds the value and wherever it was moved. The program reaches those bytes in no
+/// other way than through [`Shared`] and [`View`], or as atomics.
+#[cfg(feature = "alloc")]
+pub unsafe trait Backing: Send + Sync {
+    /// The first byte.
+    fn base(&self) -> NonNull<u8>;
+    /// How many bytes.
+    fn len(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A stretch of memory shared with a peer, kept alive by every clone of this handle.
+#[derive(Clone)]
+pub struct Shared {
+    base: NonNull<u8>,
+    len: usize,
+    /// Absent if the memory lives as long as the program.
+    #[cfg(feature = "alloc")]
+    owner: Option<Arc<dyn Backing>>,
+}
+
+// SAFETY: the pointer is only used for atomic accesses, which any thread may make; the memory behind it is
+// usable from any thread, by the contract of `Backing` or of `from_raw_parts`.
+unsafe impl Send for Shared {}
+// SAFETY: as above; every method takes `&self` and makes atomic accesses only.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Takes memory that lives as long as the program.
+    ///
+    /// # Safety
+    ///
+    /// The `len` bytes at `base` stay mapped, readable and writable until the program ends, and the program reaches
+    /// them in no other way than through this handle, its clones and slices, or as atomics.
+    pub const unsafe fn from_raw_parts(base: NonNull<u8>, len: usize) -> Self {
+        Self {
+            base,
+            len,
+            #[cfg(feature = "alloc")]
+            owner: None,
+        }
+    }
+
+    /// Shares what `owner` owns. It is dropped with the last handle.
+    #[cfg(feature = "alloc")]
+    pub fn new(owner: Arc<dyn Backing>) -> Self {
+        Self {
+            base: owner.base(),
+            len: owner.len(),
+            owner: Some(owner),
+        }
+    }
+
+    /// `len` zeroed bytes from the heap, aligned to `align` bytes, a power of two. `None` if the heap has no room, or
+    /// `len` is zero.
+    #[cfg(feature = "alloc")]
+    pub fn allocate(len: usize, align: usize) -> Option<Self> {
+        heap::Heap::new(len, align).map(|owner| Self::new(Arc::new(owner)))
+    }
+
+    /// How many bytes.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the bytes are in this program. For handing to an operating system, or for telling where they lie.
+    pub const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The `len` bytes at `offset`, if they lie within.
+    pub fn slice(&self, offset: usize, len: usize) -> Option<Self> {
+        let view = self.view().slice(offset, len)?;
+        Some(Self {
+            base: view.base,
+            len,
+            #[cfg(feature = "alloc")]
+            owner: self.owner.clone(),
+        })
+    }
+
+    /// All of it, borrowed.
+    pub const fn view(&self) -> View<'_> {
+        View {
+            base: self.base,
+            len: self.len,
+            memory: PhantomData,
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({:p}, {} bytes)", self.base, self.len)
+    }
+}
+
+/// Bytes shared with a peer, borrowed from a [`Shared`].
+#[derive(Clone, Copy)]
+pub struct View<'m> {
+    base: NonNull<u8>,
+    len: usize,
+    memory: PhantomData<&'m Shared>,
+}
+
+// SAFETY: as for `Shared`, which it borrows.
+unsafe impl Send for View<'_> {}
+// SAFETY: as for `Shared`, which it borrows.
+unsafe impl Sync for View<'_> {}
+
+/// An access that would have left the memory it was made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange;
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("access leaves the shared memory it was made in")
+    }
+}
+
+impl core::error::Error for OutOfRange {}
+
+impl<'m> View<'m> {
+    /// How many bytes.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The `len` bytes at `offset`, if they lie within.
+    #[inline]
+    pub fn slice(&self, offset: usize, len: usize) -> Option<Self> {
+        if offset > self.len || len > self.len.wrapping_sub(offset) {
+            return None;
+        }
+        // SAFETY: `offset <= self.len`, so the result is within the memory, or one past its end.
+        let base = unsafe { self.base.add(offset) };
+        Some(Self {
+            base,
+            len,
+            memory: PhantomData,
+        })
+    }
+
+    /// Copies the bytes at `offset` out, filling `into`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] if they are not all within; nothing was copied.
+    #[inline]
+    pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
+        let from = self.slice(offset, into.len()).ok_or(OutOfRange)?;
+        // SAFETY: `from` is `into.len()` bytes of live shared memory (`slice` checked it, `'m` keeps it alive).
+        unsafe { copy::out_of_shared(from.base.as_ptr(), into) };
+        Ok(())
+    }
+
+    /// Copies `from` in, to `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] if it does not all fit; nothing was copied.
+    #[inline]
+    pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
+        let to = self.slice(offset, from.len()).ok_or(OutOfRange)?;
+        // SAFETY: `to` is `from.len()` bytes of live shared memory (`slice` checked it, `'m` keeps it alive).
+        unsafe { copy::into_shared(to.base.as_ptr(), from) };
+        Ok(())
+    }
+
+    /// Copies one value out of `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] if it does not lie within.
+    #[inline]
+    pub fn read_value<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T, OutOfRange> {
+        let mut value = T::new_zeroed();
+        self.read(offset, value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// Copies one value in, to `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] if it does not fit.
+    #[inline]
+    pub fn write_value<T: IntoBytes + Immutable>(
+        &self,
+        offset: usize,
+        value: &T,
+    ) -> Result<(), OutOfRange> {
+        self.write(offset, value.as_bytes())
+    }
+
+    /// Sets every byte to `byte`.
+    pub fn fill(&self, byte: u8) {
+        let pattern = [byte; 256];
+        let mut offset = 0_usize;
+        while offset < self.len {
+            let step = pattern.len().min(self.len.wrapping_sub(offset));
+            let chunk = pattern.get(..step).unwrap_or_default();
+            // Cannot fail: `offset + step <= len`. A failure would end the loop, not the program.
+            if self.write(offset, chunk).is_err() {
+                return;
+            }
+            offset = offset.wrapping_add(step);
+        }
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "View({:p}, {} bytes)", self.base, self.len)
+    }
+}
+
+/// A word that is loaded and stored whole.
+pub trait Word: Copy + sealed::Atomic {}
+impl Word for u16 {}
+impl Word for u32 {}
+impl Word for u64 {}
+
+/// A power of two of little-endian words in shared memory. An index is taken modulo their number, so that no access can
+/// leave the memory, whatever the index: ring positions that run freely need no test.
+#[derive(Clone)]
+pub struct Words<W> {
+    base: NonNull<u8>,
+    /// The number of words, less one.
+    mask: usize,
+    /// Keeps the memory at `base` alive.
+    memory: Shared,
+    word: PhantomData<W>,
+}
+
+// SAFETY: as for `Shared`, which it holds; every access is atomic.
+unsafe impl<W> Send for Words<W> {}
+// SAFETY: as above.
+unsafe impl<W> Sync for Words<W> {}
+
+impl<W: Word> Words<W> {
+    /// The `count` words at `offset` of `shared`. `None` unless `count` is a power of two, the words lie within, and
+    /// the first is aligned to its size.
+    pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
+        let memory = shared.slice(offset, count.checked_mul(size_of::<W>())?)?;
+        let base = memory.base;
+        if !count.is_power_of_two() || base.addr().get() & size_of::<W>().wrapping_sub(1) != 0 {
+            return None;
+        }
+        Some(Self {
+            base,
+            mask: count.wrapping_sub(1),
+            memory,
+            word: PhantomData,
+        })
+    }
+
+    /// Loads word `index`, modulo their number. Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn load(&self, index: usize) -> W {
+        // SAFETY: `at` is aligned and within the memory that `self.memory` keeps alive.
+        unsafe { W::load(self.at(index)) }
+    }
+
+    /// Stores word `index`, modulo their number. Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn store(&self, index: usize, value: W) {
+        // SAFETY: `at` is aligned and within the memory that `self.memory` keeps alive.
+        unsafe { W::store(self.at(index), value) }
+    }
+
+    /// The memory in which the words lie.
+    pub fn memory(&self) -> &Shared {
+        &self.memory
+    }
+
+    #[inline]
+    fn at(&self, index: usize) -> *mut u8 {
+        // SAFETY: `index & mask` is below the number of words, all of which `new` found within the memory.
+        unsafe {
+            self.base
+                .as_ptr()
+                .add((index & self.mask).wrapping_mul(size_of::<W>()))
+        }
+    }
+}
+
+impl<W> fmt::Debug for Words<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Words({:p}, {} of {} bytes)",
+            self.base,
+            self.mask.wrapping_add(1),
+            size_of::<W>()
+        )
+    }
+}
+
+mod sealed {
+    use super::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+    /// How a word is loaded and stored.
+    pub trait Atomic: Sized {
+        /// # Safety
+        ///
+        /// `at` is aligned to the word's size, and valid for atomic access.
+        unsafe fn load(at: *mut u8) -> Self;
+        /// # Safety
+        ///
+        /// As for `load`.
+        unsafe fn store(at: *mut u8, value: Self);
+    }
+
+    macro_rules! atomic {
+        ($word:ty, $atomic:ty) => {
+            impl Atomic for $word {
+                #[inline]
+                unsafe fn load(at: *mut u8) -> Self {
+                    // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not outlive this line.
+                    let word = unsafe { <$atomic>::from_ptr(at.cast()) };
+                    <$word>::from_le(word.load(Ordering::Relaxed))
+                }
+
+                #[inline]
+                unsafe fn store(at: *mut u8, value: Self) {
+                    // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not outlive this line.
+                    let word = unsafe { <$atomic>::from_ptr(at.cast()) };
+                    word.store(value.to_le(), Ordering::Relaxed);
+                }
+            }
+        };
+    }
+    atomic!(u16, AtomicU16);
+    atomic!(u32, AtomicU32);
+    atomic!(u64, AtomicU64);
+}
+
+/// Copies between private and shared memory: single bytes up to the first aligned word, whole words, single bytes again.
+mod copy {
+    use super::{AtomicU8, AtomicU64, Ordering};
+
+    const WORD: usize = size_of::<u64>();
+
+    /// # Safety
+    ///
+    /// The `into.len()` bytes at `from` are live shared memory.
+    #[inline]
+    pub(super) unsafe fn out_of_shared(from: *mut u8, into: &mut [u8]) {
+        let (head, words, tail) = parts(from, into.len());
+        let (into_head, rest) = into.split_at_mut(head);
+        let (into_words, into_tail) = rest.split_at_mut(words);
+        debug_assert_eq!(into_tail.len(), tail);
+        let mut at = from;
+        for byte in into_head {
+            // SAFETY: within the memory: `head` bytes precede the words. A byte is always aligned.
+            *byte = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
+            at = at.wrapping_add(1);
+        }
+        for word in into_words.chunks_exact_mut(WORD) {
+            // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole words.
+            let value = unsafe { AtomicU64::from_ptr(at.cast()) }.load(Ordering::Relaxed);
+            word.copy_from_slice(&value.to_ne_bytes());
+            at = at.wrapping_add(WORD);
+        }
+        for byte in into_tail {
+            // SAFETY: within the memory: the last `tail` bytes of it.
+            *byte = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The `from.len()` bytes at `to` are live shared memory.
+    #[inline]
+    pub(super) unsafe fn into_shared(to: *mut u8, from: &[u8]) {
+        let (head, words, tail) = parts(to, from.len());
+        let (from_head, rest) = from.split_at(head);
+        let (from_words, from_tail) = rest.split_at(words);
+        debug_assert_eq!(from_tail.len(), tail);
+        let mut at = to;
+        for byte in from_head {
+            // SAFETY: within the memory: `head` bytes precede the words. A byte is always aligned.
+            unsafe { AtomicU8::from_ptr(at) }.store(*byte, Ordering::Relaxed);
+            at = at.wrapping_add(1);
+        }
+        for word in from_words.chunks_exact(WORD) {
+            let mut value = [0; WORD];
+            value.copy_from_slice(word);
+            // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole words.
+            unsafe { AtomicU64::from_ptr(at.cast()) }
+                .store(u64::from_ne_bytes(value), Ordering::Relaxed);
+            at = at.wrapping_add(WORD);
+        }
+        for byte in from_tail {
+            // SAFETY: within the memory: the last `tail` bytes of it.
+            unsafe { AtomicU8::from_ptr(at) }.store(*byte, Ordering::Relaxed);
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// How many bytes at `address` come before the first aligned word, in whole words, and after them. They add up to `len`.
+    #[inline]
+    fn parts(address: *mut u8, len: usize) -> (usize, usize, usize) {
+        let head = (address.addr().wrapping_neg() & WORD.wrapping_sub(1)).min(len);
+        let rest = len.wrapping_sub(head);
+        let tail = rest & WORD.wrapping_sub(1);
+        (head, rest.wrapping_sub(tail), tail)
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod heap {
+    use super::{Backing, NonNull};
+    use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+
+    /// Zeroed bytes of the heap.
+    pub(super) struct Heap {
+        base: NonNull<u8>,
+        layout: Layout,
+    }
+
+    impl Heap {
+        pub(super) fn new(len: usize, align: usize) -> Option<Self> {
+            let layout = Layout::from_size_align(len, align)
+                .ok()
+                .filter(|_| len != 0)?;
+            // SAFETY: the layout is not of size zero.
+            let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+            Some(Self { base, layout })
+        }
+    }
+
+    impl Drop for Heap {
+        fn drop(&mut self) {
+            // SAFETY: `new` allocated `base` with this layout, and nothing else frees it.
+            unsafe { dealloc(self.base.as_ptr(), self.layout) };
+        }
+    }
+
+    // SAFETY: bytes of the heap may be used from any thread; the handle is only a pointer to them.
+    unsafe impl Send for Heap {}
+    // SAFETY: as above; it has no method that writes.
+    unsafe impl Sync for Heap {}
+
+    // SAFETY: the allocation is ours alone, lives until `drop`, and neither field is ever changed; the pointer is
+    // given to nobody but `Shared`.
+    unsafe impl Backing for Heap {
+        fn base(&self) -> NonNull<u8> {
+            self.base
+        }
+
+        fn len(&self) -> usize {
+            self.layout.size()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn what_is_copied_in_at_any_offset_comes_out_and_nothing_else_changes(
+            offset in 0_usize..40, bytes in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let shared = Shared::allocate(128, 64).unwrap();
+            shared.view().fill(0x5a);
+
+            shared.view().write(offset, &bytes).unwrap();
+
+            let mut whole = vec![0; 128];
+            shared.view().read(0, &mut whole).unwrap();
+            let mut expected = vec![0x5a; 128];
+            expected[offset..offset + bytes.len()].copy_from_slice(&bytes);
+            prop_assert_eq!(&whole, &expected);
+            let mut out = vec![0; bytes.len()];
+            shared.view().read(offset, &mut out).unwrap();
+            prop_assert_eq!(out, bytes);
+        }
+
+        #[test]
+        fn a_slice_that_leaves_the_memory_is_refused(offset in any::<usize>(), len in any::<usize>()) {
+            let shared = Shared::allocate(4096, 64).unwrap();
+
+            let slice = shared.slice(offset, len);
+
+            let within = offset.checked_add(len).is_some_and(|end| end <= 4096);
+            prop_assert_eq!(slice.is_some(), within);
+        }
+    }
+
+    #[test]
+    fn words_are_little_endian_and_indices_wrap() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        let words = Words::<u16>::new(&shared, 8, 4).unwrap();
+
+        words.store(5, 0x1234);
+
+        let mut bytes = Vec::from([0; 8]);
+        shared.view().read(8, &mut bytes).unwrap();
+        assert_eq!(bytes, [0, 0, 0x34, 0x12, 0, 0, 0, 0]);
+        assert_eq!(words.load(1), 0x1234);
+    }
+
+    #[test]
+    fn words_must_be_aligned_within_and_a_power_of_two() {
+        let shared = Shared::allocate(64, 64).unwrap();
+
+        assert!(Words::<u64>::new(&shared, 4, 1).is_none());
+        assert!(Words::<u16>::new(&shared, 0, 3).is_none());
+        assert!(Words::<u16>::new(&shared, 0, 0).is_none());
+        assert!(Words::<u32>::new(&shared, 32, 16).is_none());
+        assert!(Words::<u32>::new(&shared, 0, 16).is_some());
+    }
+
+    #[test]
+    fn a_slice_keeps_the_memory_alive() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        shared.view().write(40, b"here").unwrap();
+
+        let slice = shared.slice(40, 4).unwrap();
+        drop(shared);
+
+        let mut out = [0; 4];
+        slice.view().read(0, &mut out).unwrap();
+        assert_eq!(&out, b"here");
+    }
+}

@@ -1,0 +1,110 @@
+//! RAM: the heap, page-aligned blocks for devices, and windows onto device registers.
+
+#![expect(unsafe_code, reason = "the global allocator, and memory known by its address alone")]
+
+use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::ops::Range;
+use core::ptr::{self, NonNull, without_provenance_mut};
+use core::slice;
+
+use talc::TalcLock;
+use talc::source::Manual;
+
+use crate::error::{Error, Result};
+use crate::lock::{Lock, RawLock};
+use crate::start_info::{Region, StartInfo, largest_usable};
+use crate::{layout, paging};
+
+/// Size of a page, and the alignment of what [`allocate_pages`] gives, in bytes.
+pub const PAGE_SIZE: usize = 4096;
+
+/// Below it are the firmware's tables and the loader's start info.
+const LOWEST_HEAP: u64 = 1 << 20;
+
+#[global_allocator]
+static HEAP: TalcLock<RawLock, Manual> = TalcLock::new(Manual);
+
+/// The loader's memory map.
+static MAP: Lock<Vec<Region>> = Lock::new(Vec::new());
+
+/// Reads the start info at physical address `start_info`, gives the largest area of RAM to the heap, and returns the
+/// command line.
+///
+/// # Errors
+///
+/// Those of [`StartInfo::read`], and [`Error::NoMemory`].
+///
+/// # Safety
+///
+/// Must be called once, on the entry's page tables, with the address that the loader passed.
+pub(crate) unsafe fn init(start_info: u32) -> Result<&'static str> {
+    let info = StartInfo::read(start_info.into(), |at, length| {
+        let end = at.checked_add(length as u64)?;
+        let address = usize::try_from(at).ok()?;
+        let readable = length > 0 && paging::is_low(at) && paging::is_low(end - 1);
+        // SAFETY: the range is mapped, and in the loader's memory or harmless to read; nothing writes there before the
+        // bytes are copied, since there is no heap yet and no device has been started.
+        readable.then(|| unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address), length) })
+    })?;
+    let reach = LOWEST_HEAP..paging::mapped_end().min(1 << 32);
+    let area = largest_usable(info.regions(), &layout::image(), &reach).ok_or(Error::NoMemory)?;
+    let size = usize::try_from(area.end - area.start).map_err(|_| Error::NoMemory)?;
+    let base = without_provenance_mut::<u8>(area.start as usize);
+    // SAFETY: the loader's map calls the area RAM, it is mapped, the image is not in it, what the loader left has been
+    // copied, and nothing else is told of it.
+    unsafe { HEAP.lock().claim(base, size) }.ok_or(Error::NoMemory)?;
+
+    *MAP.lock() = info.regions().to_vec();
+    Ok(String::leak(info.command_line().into()))
+}
+
+/// How much RAM there is, in bytes.
+pub fn total() -> u64 {
+    let map = MAP.lock();
+    map.iter()
+        .filter(|r| r.usable)
+        .map(|r| r.end - r.start)
+        .sum()
+}
+
+/// A block of at least `size` zeroed bytes for a device to use, page-aligned, at the same physical address and below
+/// 4 GiB. `None` if there is none, or `size` is 0.
+pub fn allocate_pages(size: usize) -> Option<NonNull<u8>> {
+    let layout = page_layout(size)?;
+    // SAFETY: `page_layout` gives no layout of size 0.
+    NonNull::new(unsafe { alloc_zeroed(layout) })
+}
+
+/// Takes back a block.
+///
+/// # Safety
+///
+/// `block` must come from [`allocate_pages`] with the same `size`, be freed once, and no longer be used by anybody, the
+/// device included.
+pub unsafe fn free_pages(block: NonNull<u8>, size: usize) {
+    if let Some(layout) = page_layout(size) {
+        // SAFETY: the caller says that the block came from `allocate_pages`, which used the same layout.
+        unsafe { dealloc(block.as_ptr(), layout) };
+    }
+}
+
+/// Where the device registers at physical addresses `registers` are mapped, uncached. `None` if they are empty, out of
+/// reach, or overlap RAM: a register block that a device claims to have there is none.
+pub fn device_window(registers: &Range<u64>) -> Option<NonNull<u8>> {
+    let reachable = registers.start < registers.end && registers.end <= paging::mapped_end();
+    let map = MAP.lock();
+    let overlaps = |r: &Region| r.usable && r.start < registers.end && registers.start < r.end;
+    if !reachable || registers.start < LOWEST_HEAP || map.iter().any(overlaps) {
+        return None;
+    }
+    let address = usize::try_from(registers.start).ok()?;
+    NonNull::new(ptr::with_exposed_provenance_mut(address))
+}
+
+fn page_layout(size: usize) -> Option<Layout> {
+    let layout = Layout::from_size_align(size, PAGE_SIZE).ok()?;
+    (size > 0).then(|| layout.pad_to_align())
+}

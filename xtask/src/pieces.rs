@@ -1,0 +1,176 @@
+//! The pieces of a test run: what each is called, what it shows, and which of
+//! them a run takes.
+
+mod bad_input;
+mod cargo;
+mod faults;
+mod report;
+mod up;
+
+use std::path::Path;
+
+use crate::child::Runner;
+use crate::failure::Result;
+use crate::{spec_refs, unsafe_use};
+
+/// What every piece works with.
+pub(crate) struct Desk<'a> {
+    /// The repository.
+    pub(crate) repo: &'a Path,
+    /// Starts children.
+    pub(crate) run: Runner,
+}
+
+/// When a piece runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// Always.
+    Default,
+    /// With `--all`, or by name.
+    All,
+}
+
+/// One piece.
+pub(crate) struct Piece {
+    /// What people type.
+    pub(crate) name: &'static str,
+    /// What it shows, in a line.
+    pub(crate) about: &'static str,
+    /// When it runs.
+    pub(crate) set: Set,
+    /// Does it; what it returns is shown beside the result.
+    pub(crate) run: fn(&Desk<'_>) -> Result<Vec<String>>,
+}
+
+/// All pieces, in the order in which they run: the quick ones first.
+pub(crate) const PIECES: &[Piece] = &[
+    piece("format", "sources are formatted", cargo::format),
+    piece("unsafe", "unsafe stands only where it may", |desk| {
+        unsafe_use::check(desk.repo)
+    }),
+    piece(
+        "spec-refs",
+        "section numbers and titles are the specification's",
+        |desk| spec_refs::check(desk.repo),
+    ),
+    piece("clippy", "no lint has anything to say", cargo::clippy),
+    piece(
+        "no-std",
+        "the crates for kernels build without std and without alloc",
+        cargo::no_std,
+    ),
+    piece("unit", "unit and loopback tests", cargo::unit),
+    piece("doctests", "the examples in the documents", cargo::doctests),
+    piece("docs", "the documents build without a warning", cargo::docs),
+    piece("guest", "the bare-metal image builds", cargo::guest),
+    piece(
+        "guest-faults",
+        "a panic, an exception or a hang of the image is a failed report",
+        faults::run,
+    ),
+    piece(
+        "up",
+        "our drivers against our devices, in process",
+        up::here,
+    ),
+    piece("up-qemu", "our drivers against QEMU's devices", up::qemu),
+    piece(
+        "bad-input",
+        "bad input is one clear line and a non-zero exit",
+        bad_input::run,
+    ),
+    long("up-1g", "`up` with a disk of 1 GiB", up::here_large),
+    long(
+        "up-qemu-1g",
+        "`up-qemu` with a disk of 1 GiB",
+        up::qemu_large,
+    ),
+];
+
+/// Chooses pieces: those named, or the default set, or all. They come in the
+/// order of the table, each once.
+///
+/// # Errors
+///
+/// The first name that is no piece's.
+pub(crate) fn choose(names: &[String], all: bool) -> Result<Vec<&'static Piece>, String> {
+    let known = |name: &&String| PIECES.iter().any(|piece| piece.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        return Err(unknown.clone());
+    }
+    let chosen = |piece: &&Piece| {
+        if names.is_empty() {
+            all || piece.set == Set::Default
+        } else {
+            names.iter().any(|name| name == piece.name)
+        }
+    };
+    Ok(PIECES.iter().filter(chosen).collect())
+}
+
+type Run = fn(&Desk<'_>) -> Result<Vec<String>>;
+
+const fn piece(name: &'static str, about: &'static str, run: Run) -> Piece {
+    Piece {
+        name,
+        about,
+        set: Set::Default,
+        run,
+    }
+}
+
+const fn long(name: &'static str, about: &'static str, run: Run) -> Piece {
+    Piece {
+        name,
+        about,
+        set: Set::All,
+        run,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[&str], all: bool) -> Result<Vec<&'static str>, String> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Ok(choose(&names, all)?
+            .iter()
+            .map(|piece| piece.name)
+            .collect())
+    }
+
+    #[test]
+    fn without_a_name_the_default_set_runs() {
+        let names = chosen(&[], false).unwrap();
+
+        assert!(names.contains(&"up-qemu"));
+        assert!(!names.contains(&"up-qemu-1g"));
+    }
+
+    #[test]
+    fn all_is_everything() {
+        assert_eq!(chosen(&[], true).unwrap().len(), PIECES.len());
+    }
+
+    #[test]
+    fn named_pieces_run_once_in_the_order_of_the_table() {
+        let names = chosen(&["up-1g", "unit", "format", "unit"], false);
+
+        assert_eq!(names.unwrap(), ["format", "unit", "up-1g"]);
+    }
+
+    #[test]
+    fn an_unknown_piece_is_named() {
+        assert_eq!(chosen(&["unit", "units"], false), Err("units".to_owned()));
+    }
+
+    #[test]
+    fn no_two_pieces_share_a_name() {
+        let mut names: Vec<_> = PIECES.iter().map(|piece| piece.name).collect();
+        names.sort_unstable();
+        names.dedup();
+
+        assert_eq!(names.len(), PIECES.len());
+    }
+}

@@ -1,0 +1,149 @@
+//! What `ringway up --json` says, believed only if it is whole.
+
+use serde_json::Value;
+
+use crate::failure::{Failure, Result};
+
+/// The device types and transports of a full run.
+const TYPES: [&str; 2] = ["blk", "entropy"];
+const TRANSPORTS: [&str; 2] = ["pci", "mmio"];
+
+/// Checks the report of a run on `on`, whose every disk had at least
+/// `disk_bytes` read from it. Returns a line for each device.
+pub(super) fn check(stdout: &[u8], on: &str, disk_bytes: u64) -> Result<Vec<String>> {
+    let report: Value = serde_json::from_slice(stdout)
+        .map_err(|e| Failure::new(format!("standard output is not one JSON object: {e}")))?;
+    if report["ok"] != true {
+        return Err(Failure::new("the report does not say \"ok\": true"));
+    }
+    if report["on"] != on {
+        return Err(Failure::new(format!("the report is not of a run on {on}")));
+    }
+    let devices = report["devices"].as_array().map_or(&[][..], Vec::as_slice);
+    for kind in TYPES {
+        for transport in TRANSPORTS {
+            let is = |d: &&Value| d["type"] == kind && text(d, "transport").starts_with(transport);
+            let device = devices.iter().find(is).ok_or_else(|| {
+                Failure::new(format!("the report has no {kind} over {transport}"))
+            })?;
+            check_device(device, if kind == "blk" { disk_bytes } else { 1 })?;
+        }
+    }
+    Ok(devices.iter().map(line).collect())
+}
+
+/// One device of the report: it worked, and every check of it passed.
+fn check_device(device: &Value, least_bytes: u64) -> Result<()> {
+    let checks = device["checks"].as_array().map_or(&[][..], Vec::as_slice);
+    let failed = checks.iter().find(|check| check["ok"] != true);
+    let why = if checks.is_empty() {
+        "was not checked".to_owned()
+    } else if let Some(failed) = failed {
+        format!("failed a check: {}", text(failed, "what"))
+    } else if number(device, "bytes") < least_bytes || number(device, "requests") == 0 {
+        format!("did too little: {}", line(device))
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(format!("{} {why}", text(device, "name"))))
+}
+
+fn line(device: &Value) -> String {
+    format!(
+        "{} {} {}: {} requests, {} bytes",
+        text(device, "name"),
+        text(device, "type"),
+        text(device, "transport"),
+        number(device, "requests"),
+        number(device, "bytes"),
+    )
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value[field].as_u64().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(kind: &str, transport: &str, check: bool) -> String {
+        format!(
+            r#"{{"name":"virtio0","type":"{kind}","transport":"{transport}","ring":"split",
+            "features":[],"checks":[{{"what":"digest","ok":{check}}}],
+            "requests":8,"bytes":4096,"kicks":1,"interrupts":1}}"#
+        )
+    }
+
+    fn report(devices: &[String]) -> Vec<u8> {
+        let devices = devices.join(",");
+        format!(r#"{{"ok":true,"on":"here","devices":[{devices}]}}"#).into_bytes()
+    }
+
+    fn full() -> Vec<String> {
+        vec![
+            device("blk", "pci-modern", true),
+            device("blk", "mmio-v2", true),
+            device("entropy", "pci-modern", true),
+            device("entropy", "mmio-v2", true),
+        ]
+    }
+
+    fn why(stdout: &[u8], on: &str, bytes: u64) -> String {
+        check(stdout, on, bytes).unwrap_err().what
+    }
+
+    #[test]
+    fn a_whole_report_passes_with_a_line_for_each_device() {
+        let lines = check(&report(&full()), "here", 4096).unwrap();
+
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[0], "virtio0 blk pci-modern: 8 requests, 4096 bytes");
+    }
+
+    #[test]
+    fn anything_beside_the_object_is_refused() {
+        let mut stdout = report(&full());
+        stdout.extend(b"done\n");
+
+        assert!(why(&stdout, "here", 1).contains("not one JSON object"));
+        assert!(why(b"", "here", 1).contains("not one JSON object"));
+    }
+
+    #[test]
+    fn a_report_that_is_not_ok_is_refused() {
+        assert!(why(b"{\"ok\":false}", "here", 1).contains("\"ok\": true"));
+        assert!(why(&report(&full()), "qemu", 1).contains("not of a run on qemu"));
+    }
+
+    #[test]
+    fn a_missing_device_is_named() {
+        let mut devices = full();
+        devices.remove(1);
+
+        assert_eq!(
+            why(&report(&devices), "here", 1),
+            "the report has no blk over mmio"
+        );
+    }
+
+    #[test]
+    fn a_failed_check_is_named_whatever_the_report_says() {
+        let mut devices = full();
+        devices[3] = device("entropy", "mmio-v2", false);
+
+        assert_eq!(
+            why(&report(&devices), "here", 1),
+            "virtio0 failed a check: digest"
+        );
+    }
+
+    #[test]
+    fn a_disk_that_was_not_read_whole_is_refused() {
+        assert!(why(&report(&full()), "here", 4097).contains("did too little"));
+    }
+}
