@@ -3,7 +3,10 @@
 //! PVH is the start protocol of Xen and QEMU: an ELF note of type 18 names a 32-bit entry, which is called with flat
 //! segments, paging off, interrupts off, and the physical address of the start info in `ebx`.
 
-#![expect(unsafe_code, reason = "the first instructions of a machine, and the symbol they call")]
+#![expect(
+    unsafe_code,
+    reason = "the first instructions of a machine, and the symbol they call"
+)]
 
 use core::arch::global_asm;
 
@@ -112,7 +115,8 @@ pvh_entry:
     mov cr0, eax
     lgdt [boot_gdt_pointer]
     push 0x08
-    push offset long_mode
+    mov eax, offset long_mode
+    push eax
     retf
 
     .code64

@@ -145,7 +145,15 @@ mod tests {
 
     #[test]
     fn a_setting_that_should_be_a_number_and_is_not_is_named() {
-        for word in ["n=", "n=x", "n=0x", "n=+1", "n=-1", "n=1k", "n=99999999999999999999"] {
+        for word in [
+            "n=",
+            "n=x",
+            "n=0x",
+            "n=+1",
+            "n=-1",
+            "n=1k",
+            "n=99999999999999999999",
+        ] {
             let line = CommandLine::new(word);
 
             assert_eq!(line.number("n"), Err(Error::Malformed { word }));
@@ -194,7 +202,11 @@ mod tests {
         ] {
             let line = CommandLine::new(word);
 
-            assert_eq!(line.mmio_devices(), Err(Error::Malformed { word }), "{word}");
+            assert_eq!(
+                line.mmio_devices(),
+                Err(Error::Malformed { word }),
+                "{word}"
+            );
         }
     }
 
@@ -204,7 +216,13 @@ mod tests {
         let (most, _) = words.rsplit_once("virtio").unwrap();
         let (most, words) = (most.to_owned().leak(), words.leak());
 
-        assert_eq!(CommandLine::new(most).mmio_devices().unwrap().len(), MOST_DEVICES);
-        assert_eq!(CommandLine::new(words).mmio_devices(), Err(Error::TooManyDevices));
+        assert_eq!(
+            CommandLine::new(most).mmio_devices().unwrap().len(),
+            MOST_DEVICES
+        );
+        assert_eq!(
+            CommandLine::new(words).mmio_devices(),
+            Err(Error::TooManyDevices)
+        );
     }
 }

@@ -27,6 +27,11 @@ pub fn fail(what: &str, detail: fmt::Arguments<'_>) -> ! {
     exit(Outcome::Failure)
 }
 
+/// Reads where nothing is mapped, to show what becomes of an exception. Does not return.
+pub fn provoke_exception() {
+    cpu::read_null();
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {

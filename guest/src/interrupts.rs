@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ops::RangeInclusive;
-use core::ptr::{self, null_mut};
+use core::ptr::null_mut;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
@@ -21,7 +21,7 @@ use crate::{cpu, failure, layout, time, watchdog};
 mod apic;
 mod gates;
 
-pub use apic::{Trigger, message, mask_gsi, route_gsi, send_to_self};
+pub use apic::{Trigger, mask_gsi, message, route_gsi, send_to_self};
 pub(crate) use apic::{init as init_controllers, route_to_watchdog, start_tick, tick_count};
 pub(crate) use gates::init as init_gates;
 

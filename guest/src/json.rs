@@ -99,10 +99,7 @@ mod tests {
 
         let written = object.end().unwrap();
 
-        assert_eq!(
-            written,
-            r#"{"event":"start","memory":268435456,"ok":true}"#
-        );
+        assert_eq!(written, r#"{"event":"start","memory":268435456,"ok":true}"#);
     }
 
     #[test]

@@ -33,10 +33,26 @@ pub(crate) fn stacks() -> [Stack; 4] {
         top: address(top),
     };
     [
-        stack("main", &raw const main_stack_guard, &raw const main_stack_top),
-        stack("interrupt", &raw const interrupt_stack_guard, &raw const interrupt_stack_top),
-        stack("exception", &raw const exception_stack_guard, &raw const exception_stack_top),
-        stack("watchdog", &raw const nmi_stack_guard, &raw const nmi_stack_top),
+        stack(
+            "main",
+            &raw const main_stack_guard,
+            &raw const main_stack_top,
+        ),
+        stack(
+            "interrupt",
+            &raw const interrupt_stack_guard,
+            &raw const interrupt_stack_top,
+        ),
+        stack(
+            "exception",
+            &raw const exception_stack_guard,
+            &raw const exception_stack_top,
+        ),
+        stack(
+            "watchdog",
+            &raw const nmi_stack_guard,
+            &raw const nmi_stack_top,
+        ),
     ]
 }
 

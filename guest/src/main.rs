@@ -25,5 +25,9 @@ fn main(command_line: &CommandLine) -> ! {
         None => failure::fail("setup", format_args!("the command line asks for nothing")),
     };
     serial::print(serial::event("end").flag("ok", ok));
-    exit(if ok { Outcome::Success } else { Outcome::Failure })
+    exit(if ok {
+        Outcome::Success
+    } else {
+        Outcome::Failure
+    })
 }

@@ -1,6 +1,9 @@
 //! RAM: the heap, page-aligned blocks for devices, and windows onto device registers.
 
-#![expect(unsafe_code, reason = "the global allocator, and memory known by its address alone")]
+#![expect(
+    unsafe_code,
+    reason = "the global allocator, and memory known by its address alone"
+)]
 
 use alloc::alloc::{alloc_zeroed, dealloc};
 use alloc::string::String;
@@ -42,14 +45,16 @@ static MAP: Lock<Vec<Region>> = Lock::new(Vec::new());
 /// Must be called once, on the entry's page tables, with the address that the loader passed.
 pub(crate) unsafe fn init(start_info: u32) -> Result<&'static str> {
     let info = StartInfo::read(start_info.into(), |at, length| {
-        let end = at.checked_add(length as u64)?;
+        // QEMU's loader uses the page at address 0 too, which is still mapped.
+        let readable = at > 0 && at.checked_add(length as u64)? <= paging::LOW_END;
         let address = usize::try_from(at).ok()?;
-        let readable = length > 0 && paging::is_low(at) && paging::is_low(end - 1);
-        // SAFETY: the range is mapped, and in the loader's memory or harmless to read; nothing writes there before the
-        // bytes are copied, since there is no heap yet and no device has been started.
-        readable.then(|| unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address), length) })
+        // SAFETY: the range is mapped and does not begin at null; it is the loader's memory, or harmless to read;
+        // nothing writes there before the bytes are copied, since there is no heap yet and no device was started.
+        readable.then(|| unsafe {
+            slice::from_raw_parts(ptr::with_exposed_provenance(address), length)
+        })
     })?;
-    let reach = LOWEST_HEAP..paging::mapped_end().min(1 << 32);
+    let reach = LOWEST_HEAP..paging::LOW_END;
     let area = largest_usable(info.regions(), &layout::image(), &reach).ok_or(Error::NoMemory)?;
     let size = usize::try_from(area.end - area.start).map_err(|_| Error::NoMemory)?;
     let base = without_provenance_mut::<u8>(area.start as usize);

@@ -7,8 +7,8 @@ use core::arch::x86_64::__cpuid;
 use core::cell::UnsafeCell;
 use core::ptr::without_provenance_mut;
 
-use crate::layout::{GUARD_SIZE, code, stacks};
 use crate::cpu;
+use crate::layout::{GUARD_SIZE, code, stacks};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -20,8 +20,8 @@ const PAGE: u64 = 4096;
 const LARGE_PAGE: u64 = 2 << 20;
 const GIB: u64 = 1 << 30;
 
-/// RAM and the devices of a PC end here; so do the 2 MiB pages.
-const LOW_END: u64 = 4 * GIB;
+/// RAM that is used and the devices of a PC end here; so do the 2 MiB pages.
+pub(crate) const LOW_END: u64 = 4 * GIB;
 /// The 1 GiB pages end here, on a CPU that has them.
 const HIGH_END: u64 = 512 * GIB;
 
@@ -42,12 +42,11 @@ static STACKS: Table = Table(UnsafeCell::new([0; 512]));
 pub(crate) fn mapped_end() -> u64 {
     // 1 GiB pages are what the entry tests for too.
     let features = __cpuid(0x8000_0001).edx;
-    if features & CPU_HAS_GIB_PAGES != 0 { HIGH_END } else { LOW_END }
-}
-
-/// Whether ordinary RAM can be at `address`: mapped, cached, and not the page at 0.
-pub(crate) fn is_low(address: u64) -> bool {
-    (PAGE..LOW_END).contains(&address)
+    if features & CPU_HAS_GIB_PAGES != 0 {
+        HIGH_END
+    } else {
+        LOW_END
+    }
 }
 
 /// Puts the protection in place.
@@ -108,7 +107,8 @@ impl Table {
 /// The page tables must be mapped at their own addresses, and have a directory for `address`.
 unsafe fn entry_for(address: u64) -> *mut u64 {
     let child = |table: u64, index: u64| {
-        let entry = without_provenance_mut::<u64>((table & !0xfff) as usize + 8 * (index & 511) as usize);
+        let entry =
+            without_provenance_mut::<u64>((table & !0xfff) as usize + 8 * (index & 511) as usize);
         // SAFETY: the caller says that `table` is a page table and can be read.
         (entry, unsafe { entry.read_volatile() })
     };

@@ -93,7 +93,7 @@ pub(crate) fn drain() {
 }
 
 /// Makes the port raise its interrupt line (4) whenever its FIFO is empty, or not.
-pub(crate) fn interrupt_when_empty(on: bool) {
+pub fn interrupt_when_empty(on: bool) {
     // SAFETY: the 16550 at this port has no access to memory.
     unsafe { cpu::out8(INTERRUPT_ENABLE, u8::from(on) << 1) };
 }

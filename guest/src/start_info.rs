@@ -124,7 +124,11 @@ impl StartInfo {
 /// The largest range inside `within` that is usable RAM and clear of `taken` and of every region that is not.
 ///
 /// Regions may overlap, as firmware's do; what any of them calls unusable is not used.
-pub fn largest_usable(regions: &[Region], taken: &Range<u64>, within: &Range<u64>) -> Option<Range<u64>> {
+pub fn largest_usable(
+    regions: &[Region],
+    taken: &Range<u64>,
+    within: &Range<u64>,
+) -> Option<Range<u64>> {
     let holes = regions
         .iter()
         .filter(|r| !r.usable)
@@ -177,7 +181,10 @@ mod tests {
             memory.put(HEADER + 4, &1u32.to_le_bytes());
             memory.put(HEADER + 24, &(LINE as u64).to_le_bytes());
             memory.put(HEADER + 40, &(MAP as u64).to_le_bytes());
-            memory.put(HEADER + 48, &u32::try_from(map.len()).unwrap().to_le_bytes());
+            memory.put(
+                HEADER + 48,
+                &u32::try_from(map.len()).unwrap().to_le_bytes(),
+            );
             memory.put(LINE, line);
             for (i, (start, size, kind)) in map.iter().enumerate() {
                 memory.put(MAP + i * ENTRY_SIZE, &start.to_le_bytes());
@@ -200,13 +207,24 @@ mod tests {
 
     #[test]
     fn the_command_line_and_the_map_are_copied() {
-        let memory = Memory::new(b"selftest=ok\0 beyond", &[(0, 0x9fc00, 1), (0xf0000, 0x10000, 2)]);
+        let memory = Memory::new(
+            b"selftest=ok\0 beyond",
+            &[(0, 0x9fc00, 1), (0xf0000, 0x10000, 2)],
+        );
 
         let info = memory.read().unwrap();
 
         assert_eq!(info.command_line(), "selftest=ok");
-        let ram = Region { start: 0, end: 0x9fc00, usable: true };
-        let rom = Region { start: 0xf0000, end: 0x10_0000, usable: false };
+        let ram = Region {
+            start: 0,
+            end: 0x9fc00,
+            usable: true,
+        };
+        let rom = Region {
+            start: 0xf0000,
+            end: 0x10_0000,
+            usable: false,
+        };
         assert_eq!(info.regions(), [ram, rom]);
     }
 
@@ -229,9 +247,15 @@ mod tests {
         far.put(HEADER + 40, &u64::MAX.to_le_bytes());
         let beyond = Memory::new(b"", &[(u64::MAX, 2, 1)]);
 
-        assert_eq!(long.read().err(), Some(Error::BadMemoryMap { entries: 129 }));
+        assert_eq!(
+            long.read().err(),
+            Some(Error::BadMemoryMap { entries: 129 })
+        );
         assert_eq!(far.read().err(), Some(Error::BadMemoryMap { entries: 1 }));
-        assert_eq!(beyond.read().err(), Some(Error::BadMemoryMap { entries: 1 }));
+        assert_eq!(
+            beyond.read().err(),
+            Some(Error::BadMemoryMap { entries: 1 })
+        );
     }
 
     #[test]
@@ -247,16 +271,29 @@ mod tests {
     }
 
     fn ram(range: Range<u64>) -> Region {
-        Region { start: range.start, end: range.end, usable: true }
+        Region {
+            start: range.start,
+            end: range.end,
+            usable: true,
+        }
     }
 
     fn rom(range: Range<u64>) -> Region {
-        Region { start: range.start, end: range.end, usable: false }
+        Region {
+            start: range.start,
+            end: range.end,
+            usable: false,
+        }
     }
 
     #[test]
     fn the_heap_goes_where_neither_the_image_nor_firmware_is() {
-        let map = [ram(0..0xa0), rom(0xf0..0x100), ram(0x100..0x1000), rom(0xe00..0x1100)];
+        let map = [
+            ram(0..0xa0),
+            rom(0xf0..0x100),
+            ram(0x100..0x1000),
+            rom(0xe00..0x1100),
+        ];
 
         let heap = largest_usable(&map, &(0x200..0x400), &(0x100..0x10000));
 
@@ -265,7 +302,14 @@ mod tests {
 
     #[test]
     fn holes_may_overlap_touch_and_cover() {
-        let map = [ram(0..100), rom(10..30), rom(20..25), rom(30..40), rom(90..200), rom(50..50)];
+        let map = [
+            ram(0..100),
+            rom(10..30),
+            rom(20..25),
+            rom(30..40),
+            rom(90..200),
+            rom(50..50),
+        ];
 
         assert_eq!(largest_usable(&map, &(35..45), &(0..1000)), Some(45..90));
         assert_eq!(largest_usable(&map, &(0..100), &(0..1000)), None);

@@ -22,6 +22,9 @@ const MEASURED: u16 = (pit::RATE / 100) as u16;
 /// Most measurements: one fails when the host lets the image wait for 45 ms in the midst of it.
 const MOST_TRIES: usize = 20;
 
+/// Most reads of the interval timer in one measurement, so that one which stands still cannot hold us.
+const MOST_READS: u32 = 1_000_000;
+
 /// Samples of which the best is taken at either end of the measurement.
 const SAMPLES: usize = 5;
 
@@ -85,7 +88,10 @@ pub(crate) fn init() -> Result<()> {
     let rates = (0..MOST_TRIES).find_map(|_| measure());
     let (clock, timer) = rates.ok_or(Error::NoClock)?;
     RATE.store(clock, Relaxed);
-    SCALE.store(((u128::from(SECOND) << 32) / u128::from(clock)) as u64, Relaxed);
+    SCALE.store(
+        ((u128::from(SECOND) << 32) / u128::from(clock)) as u64,
+        Relaxed,
+    );
     START.store(cpu::time_stamp(), Relaxed);
     let per_tick = u128::from(timer) * u128::from(TICK) / u128::from(SECOND);
     start_tick(u32::try_from(per_tick).unwrap_or(u32::MAX).max(1), true);
@@ -113,12 +119,16 @@ fn measure() -> Option<(u64, u64)> {
     start_tick(u32::MAX, false);
     pit::count_down();
     let begin = Sample::best()?;
-    // Ends when the timer has counted enough, or has expired.
-    while pit::counted()? - begin.counted.min(pit::counted()?) < MEASURED {}
+    let enough = |counted: u16| counted.checked_sub(begin.counted) >= Some(MEASURED);
+    (0..MOST_READS).find(|_| pit::counted().is_none_or(enough))?;
     let end = Sample::best()?;
 
     let counted = u64::from(end.counted.checked_sub(begin.counted)?);
-    let rate = |count: u64| (count * pit::RATE).checked_div(counted).filter(|&rate| rate > 0);
+    let rate = |count: u64| {
+        (count * pit::RATE)
+            .checked_div(counted)
+            .filter(|&rate| rate > 0)
+    };
     let clock = rate(end.clock.checked_sub(begin.clock)?)?;
     let timer = rate(begin.timer.checked_sub(end.timer)?.into())?;
     Some((clock, timer))

@@ -45,6 +45,9 @@ pub(crate) fn look(rip: u64) {
     LOOKS.fetch_add(1, Relaxed);
     if IDLE.fetch_add(1, Relaxed) >= LIMIT.load(Relaxed) {
         let seconds = LIMIT.load(Relaxed) * pit::PERIOD / pit::RATE;
-        failure::fail("hang", format_args!("no progress for {seconds} s, rip {rip:#x}"));
+        failure::fail(
+            "hang",
+            format_args!("no progress for {seconds} s, rip {rip:#x}"),
+        );
     }
 }

@@ -1,7 +1,17 @@
 //! The device's end of virtio: device models, and the transports as the registers that a driver sees.
 //!
 //! A [`Device`] says what a device is; the [`Worker`]s it makes serve its queues. Neither knows how it is reached: a *carrier* presents it, as
-//! PCI configuration space and BARs, as an MMIO window, or otherwise, and a [`Runner`] says on which thread its queues are served.
+//! PCI configuration space and BARs ([`pci::Function`]), as an MMIO window ([`mmio::Window`]), or otherwise, and a [`Runner`] says on which thread
+//! its queues are served.
+//!
+//! ```text
+//! driver ──registers──▶ carrier ──activate, configuration──▶ Device
+//!                          │                                    │ makes
+//!                          └──Task──▶ Runner ──run──▶ Queue + Worker ──Signal──▶ interrupts
+//! ```
+//!
+//! A carrier may be used by several threads at once. It holds no lock while it waits for a task to stop, and a task
+//! interrupts without any lock that a register access holds for long.
 //!
 //! The driver is not trusted. Whatever it writes, a device answers, refuses, or asks to be reset; it does not panic, hang or grow.
 //!
@@ -15,8 +25,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod blk;
+pub mod entropy;
+mod error;
+mod front;
+pub mod interrupt;
+pub mod mmio;
 pub mod model;
+pub mod pci;
 pub mod task;
+#[cfg(test)]
+mod testing;
 
+pub use error::{Error, Result};
+pub use front::{Offer, Parts};
 pub use model::{Device, Worker};
 pub use task::{Runner, Task};

@@ -13,18 +13,21 @@ pub trait Device: Send {
     /// What type of device it is.
     fn id(&self) -> DeviceId;
 
-    /// The features of its type that it offers. Those of rings and transports are added by the carrier.
+    /// The features of its type that it offers. Those of rings and transports are added by the carrier. Asked once.
     fn features(&self) -> Features;
 
-    /// The largest size of each queue, a power of two. As many as the device has queues.
+    /// The largest size of each queue, a power of two. As many as the device has queues. Asked once.
     fn queue_sizes(&self) -> &[u16];
 
-    /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0.
+    /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which is what `into` holds.
     fn read_config(&self, offset: usize, into: &mut [u8]);
 
-    /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored. Before [`activate`](Self::activate), no feature is
-    /// negotiated yet.
+    /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored. Never called before
+    /// [`negotiated`](Self::negotiated) (§3.1.1).
     fn write_config(&mut self, offset: usize, from: &[u8]);
+
+    /// The driver's features are settled: from here on, configuration is what it is with them (§5.2.5.2 has a case of it).
+    fn negotiated(&mut self, _features: Features) {}
 
     /// A driver is ready, and agreed to `features` (the ring's and the transport's among them). Makes one worker for each queue, in their order;
     /// those of queues that the driver did not enable are dropped.

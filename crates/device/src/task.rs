@@ -72,7 +72,13 @@ impl Task {
         memory: Arc<dyn Memory>,
         signal: Arc<dyn Signal>,
     ) -> Self {
-        Self { index, queue, worker, memory, signal }
+        Self {
+            index,
+            queue,
+            worker,
+            memory,
+            signal,
+        }
     }
 
     /// Serves one batch. Bounded: it ends even if the driver never stops adding chains.

@@ -35,6 +35,8 @@ pub enum Error {
     WrongDevice(ringway_spec::DeviceId),
     /// The device was reset or is gone; this handle drives nothing any more.
     Gone,
+    /// Ours: the device is still being driven, so its buffers cannot be had. Reset it first.
+    StillDriven,
     /// The device asks to be reset (§2.1.2). Reset it and begin again.
     NeedsReset,
     /// The peer's: the device broke the protocol. Reset it; nothing it wrote is trusted.
@@ -86,7 +88,7 @@ pub enum RequestError {
 pub enum Violation {
     /// A rule of the ring.
     Ring(ringway_ring::driver::Violation),
-    /// FEATURES_OK did not stay set: the device refuses a subset of what it offered (§3.1.1 step 6).
+    /// `FEATURES_OK` did not stay set: the device refuses a subset of what it offered (§3.1.1 step 6).
     FeaturesRejected,
     /// The configuration generation changed at every read (§2.5).
     ConfigUnstable,
@@ -193,6 +195,7 @@ impl fmt::Display for Error {
             }
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
+            Self::StillDriven => f.write_str("device is still being driven"),
             Self::Gone => f.write_str("device was reset or is gone"),
             Self::NeedsReset => f.write_str("device asks to be reset"),
             Self::Device(violation) => write!(f, "device broke the protocol: {violation}"),

@@ -6,7 +6,7 @@
 //! - [`transport`]: the small table of operations that every way to reach a device can do. [`pci`] and [`mmio`] are two.
 //! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be got wrong.
 //! - [`dma`]: queues, and the custody of the buffers in them.
-//! - [`blk`], [`entropy`]: the drivers.
+//! - [`blk`], [`entropy`]: the drivers. [`bus`]: finding the device that a driver is for.
 //!
 //! The device is not trusted further than the platform says it is: see [`platform::Trust`].
 //!
@@ -18,10 +18,22 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod blk;
+#[cfg(feature = "alloc")]
+pub mod bringup;
+#[cfg(feature = "alloc")]
+pub mod bus;
+#[cfg(feature = "alloc")]
+pub mod dma;
+#[cfg(feature = "alloc")]
+pub mod entropy;
 pub mod error;
 #[cfg(feature = "alloc")]
 pub mod interrupt;
 pub mod platform;
 pub mod transport;
+#[cfg(feature = "alloc")]
+mod wait;
 
 pub use error::{Error, Result};

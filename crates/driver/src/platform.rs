@@ -42,27 +42,45 @@ pub enum Direction {
 pub struct Segments<'s> {
     room: &'s mut [Segment],
     used: usize,
+    longest: u32,
 }
 
 impl<'s> Segments<'s> {
-    /// No segments yet, and room for as many as `room` is long.
-    pub fn new(room: &'s mut [Segment]) -> Self {
-        Self { room, used: 0 }
+    /// No segments yet, and room for as many as `room` is long, each of at most `longest` bytes, which is not 0.
+    pub fn new(room: &'s mut [Segment], longest: u32) -> Self {
+        Self {
+            room,
+            used: 0,
+            longest: longest.max(1),
+        }
     }
 
-    /// Adds a run of bytes.
+    /// Adds a run of bytes: as one segment, or as several if it is longer than the device takes.
     ///
     /// # Errors
     ///
     /// [`PlatformError::TooManySegments`] if there is no room for it: `map` returns it, having mapped nothing.
     #[inline]
-    pub fn push(&mut self, segment: Segment) -> Result<(), PlatformError> {
-        *self
-            .room
-            .get_mut(self.used)
-            .ok_or(PlatformError::TooManySegments)? = segment;
-        self.used += 1;
+    pub fn push(&mut self, address: u64, len: usize) -> Result<(), PlatformError> {
+        let (mut address, mut left) = (address, len);
+        // Ends when the room does.
+        while left != 0 {
+            // No more than `longest`, which has 32 bits.
+            let len = left.min(self.longest as usize) as u32;
+            *self
+                .room
+                .get_mut(self.used)
+                .ok_or(PlatformError::TooManySegments)? = Segment { address, len };
+            self.used += 1;
+            address = address.wrapping_add(u64::from(len));
+            left -= len as usize;
+        }
         Ok(())
+    }
+
+    /// The first that was added.
+    pub fn first(&self) -> Option<&Segment> {
+        self.room.first().filter(|_| self.used != 0)
     }
 
     /// How many were added.

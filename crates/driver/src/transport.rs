@@ -229,7 +229,7 @@ pub struct Line<P: Platform> {
 pub enum Cause<P: Platform> {
     /// PCI's ISR status: one byte; reading it acknowledges (§4.1.4.5).
     ReadClears(P::Registers),
-    /// MMIO's InterruptStatus, and InterruptACK four bytes after it (§4.2.2).
+    /// MMIO's `InterruptStatus`, and `InterruptACK` four bytes after it (§4.2.2).
     Acknowledged(P::Registers),
 }
 

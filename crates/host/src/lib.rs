@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What device models stand on when an operating system is there: disk images ([`Image`]) and entropy ([`OsEntropy`]). Linux.
+//!
+//! Each implements a narrow trait of `ringway-device`, and knows nothing of queues or registers.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+mod disk;
+mod entropy;
+mod error;
+
+pub use disk::{Access, Image};
+pub use entropy::OsEntropy;
+pub use error::{Error, Result};

@@ -85,6 +85,14 @@ impl Shared {
         heap::Heap::new(len, align).map(|owner| Self::new(Arc::new(owner)))
     }
 
+    /// The same memory, with `guard` dropped when the last clone and the last slice of what is returned is: how an allocator learns that a
+    /// stretch of a larger memory is free again.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn guarded(self, guard: impl Send + Sync + 'static) -> Self {
+        Self::new(Arc::new(guarded::Guarded::new(self, guard)))
+    }
+
     /// How many bytes.
     pub const fn len(&self) -> usize {
         self.len
@@ -448,6 +456,38 @@ mod copy {
 }
 
 #[cfg(feature = "alloc")]
+mod guarded {
+    use super::{Backing, NonNull, Shared};
+
+    /// Memory of another handle, and something to drop with it.
+    pub(super) struct Guarded<G> {
+        memory: Shared,
+        _guard: G,
+    }
+
+    impl<G> Guarded<G> {
+        pub(super) fn new(memory: Shared, guard: G) -> Self {
+            Self {
+                memory,
+                _guard: guard,
+            }
+        }
+    }
+
+    // SAFETY: `memory` is never changed, and keeps its bytes mapped, readable and writable while it lives; whoever else holds
+    // a handle to them reaches them through `Shared` and `View` only, too.
+    unsafe impl<G: Send + Sync> Backing for Guarded<G> {
+        fn base(&self) -> NonNull<u8> {
+            self.memory.base
+        }
+
+        fn len(&self) -> usize {
+            self.memory.len
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
 mod heap {
     use super::{Backing, NonNull};
     use alloc::alloc::{Layout, alloc_zeroed, dealloc};
@@ -554,6 +594,24 @@ mod tests {
         assert!(Words::<u16>::new(&shared, 0, 0).is_none());
         assert!(Words::<u32>::new(&shared, 32, 16).is_none());
         assert!(Words::<u32>::new(&shared, 0, 16).is_some());
+    }
+
+    #[test]
+    fn a_guard_is_dropped_with_the_last_slice_of_what_it_guards() {
+        let all = Shared::allocate(128, 64).unwrap();
+        let guard = Arc::new(());
+
+        let part = all.slice(64, 64).unwrap().guarded(guard.clone());
+        let slice = part.slice(8, 8).unwrap();
+        slice.view().write(0, b"kept").unwrap();
+        drop(part);
+
+        assert_eq!(Arc::strong_count(&guard), 2);
+        drop(slice);
+        assert_eq!(Arc::strong_count(&guard), 1);
+        let mut out = [0; 4];
+        all.view().read(72, &mut out).unwrap();
+        assert_eq!(&out, b"kept");
     }
 
     #[test]

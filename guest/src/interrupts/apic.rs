@@ -161,7 +161,14 @@ pub(crate) fn route_to_watchdog(gsi: u32) -> Result<()> {
 /// or once and silently.
 pub(crate) fn start_tick(count: u32, repeat: bool) {
     write(TIMER_DIVIDE, DIVIDE_BY_16);
-    write(TIMER, if repeat { TIMER_PERIODIC | u32::from(TICK) } else { MASKED });
+    write(
+        TIMER,
+        if repeat {
+            TIMER_PERIODIC | u32::from(TICK)
+        } else {
+            MASKED
+        },
+    );
     write(TIMER_INITIAL, count);
 }
 

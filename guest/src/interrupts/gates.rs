@@ -110,7 +110,11 @@ pub(crate) unsafe fn init() {
         };
         let entry = stubs + STUB_SIZE * vector;
         *gate = [
-            (entry & 0xffff) | u64::from(CODE) << 16 | stack << 32 | GATE << 40 | (entry >> 16 & 0xffff) << 48,
+            (entry & 0xffff)
+                | u64::from(CODE) << 16
+                | stack << 32
+                | GATE << 40
+                | (entry >> 16 & 0xffff) << 48,
             entry >> 32,
         ];
     }

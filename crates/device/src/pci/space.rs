@@ -1,0 +1,268 @@
+//! The configuration space of a function: 256 bytes, which of their bits can be written, and where the capabilities are.
+//!
+//! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
+
+use ringway_spec::DeviceId;
+use ringway_spec::pci::config::{self, Command, Status};
+use ringway_spec::pci::msix::{self, CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
+use ringway_spec::pci::{
+    Capability, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability, PciCfgCapability, VENDOR,
+};
+use zerocopy::IntoBytes;
+
+use super::{Bar, Layout, NOTIFY_MULTIPLIER};
+use crate::front::load;
+
+/// Bytes of configuration space, and which of them the driver may change.
+pub(super) struct Space {
+    bytes: [u8; config::SIZE],
+    writable: [u8; config::SIZE],
+    /// Where the MSI-X capability's control word is, if there is one.
+    msix_control: Option<usize>,
+    /// Where the window capability is.
+    window: usize,
+}
+
+/// Where the driver points the window at the BARs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) bar: u8,
+    pub(super) offset: u64,
+    pub(super) len: usize,
+}
+
+/// Offset of the data in the window capability.
+const WINDOW_DATA: usize = size_of::<Capability>();
+
+impl Space {
+    pub(super) fn new(id: DeviceId, vectors: u16, layout: &Layout) -> Self {
+        let mut space = Self {
+            bytes: [0; config::SIZE],
+            writable: [0; config::SIZE],
+            msix_control: None,
+            window: 0,
+        };
+        space.put_header(id);
+        for bar in &layout.bars {
+            space.put_bar(bar);
+        }
+        let mut list = List {
+            space: &mut space,
+            link: config::CAPABILITIES_POINTER,
+            free: config::CAPABILITIES_START,
+        };
+        if let Some(size) = vectors.checked_sub(1) {
+            let at = list.add(config::CAPABILITY_MSIX, layout.msix(size).as_bytes());
+            let control = at.saturating_add(2);
+            let writable = CONTROL_ENABLE | CONTROL_FUNCTION_MASK;
+            list.space.allow(control, &writable.to_le_bytes());
+            list.space.msix_control = Some(control);
+        }
+        for (cfg_type, place) in [
+            (CapabilityType::COMMON_CFG, layout.common),
+            (CapabilityType::ISR_CFG, layout.isr),
+            (CapabilityType::DEVICE_CFG, layout.device),
+        ] {
+            let capability = place.capability(cfg_type, size_of::<Capability>());
+            list.add(config::CAPABILITY_VENDOR, capability.as_bytes());
+        }
+        let notify = NotifyCapability {
+            cap: layout
+                .notify
+                .capability(CapabilityType::NOTIFY_CFG, size_of::<NotifyCapability>()),
+            notify_off_multiplier: NOTIFY_MULTIPLIER.into(),
+        };
+        list.add(config::CAPABILITY_VENDOR, notify.as_bytes());
+        let window = PciCfgCapability {
+            cap: Capability {
+                cap_len: size_of::<PciCfgCapability>() as u8,
+                cfg_type: CapabilityType::PCI_CFG,
+                ..Capability::default()
+            },
+            ..PciCfgCapability::default()
+        };
+        let at = list.add(config::CAPABILITY_VENDOR, window.as_bytes());
+        space.window = at;
+        // Its bar, offset, length and data.
+        space.allow(at.saturating_add(4), &[0xff]);
+        space.allow(at.saturating_add(8), &[0xff; 12]);
+        space
+    }
+
+    /// Reads the bytes at `offset`, all within.
+    pub(super) fn read(&self, offset: usize, into: &mut [u8]) {
+        for (to, from) in into.iter_mut().zip(self.bytes.iter().skip(offset)) {
+            *to = *from;
+        }
+    }
+
+    /// Writes what can be written of the bytes at `offset`.
+    pub(super) fn write(&mut self, offset: usize, from: &[u8]) {
+        let space = self.bytes.iter_mut().zip(&self.writable).skip(offset);
+        for ((to, mask), from) in space.zip(from) {
+            *to = *to & !mask | from & mask;
+        }
+    }
+
+    /// Sets the bit that says that the function wants to assert its pin.
+    pub(super) fn set_interrupt(&mut self, wanted: bool) {
+        let bit = Status::INTERRUPT.bits() as u8;
+        if let Some(byte) = self.bytes.get_mut(config::STATUS) {
+            *byte = *byte & !bit | if wanted { bit } else { 0 };
+        }
+    }
+
+    pub(super) fn command(&self) -> Command {
+        Command::from_bits_truncate(self.load16(config::COMMAND))
+    }
+
+    /// The control word of MSI-X; 0 if there is none.
+    pub(super) fn msix_control(&self) -> u16 {
+        self.msix_control.map_or(0, |at| self.load16(at))
+    }
+
+    /// The address that the driver gave to a BAR.
+    pub(super) fn base(&self, bar: &Bar) -> u64 {
+        let half = |index| config::bar(index).map_or(0, |at| u64::from(self.load32(at)));
+        let low = half(bar.index) & u64::from(config::BAR_MEMORY_MASK);
+        match bar.wide {
+            true => half(bar.index.saturating_add(1)) << 32 | low,
+            false => low,
+        }
+    }
+
+    /// Where the window points, if an access of `len` bytes at `offset` meets its data, and it points at what can be accessed (§4.1.4.9.2).
+    pub(super) fn window(&self, offset: usize, len: usize) -> Option<Window> {
+        let data = self.window.saturating_add(WINDOW_DATA);
+        if offset < data || offset.saturating_add(len) > data.saturating_add(4) {
+            return None;
+        }
+        let offset = self.load32(self.window.saturating_add(8));
+        let len = self.load32(self.window.saturating_add(12));
+        let aligned = matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len);
+        aligned.then(|| Window {
+            bar: self.load32(self.window.saturating_add(4)) as u8,
+            offset: offset.into(),
+            len: len as usize,
+        })
+    }
+
+    /// The data of the window.
+    pub(super) fn window_data(&self) -> [u8; 4] {
+        self.load32(self.window.saturating_add(WINDOW_DATA))
+            .to_le_bytes()
+    }
+
+    /// Fills the data of the window.
+    pub(super) fn set_window_data(&mut self, data: &[u8]) {
+        self.put(self.window.saturating_add(WINDOW_DATA), data);
+    }
+
+    fn put_header(&mut self, id: DeviceId) {
+        let device = MODERN_DEVICE_BASE.saturating_add(id.0 as u16);
+        let [subclass, class] = class(id);
+        self.put(config::VENDOR_ID, &VENDOR.to_le_bytes());
+        self.put(config::DEVICE_ID, &device.to_le_bytes());
+        self.put(
+            config::STATUS,
+            &Status::CAPABILITIES_LIST.bits().to_le_bytes(),
+        );
+        // A legacy driver passes over it for any of the three (§4.1.2.1).
+        self.put(config::REVISION_ID, &[1]);
+        self.put(config::SUBSYSTEM_VENDOR_ID, &VENDOR.to_le_bytes());
+        self.put(config::SUBSYSTEM_ID, &device.to_le_bytes());
+        self.put(config::CLASS_CODE, &[0, subclass, class]);
+        // INTA#.
+        self.put(config::INTERRUPT_PIN, &[1]);
+        let command = Command::MEMORY | Command::BUS_MASTER | Command::INTX_DISABLE;
+        self.allow(config::COMMAND, &command.bits().to_le_bytes());
+        self.allow(config::INTERRUPT_LINE, &[0xff]);
+    }
+
+    fn put_bar(&mut self, bar: &Bar) {
+        let Some(at) = config::bar(bar.index) else {
+            return;
+        };
+        // Its size is a power of two: an address is what is above.
+        let address = !bar.size.wrapping_sub(1);
+        if bar.wide {
+            self.put(at, &config::BAR_64.to_le_bytes());
+            self.allow(at, &address.to_le_bytes());
+        } else {
+            self.allow(at, &(address as u32).to_le_bytes());
+        }
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().skip(at).zip(bytes) {
+            *to = *from;
+        }
+    }
+
+    /// Lets the driver change these bits.
+    fn allow(&mut self, at: usize, bits: &[u8]) {
+        for (to, from) in self.writable.iter_mut().skip(at).zip(bits) {
+            *to = *from;
+        }
+    }
+
+    fn load16(&self, at: usize) -> u16 {
+        self.load32(at) as u16
+    }
+
+    fn load32(&self, at: usize) -> u32 {
+        load(self.bytes.get(at..).unwrap_or_default())
+    }
+}
+
+/// The list of capabilities while it grows.
+struct List<'s> {
+    space: &'s mut Space,
+    /// Where the offset of the next one goes.
+    link: usize,
+    free: usize,
+}
+
+impl List<'_> {
+    /// Adds a capability, and says where it is.
+    fn add(&mut self, id: u8, bytes: &[u8]) -> usize {
+        let at = self.free;
+        self.space.put(at, bytes);
+        self.space.put(at, &[id, 0]);
+        // They end below 256.
+        self.space.put(self.link, &[at as u8]);
+        self.link = at.saturating_add(1);
+        self.free = at.saturating_add(bytes.len()).next_multiple_of(4);
+        at
+    }
+}
+
+/// Subclass and class of a device of this type, from the class codes of PCI.
+fn class(id: DeviceId) -> [u8; 2] {
+    let [class, subclass] = match id {
+        DeviceId::NETWORK => [0x02, 0x00],
+        DeviceId::BLOCK => [0x01, 0x80],
+        DeviceId::SCSI => [0x01, 0x00],
+        DeviceId::CONSOLE | DeviceId::SOCKET => [0x07, 0x80],
+        DeviceId::GPU => [0x03, 0x80],
+        DeviceId::INPUT => [0x09, 0x80],
+        DeviceId::SOUND => [0x04, 0x01],
+        DeviceId::CRYPTO => [0x10, 0x80],
+        // Fits none of the classes.
+        _ => [0xff, 0x00],
+    };
+    [subclass, class]
+}
+
+/// The MSI-X capability, for a table whose size is `last` plus one.
+impl Layout {
+    fn msix(&self, last: u16) -> msix::Capability {
+        let place = |offset: u32| u32::from(self.table.bar) | offset;
+        msix::Capability {
+            control: last.into(),
+            table: place(self.table.offset).into(),
+            pba: place(self.pba.offset).into(),
+            ..msix::Capability::default()
+        }
+    }
+}

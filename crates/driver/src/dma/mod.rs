@@ -1,0 +1,23 @@
+//! Memory that devices use: buffers lent to them, queues, and who keeps what until they let go.
+//!
+//! The rule of this room: memory that a device was told of goes back to its owner when the device completes the
+//! request, or after a reset that the device confirmed; otherwise never. Whatever the program does with its handles (drops them, in any order, or
+//! forgets them), the rule holds:
+//!
+//! ```text
+//!   Queue ──drop──▶ its ring and the buffers in flight are parked in the device's Core
+//!   Live  ──drop──▶ the device is reset ──confirmed──▶ parked buffers are dropped, ring memory is freed
+//!                                       └─not──▶ all of it is kept from everybody, for ever, and counted
+//! ```
+//!
+//! In flight, a buffer is a [`Raw`] part of what it was: no `Box` and no reference exists while a device may write behind it.
+
+mod buffer;
+mod core;
+mod lend;
+mod pool;
+mod queue;
+
+pub use self::buffer::{Buffer, DmaBuffer, Raw};
+pub(crate) use self::core::{Core, End};
+pub use self::queue::{Completion, Counts, Data, Pending, Queue, QueueOptions, Rejected};

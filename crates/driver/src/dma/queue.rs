@@ -1,0 +1,491 @@
+//! A queue whose chains are requests: something asked, a buffer, and an answer.
+//!
+//! What is asked (`Q`) and what is answered (`A`) live in memory for devices, in a slot for each chain, at addresses known
+//! beforehand. The buffer between them is the caller's, and is lent.
+#![expect(
+    unsafe_code,
+    reason = "takes buffers back, when the ring says that the device has let go"
+)]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, size_of};
+
+use ringway_ring::driver::{self as ring, Geometry, Memory, Refusal, Segment, Token};
+use ringway_spec::Features;
+use ringway_spec::split::MAX_SIZE;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::buffer::Buffer;
+use super::core::{Core, End, Parked};
+use super::lend::Lent;
+use crate::error::{Error, RequestError, Result, Violation};
+use crate::interrupt::Signal;
+use crate::platform::{Direction, Platform, Segments};
+use crate::transport::{Doorbell, QueueSetup};
+
+/// How a queue is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// The most descriptors, rounded down to a power of two and to what the device has.
+    pub size: u16,
+    /// The most pieces that a buffer may be in.
+    pub segments: u16,
+    /// The most bytes of one piece: longer ones are split.
+    pub longest: u32,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self {
+            size: 256,
+            segments: 30,
+            longest: u32::MAX,
+        }
+    }
+}
+
+/// What goes with a request: nothing, a buffer that the device reads, or one that it fills.
+#[derive(Debug)]
+pub enum Data<B> {
+    /// No buffer.
+    None,
+    /// The device reads it.
+    Readable(B),
+    /// The device fills it.
+    Writable(B),
+}
+
+/// A request that the device has completed.
+#[derive(Debug)]
+pub struct Completion<B, A = ()> {
+    /// What [`Queue::submit`] called it.
+    pub token: Token,
+    /// The buffer that went with it.
+    pub buffer: Option<B>,
+    /// Bytes that the device says it wrote, to the buffer and then to the answer. No more than they have.
+    pub written: u32,
+    /// Bytes of the buffer, if the device was to fill it.
+    pub fillable: u32,
+    /// The answer. All ones where the device wrote none.
+    pub answer: A,
+}
+
+/// A request that was not taken, and its buffer.
+#[derive(Debug)]
+pub struct Rejected<B> {
+    /// Why it was not.
+    pub why: Error,
+    /// The buffer that was to go with it.
+    pub buffer: Option<B>,
+}
+
+/// The reason alone, for those who do not need the buffer back.
+impl<B> From<Rejected<B>> for Error {
+    fn from(rejected: Rejected<B>) -> Self {
+        rejected.why
+    }
+}
+
+/// What went over a queue since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that were completed.
+    pub completed: u64,
+    /// Times the device was told of new ones.
+    pub kicks: u64,
+    /// Interrupts that concerned the queue, modulo 2³².
+    pub interrupts: u32,
+}
+
+/// The driver's end of a live queue. A handle of its own: it may be sent to another thread, and outlive the device's.
+///
+/// Nothing here waits. [`submit`](Self::submit) asks, [`poll`](Self::poll) takes what was answered. To wait, see [`wait`](Self::wait) and
+/// [`next`](Self::next).
+#[derive(Debug)]
+pub struct Queue<P: Platform, B: Buffer, Q = (), A = ()> {
+    pending: Pending<P, B, Q, A>,
+    doorbell: Doorbell<P>,
+    counts: Counts,
+    /// Whether its interrupts arrive anywhere.
+    interrupts: bool,
+}
+
+/// A queue that the device was not told of yet, or whose device is not live yet.
+#[derive(Debug)]
+pub struct Pending<P: Platform, B: Buffer, Q = (), A = ()> {
+    custody: Custody<P, B>,
+    pub(crate) index: u16,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) setup: QueueSetup,
+    /// Room for the segments of one request: what is asked, the buffer's pieces, the answer.
+    segments: Box<[Segment]>,
+    longest: u32,
+    types: PhantomData<fn(Q) -> A>,
+}
+
+/// Keeps what the device was told of, or leaves it with the core when dropped.
+#[derive(Debug)]
+struct Custody<P: Platform, B: Buffer> {
+    held: ManuallyDrop<Held<B>>,
+    core: Arc<Core<P>>,
+}
+
+/// All memory of a queue that the device was told of.
+#[derive(Debug)]
+struct Held<B: Buffer> {
+    ring: ring::Queue<Option<Lent<B>>>,
+    /// A slot for each id: what is asked, what is answered.
+    slots: Option<Memory>,
+}
+
+impl<P: Platform, B: Buffer> Drop for Custody<P, B> {
+    fn drop(&mut self) {
+        // SAFETY: `held` is not used after this: `self` is being dropped, and this is the only `take`.
+        let held = unsafe { ManuallyDrop::take(&mut self.held) };
+        self.core.park(Box::new(held));
+    }
+}
+
+impl<P: Platform, B: Buffer> Parked<P> for Held<B> {
+    fn in_flight(&self) -> usize {
+        usize::from(self.ring.in_flight())
+    }
+
+    fn release(mut self: Box<Self>, core: &Core<P>) {
+        while let Some(owner) = self.ring.reclaim() {
+            // SAFETY: the device has let go of everything (the contract of `release`).
+            drop(owner.map(|lent| unsafe { core.take_back(lent, 0) }));
+        }
+    }
+}
+
+impl<P, B, Q, A> Pending<P, B, Q, A>
+where
+    P: Platform,
+    B: Buffer,
+    Q: IntoBytes + Immutable,
+    A: FromBytes + IntoBytes,
+{
+    /// Where the answer is in a slot.
+    const ANSWER: usize = size_of::<Q>().next_multiple_of(16);
+    /// Bytes of a slot.
+    const SLOT: usize = Self::ANSWER + size_of::<A>().next_multiple_of(16);
+
+    /// Lays out queue `index`, of which the device has `size_max` descriptors.
+    pub(crate) fn new(
+        core: &Arc<Core<P>>,
+        index: u16,
+        size_max: u16,
+        features: Features,
+        options: &QueueOptions,
+    ) -> Result<Self> {
+        let most = size_max.min(options.size).min(MAX_SIZE);
+        let size = most
+            .checked_ilog2()
+            .map(|log| 1_u16 << log)
+            .ok_or(Error::NoQueue(index))?;
+        let around = u16::from(size_of::<Q>() != 0) + u16::from(size_of::<A>() != 0);
+        let pieces = options.segments.max(1).saturating_add(around).min(size);
+        let geometry = Geometry::new(size, pieces).ok_or(Error::NoQueue(index))?;
+        let memory = core
+            .platform
+            .dma(geometry.bytes(), PAGE.max(Geometry::ALIGN))?;
+        let ring = ring::Queue::new(&memory, geometry, features, 0)
+            .ok_or(crate::error::PlatformError::NoMemory(geometry.bytes()))?;
+        let slots = match Self::SLOT {
+            0 => None,
+            slot => Some(core.platform.dma(slot * usize::from(size), PAGE)?),
+        };
+        let held = ManuallyDrop::new(Held { ring, slots });
+        Ok(Self {
+            custody: Custody {
+                held,
+                core: Arc::clone(core),
+            },
+            index,
+            signal: Arc::default(),
+            setup: QueueSetup {
+                size,
+                areas: geometry.areas(memory.address),
+            },
+            segments: vec![Segment::default(); usize::from(pieces.max(around + 1))]
+                .into_boxed_slice(),
+            longest: options.longest,
+            types: PhantomData,
+        })
+    }
+
+    /// The queue of a device that is live now. `interrupts` says whether any of its interrupts arrive.
+    pub(crate) fn live(self, doorbell: Doorbell<P>, interrupts: bool) -> Queue<P, B, Q, A> {
+        Queue {
+            pending: self,
+            doorbell,
+            counts: Counts::default(),
+            interrupts,
+        }
+    }
+
+    #[inline]
+    fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
+        let Custody { held, core } = &mut self.custody;
+        let (buffer, direction) = match data {
+            Data::None => (None, Direction::ToDevice),
+            Data::Readable(buffer) => (Some(buffer), Direction::ToDevice),
+            Data::Writable(buffer) => (Some(buffer), Direction::FromDevice),
+        };
+        if core.is_over() {
+            return Err(Rejected {
+                why: Error::Gone,
+                buffer,
+            });
+        }
+        let Some(id) = held.ring.next_id() else {
+            return Err(Rejected {
+                why: Error::QueueFull,
+                buffer,
+            });
+        };
+        let slot = usize::from(id) * Self::SLOT;
+
+        let asked = usize::from(size_of::<Q>() != 0);
+        let answered = usize::from(size_of::<A>() != 0);
+        let (room, answer_room) = self.segments.split_at_mut(self.segments.len() - answered);
+        let (request_room, data_room) = room.split_at_mut(asked);
+        if let Some(slots) = &held.slots {
+            let address = slots.address.wrapping_add(slot as u64);
+            let bytes = slots.shared.view();
+            // The slot of an id below the size of the queue is within; writing it cannot fail.
+            let _ = bytes.write(slot, request.as_bytes());
+            let _ = bytes
+                .slice(slot + Self::ANSWER, size_of::<A>())
+                .map(|answer| answer.fill(UNANSWERED));
+            if let Some(segment) = request_room.first_mut() {
+                *segment = Segment {
+                    address,
+                    len: size_of::<Q>() as u32,
+                };
+            }
+            if let Some(segment) = answer_room.first_mut() {
+                let address = address.wrapping_add(Self::ANSWER as u64);
+                *segment = Segment {
+                    address,
+                    len: size_of::<A>() as u32,
+                };
+            }
+        }
+        let mut pieces = Segments::new(data_room, self.longest);
+        let lent = match buffer
+            .map(|buffer| core.lend(buffer, direction, &mut pieces))
+            .transpose()
+        {
+            Ok(lent) => lent,
+            Err((why, buffer)) => {
+                return Err(Rejected {
+                    why,
+                    buffer: Some(buffer),
+                });
+            }
+        };
+        let end = asked + pieces.len();
+        // The answer follows the last piece: move it there.
+        if let Some(answer) = answer_room.first().copied()
+            && let Some(place) = self.segments.get_mut(end)
+        {
+            *place = answer;
+        }
+        let readable = if direction == Direction::ToDevice {
+            end
+        } else {
+            asked
+        };
+        let chain = self.segments.get(..end + answered).unwrap_or_default();
+        let (readable, writable) = chain.split_at_checked(readable).unwrap_or_default();
+        held.ring
+            .submit(readable, writable, lent)
+            .map_err(|rejected| Rejected {
+                why: refused(rejected.why),
+                // SAFETY: the ring did not take it, so no device was told of it.
+                buffer: rejected
+                    .owner
+                    .map(|lent| unsafe { core.take_back(lent, 0) }),
+            })
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Result<Option<Completion<B, A>>> {
+        let Custody { held, core } = &mut self.custody;
+        let Some(done) = held.ring.poll()? else {
+            return Ok(None);
+        };
+        let mut answer = A::new_zeroed();
+        if let Some(slots) = &held.slots {
+            let slot = usize::from(done.token.id()) * Self::SLOT;
+            // Read once, into private memory. Within, as in `submit`.
+            let _ = slots
+                .shared
+                .view()
+                .read(slot + Self::ANSWER, answer.as_mut_bytes());
+        }
+        let fillable = done
+            .owner
+            .as_ref()
+            .filter(|lent| lent.direction() == Direction::FromDevice)
+            .map_or(0, |lent| lent.len() as u32);
+        let written = done.written;
+        let filled = written.min(fillable) as usize;
+        // SAFETY: the ring found that the chain was in flight and that the device completed it.
+        let buffer = done
+            .owner
+            .map(|lent| unsafe { core.take_back(lent, filled) });
+        Ok(Some(Completion {
+            token: done.token,
+            buffer,
+            written,
+            fillable,
+            answer,
+        }))
+    }
+}
+
+impl<P, B, Q, A> Queue<P, B, Q, A>
+where
+    P: Platform,
+    B: Buffer,
+    Q: IntoBytes + Immutable,
+    A: FromBytes + IntoBytes,
+{
+    /// Gives the device a request. It is told of it by the next [`kick`](Self::kick) or [`poll`](Self::poll), so that many can go with one kick.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the buffer: on [`Error::QueueFull`] and [`Error::PoolFull`], take a completion and try again.
+    #[inline]
+    pub fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
+        self.pending.submit(request, data)
+    }
+
+    /// Tells the device of what was submitted, if it wants to know. Says whether it was told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] if it cannot be reached.
+    #[inline]
+    pub fn kick(&mut self) -> Result<bool> {
+        let needed = self.pending.custody.held.ring.kick_needed();
+        if needed {
+            self.counts.kicks += 1;
+            self.doorbell.ring()?;
+        }
+        Ok(needed)
+    }
+
+    /// Takes one completed request, if there is one. [Kicks](Self::kick) first, should that have been forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device broke a rule of the ring: reset it. What is in flight stays in custody. [`Error::Gone`] if it was reset.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Option<Completion<B, A>>> {
+        self.kick()?;
+        let done = self.pending.poll()?;
+        if done.is_none() && self.pending.custody.core.is_over() {
+            return Err(Error::Gone);
+        }
+        self.counts.completed += u64::from(done.is_some());
+        Ok(done)
+    }
+
+    /// Asks for an interrupt at the next completion. Says whether there was one meanwhile: then poll, for none may come.
+    #[inline]
+    pub fn arm(&mut self) -> bool {
+        self.pending.custody.held.ring.arm()
+    }
+
+    /// Asks for no interrupts.
+    #[inline]
+    pub fn disarm(&mut self) {
+        self.pending.custody.held.ring.disarm();
+    }
+
+    /// Whether interrupts of the queue arrive anywhere. If not, it is to be polled.
+    pub fn interrupts(&self) -> bool {
+        self.interrupts
+    }
+
+    /// Raised by every interrupt that concerns the queue.
+    pub fn signal(&self) -> &Signal {
+        &self.pending.signal
+    }
+
+    /// How many requests the device has.
+    pub fn in_flight(&self) -> u16 {
+        self.pending.custody.held.ring.in_flight()
+    }
+
+    /// How many descriptors the ring has.
+    pub fn size(&self) -> u16 {
+        self.pending.setup.size
+    }
+
+    /// What went over the queue.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            interrupts: self.pending.signal.count(),
+            ..self.counts
+        }
+    }
+
+    /// The operating system's side.
+    pub fn platform(&self) -> &P {
+        &self.pending.custody.core.platform
+    }
+
+    /// Takes back one buffer in flight, after the device was reset and confirmed it. `None` when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillDriven`] if the device was not reset; [`Violation::ResetNotConfirmed`] if it did not let go: the buffers are
+    /// lost.
+    pub fn reclaim(&mut self) -> Result<Option<B>> {
+        let Custody { held, core } = &mut self.pending.custody;
+        match core.end() {
+            None => return Err(Error::StillDriven),
+            Some(End::NotConfirmed) => return Err(Violation::ResetNotConfirmed.into()),
+            Some(End::LetGo) => {}
+        }
+        while let Some(owner) = held.ring.reclaim() {
+            if let Some(lent) = owner {
+                // SAFETY: the device has let go of everything: `End::LetGo`.
+                return Ok(Some(unsafe { core.take_back(lent, 0) }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What an answer's bytes are before the device writes them. Of no meaning in any answer.
+const UNANSWERED: u8 = 0xff;
+
+/// Rings and slots begin on a page, so that a platform that shares memory by pages shares nothing else with them.
+const PAGE: usize = 4096;
+
+fn refused(why: Refusal) -> Error {
+    match why {
+        Refusal::Broken(violation) => violation.into(),
+        Refusal::Empty => RequestError::Empty.into(),
+        Refusal::TooLong { segments, limit } => RequestError::TooLarge {
+            len: segments,
+            limit: usize::from(limit),
+        }
+        .into(),
+        Refusal::TooLarge(len) => RequestError::TooLarge {
+            len: usize::try_from(len).unwrap_or(usize::MAX),
+            limit: u32::MAX as usize,
+        }
+        .into(),
+        _ => Error::QueueFull,
+    }
+}

@@ -1,0 +1,451 @@
+//! What the tests of this crate stand on: a platform whose registers, interrupts, memory and clock are in the hands of the test.
+#![expect(
+    unsafe_code,
+    reason = "a platform, and what owns memory for devices, are unsafe traits"
+)]
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::vec::Vec;
+
+use ringway_ring::driver::{Memory, Segment};
+use ringway_ring::map::{Map, Region};
+use ringway_ring::shared::{Backing, Shared};
+
+use crate::error::{PlatformError, TransportError};
+use crate::interrupt::Handler;
+use crate::pci::{self, ConfigAccess};
+use crate::platform::{Direction, Leak, Message, Platform, Registers, Segments, Trust};
+
+/// Where the 4096 bytes of configuration space of the first PCI function are among the spaces.
+pub(crate) const CONFIG_SPACES: u64 = 1 << 40;
+
+/// Where the spaces have the configuration space of the function at `at`.
+pub(crate) fn config_space(at: pci::Address) -> u64 {
+    CONFIG_SPACES + (u64::from(at.routing_id()) << 12)
+}
+
+/// A register access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read { at: u64, width: u8, value: u32 },
+    Write { at: u64, width: u8, value: u32 },
+}
+
+impl Access {
+    pub(crate) fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
+    /// Where, among the spaces; relative to its own where a space is told.
+    pub(crate) fn at(&self) -> u64 {
+        match self {
+            Self::Read { at, .. } | Self::Write { at, .. } => *at,
+        }
+    }
+}
+
+/// What a space does after each access: it changes its bytes.
+type Behaviour = Box<dyn FnMut(&mut [u8], Access) + Send>;
+
+/// Registers: bytes, at an address, that keep what is written to them unless their behaviour changes it.
+struct Space {
+    start: u64,
+    state: Mutex<(Vec<u8>, Behaviour)>,
+    log: Arc<Mutex<Vec<Access>>>,
+}
+
+/// A platform for one test. Device addresses are those of the program.
+#[derive(Clone)]
+pub(crate) struct TestPlatform(Arc<Inner>);
+
+struct Inner {
+    trust: Trust,
+    spaces: Mutex<BTreeMap<u64, Arc<Space>>>,
+    log: Arc<Mutex<Vec<Access>>>,
+    milliseconds: AtomicU64,
+    allocations: Mutex<Vec<Weak<Allocation>>>,
+    mapped: Mutex<Vec<(NonNullSend, usize)>>,
+    unmaps: AtomicUsize,
+    leaked: Mutex<Leak>,
+    messages_max: AtomicUsize,
+    messages: Mutex<Vec<(Message, Handler<TestPlatform>)>>,
+    lines: Mutex<Vec<(u32, Handler<TestPlatform>)>>,
+}
+
+impl TestPlatform {
+    /// No registers, no limit on messages, no time gone by.
+    pub(crate) fn new(trust: Trust) -> Self {
+        Self(Arc::new(Inner {
+            trust,
+            spaces: Mutex::default(),
+            log: Arc::default(),
+            milliseconds: AtomicU64::new(0),
+            allocations: Mutex::default(),
+            mapped: Mutex::default(),
+            unmaps: AtomicUsize::new(0),
+            leaked: Mutex::default(),
+            messages_max: AtomicUsize::new(usize::MAX),
+            messages: Mutex::default(),
+            lines: Mutex::default(),
+        }))
+    }
+
+    /// Puts registers at `address`, which begin as `bytes`. After each access, `behaviour` is told of it, by its offset from
+    /// `address`, and may change them.
+    pub(crate) fn place(
+        &self,
+        address: u64,
+        bytes: Vec<u8>,
+        behaviour: impl FnMut(&mut [u8], Access) + Send + 'static,
+    ) {
+        let space = Space {
+            start: address,
+            state: Mutex::new((bytes, Box::new(behaviour))),
+            log: Arc::clone(&self.0.log),
+        };
+        self.0
+            .spaces
+            .lock()
+            .unwrap()
+            .insert(address, Arc::new(space));
+    }
+
+    /// The bytes at `address`, without an access.
+    pub(crate) fn peek<const N: usize>(&self, address: u64) -> [u8; N] {
+        let registers = self.registers(address, N as u64).unwrap();
+        let state = registers.space.state.lock().unwrap();
+        state.0[registers.from..][..N].try_into().unwrap()
+    }
+
+    /// Changes the bytes at `address`, without an access.
+    pub(crate) fn poke(&self, address: u64, bytes: &[u8]) {
+        let registers = self.registers(address, bytes.len() as u64).unwrap();
+        let mut state = registers.space.state.lock().unwrap();
+        state.0[registers.from..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// The accesses since this was last asked.
+    pub(crate) fn take_log(&self) -> Vec<Access> {
+        core::mem::take(&mut self.0.log.lock().unwrap())
+    }
+
+    /// What a device can reach now: memory for devices that is still held, and buffers that are mapped. To be dropped before they are.
+    pub(crate) fn device_map(&self) -> Map {
+        let allocations = self.0.allocations.lock().unwrap();
+        let allocated = allocations
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|allocation| Shared::new(allocation));
+        let mapped = self.0.mapped.lock().unwrap();
+        let mapped = mapped.iter().map(|(at, len)| {
+            // SAFETY: who mapped the bytes keeps them until they are unmapped, and does not touch them.
+            unsafe { Shared::from_raw_parts(at.0, *len) }
+        });
+        let regions = allocated.chain(mapped).map(|memory| Region {
+            start: memory.base().addr().get() as u64,
+            memory,
+        });
+        Map::new(regions.collect()).unwrap()
+    }
+
+    /// How many pieces of memory for devices are still held by anybody.
+    pub(crate) fn allocations(&self) -> usize {
+        let allocations = self.0.allocations.lock().unwrap();
+        allocations
+            .iter()
+            .filter(|allocation| allocation.strong_count() != 0)
+            .count()
+    }
+
+    /// How many buffers are mapped.
+    pub(crate) fn mapped(&self) -> usize {
+        self.0.mapped.lock().unwrap().len()
+    }
+
+    /// How many buffers were unmapped.
+    pub(crate) fn unmaps(&self) -> usize {
+        self.0.unmaps.load(Ordering::Relaxed)
+    }
+
+    /// What the platform was told to be lost.
+    pub(crate) fn leak(&self) -> Leak {
+        *self.0.leaked.lock().unwrap()
+    }
+
+    /// From now on, there are at most `limit` messages at a time.
+    pub(crate) fn limit_messages(&self, limit: usize) {
+        self.0.messages_max.store(limit, Ordering::Relaxed);
+    }
+
+    /// The messages that are provided now.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        let messages = self.0.messages.lock().unwrap();
+        messages.iter().map(|(message, _)| *message).collect()
+    }
+
+    /// Does what `message` does when a device writes it. Says whether anybody was there.
+    pub(crate) fn deliver(&self, message: Message) -> bool {
+        let messages = self.0.messages.lock().unwrap();
+        let handler = messages
+            .iter()
+            .find(|(known, _)| *known == message)
+            .map(|(_, handler)| handler.clone());
+        drop(messages);
+        handler.is_some_and(|handler| handler.handle())
+    }
+
+    /// Does what line `number` does when a device raises it. Says whether it was anybody's.
+    pub(crate) fn raise(&self, number: u32) -> bool {
+        let lines = self.0.lines.lock().unwrap();
+        let handlers: Vec<_> = lines
+            .iter()
+            .filter(|(line, _)| *line == number)
+            .map(|(_, handler)| handler.clone())
+            .collect();
+        drop(lines);
+        handlers
+            .iter()
+            .fold(false, |ours, handler| handler.handle() || ours)
+    }
+}
+
+impl fmt::Debug for TestPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TestPlatform")
+    }
+}
+
+// SAFETY: memory is the heap's, at the address it has, until its last handle is dropped; a buffer's address is its own;
+// no device is outside this program, and the test's own uses `device_map` while buffers are mapped.
+unsafe impl Platform for TestPlatform {
+    type Registers = TestRegisters;
+
+    fn trust(&self) -> Trust {
+        self.0.trust
+    }
+
+    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
+        let memory = Shared::allocate(len, align).ok_or(PlatformError::NoMemory(len))?;
+        let address = memory.base().addr().get() as u64;
+        let allocation = Arc::new(Allocation(memory));
+        let mut allocations = self.0.allocations.lock().unwrap();
+        allocations.push(Arc::downgrade(&allocation));
+        Ok(Memory {
+            shared: Shared::new(allocation),
+            address,
+        })
+    }
+
+    fn map(
+        &self,
+        at: NonNull<u8>,
+        len: usize,
+        _: Direction,
+        segments: &mut Segments<'_>,
+    ) -> Result<(), PlatformError> {
+        segments.push(Segment {
+            address: at.addr().get() as u64,
+            len: u32::try_from(len).map_err(|_| PlatformError::NotReachable)?,
+        })?;
+        self.0.mapped.lock().unwrap().push((NonNullSend(at), len));
+        Ok(())
+    }
+
+    fn unmap(&self, at: NonNull<u8>, len: usize, _: Direction, first: u64) {
+        assert_eq!(first, at.addr().get() as u64);
+        let mut mapped = self.0.mapped.lock().unwrap();
+        let known = mapped
+            .iter()
+            .position(|(known, known_len)| known.0 == at && *known_len == len);
+        mapped.swap_remove(known.expect("only what was mapped is unmapped, and once"));
+        self.0.unmaps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn registers(&self, address: u64, len: u64) -> Result<TestRegisters, PlatformError> {
+        let not_mapped = PlatformError::NotMapped(address);
+        let spaces = self.0.spaces.lock().unwrap();
+        let (start, space) = spaces.range(..=address).next_back().ok_or(not_mapped)?;
+        let window = TestRegisters {
+            space: Arc::clone(space),
+            from: 0,
+            len: space.state.lock().unwrap().0.len(),
+        };
+        window
+            .slice((address - start) as usize, len as usize)
+            .ok_or(not_mapped)
+    }
+
+    fn message(&self, handler: Handler<Self>) -> Option<Message> {
+        let mut messages = self.0.messages.lock().unwrap();
+        let free = messages.len() < self.0.messages_max.load(Ordering::Relaxed);
+        let data = messages
+            .iter()
+            .map(|(message, _)| message.data + 1)
+            .max()
+            .unwrap_or(0x40);
+        free.then(|| {
+            let message = Message {
+                address: 0x1_fee0_0000,
+                data,
+            };
+            messages.push((message, handler));
+            message
+        })
+    }
+
+    fn line(&self, line: u32, handler: Handler<Self>) -> bool {
+        self.0.lines.lock().unwrap().push((line, handler));
+        true
+    }
+
+    fn disconnect(&self, handler: &Handler<Self>) {
+        let others = |known: &Handler<Self>| !known.same_as(handler);
+        let mut messages = self.0.messages.lock().unwrap();
+        messages.retain(|(_, known)| others(known));
+        let mut lines = self.0.lines.lock().unwrap();
+        lines.retain(|(_, known)| others(known));
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.milliseconds.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn relax(&self) {
+        self.0.milliseconds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn leaked(&self, leak: Leak) {
+        let mut leaked = self.0.leaked.lock().unwrap();
+        leaked.queues += leak.queues;
+        leaked.buffers += leak.buffers;
+    }
+}
+
+impl ConfigAccess for TestPlatform {
+    fn read32(&self, at: pci::Address, offset: u16) -> u32 {
+        self.registers(config_space(at) + u64::from(offset), 4)
+            .map_or(u32::MAX, |registers| registers.read32(0).unwrap())
+    }
+
+    fn write32(&self, at: pci::Address, offset: u16, value: u32) {
+        if let Ok(registers) = self.registers(config_space(at) + u64::from(offset), 4) {
+            registers.write32(0, value).unwrap();
+        }
+    }
+}
+
+/// Registers of a [`TestPlatform`].
+#[derive(Clone)]
+pub(crate) struct TestRegisters {
+    space: Arc<Space>,
+    from: usize,
+    len: usize,
+}
+
+impl TestRegisters {
+    /// Reads, or writes if there is a `value` to be written.
+    fn access(
+        &self,
+        offset: usize,
+        width: usize,
+        written: Option<u32>,
+    ) -> Result<u32, TransportError> {
+        let range = TransportError::Range { offset, len: width };
+        let window = self.slice(offset, width).ok_or(range)?;
+        let at = self.space.start + window.from as u64;
+        if at % width as u64 != 0 {
+            return Err(range);
+        }
+        let mut state = self.space.state.lock().unwrap();
+        let (bytes, behaviour) = &mut *state;
+        let place = &mut bytes[window.from..][..width];
+        if let Some(value) = written {
+            place.copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        let mut word = [0; 4];
+        word[..width].copy_from_slice(place);
+        let value = u32::from_le_bytes(word);
+        let made = |at| {
+            let width = width as u8;
+            match written {
+                Some(_) => Access::Write { at, width, value },
+                None => Access::Read { at, width, value },
+            }
+        };
+        self.space.log.lock().unwrap().push(made(at));
+        behaviour(bytes, made(window.from as u64));
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for TestRegisters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = self.space.start + self.from as u64;
+        write!(f, "TestRegisters({start:#x}, {} bytes)", self.len)
+    }
+}
+
+impl Registers for TestRegisters {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn slice(&self, offset: usize, len: usize) -> Option<Self> {
+        let within = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        within.then(|| Self {
+            space: Arc::clone(&self.space),
+            from: self.from + offset,
+            len,
+        })
+    }
+
+    fn read8(&self, offset: usize) -> Result<u8, TransportError> {
+        self.access(offset, 1, None).map(|value| value as u8)
+    }
+
+    fn read16(&self, offset: usize) -> Result<u16, TransportError> {
+        self.access(offset, 2, None).map(|value| value as u16)
+    }
+
+    fn read32(&self, offset: usize) -> Result<u32, TransportError> {
+        self.access(offset, 4, None)
+    }
+
+    fn write8(&self, offset: usize, value: u8) -> Result<(), TransportError> {
+        self.access(offset, 1, Some(value.into())).map(drop)
+    }
+
+    fn write16(&self, offset: usize, value: u16) -> Result<(), TransportError> {
+        self.access(offset, 2, Some(value.into())).map(drop)
+    }
+
+    fn write32(&self, offset: usize, value: u32) -> Result<(), TransportError> {
+        self.access(offset, 4, Some(value)).map(drop)
+    }
+}
+
+/// Memory for devices, whose last handle can be told to be gone.
+struct Allocation(Shared);
+
+// SAFETY: what it holds is such memory, and keeps it.
+unsafe impl Backing for Allocation {
+    fn base(&self) -> NonNull<u8> {
+        self.0.base()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Where a mapped buffer is.
+struct NonNullSend(NonNull<u8>);
+
+// SAFETY: it is compared, and given to `Shared`, which may be used from any thread.
+unsafe impl Send for NonNullSend {}

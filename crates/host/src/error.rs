@@ -1,0 +1,93 @@
+//! Why what the user named cannot be used, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of opening something of the host's.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a disk image cannot be used. Displays as one line that says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such file.
+    NotFound(PathBuf),
+    /// This user may not open it so.
+    NotPermitted(PathBuf),
+    /// It is a directory, a pipe or the like.
+    NotADisk(PathBuf),
+    /// It has no bytes.
+    Empty(PathBuf),
+    /// Its size is not a whole number of sectors.
+    OddSize {
+        /// The image.
+        path: PathBuf,
+        /// How many bytes it has.
+        bytes: u64,
+    },
+    /// The system failed otherwise.
+    Io {
+        /// The image.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| {
+            let path = path.to_path_buf();
+            match source.kind() {
+                io::ErrorKind::NotFound => Self::NotFound(path),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Self::NotPermitted(path)
+                }
+                _ => Self::Io { path, source },
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(path) => write!(
+                f,
+                "{} does not exist: give the path of a disk image",
+                path.display()
+            ),
+            Self::NotPermitted(path) => write!(
+                f,
+                "{} may not be opened so: change its permissions, or open it read-only",
+                path.display()
+            ),
+            Self::NotADisk(path) => write!(
+                f,
+                "{} is neither a file nor a block device: give the path of a disk image",
+                path.display()
+            ),
+            Self::Empty(path) => write!(
+                f,
+                "{} is empty: a disk has at least one sector of 512 bytes",
+                path.display()
+            ),
+            Self::OddSize { path, bytes } => write!(
+                f,
+                "{} has {bytes} bytes, which is not a multiple of 512: extend it with `truncate -s %512`",
+                path.display()
+            ),
+            Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
