@@ -8,6 +8,7 @@
 
 use core::fmt;
 
+#[cfg(feature = "alloc")]
 use ringway_spec::Features;
 
 use crate::shared::Shared;
@@ -72,12 +73,12 @@ impl Geometry {
 
     /// How many bytes of [`Memory`] the queue needs.
     pub fn bytes(self) -> usize {
-        split::driver::Layout::new(self).bytes
+        split::Layout::new(self).bytes
     }
 
     /// Where the three areas of the ring are, for the transport, if its memory begins at `address`.
     pub fn areas(self, address: u64) -> Areas {
-        let layout = split::driver::Layout::new(self);
+        let layout = split::Layout::new(self);
         let at = |offset: usize| address.wrapping_add(offset as u64);
         Areas {
             descriptor: address,
@@ -201,17 +202,20 @@ impl fmt::Display for Violation {
 impl core::error::Error for Violation {}
 
 /// The driver's end of a queue whose chains are owned by `T`s.
+#[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Queue<T> {
     ring: Ring<T>,
 }
 
 /// The format, chosen once by the negotiated features.
+#[cfg(feature = "alloc")]
 #[derive(Debug)]
 enum Ring<T> {
     Split(split::driver::Driver<T>),
 }
 
+#[cfg(feature = "alloc")]
 impl<T> Queue<T> {
     /// Lays an empty ring out in `memory`, to be enabled at a device that agreed to `features`. Its indices begin at `start`, which
     /// is 0 for a device that was just reset.

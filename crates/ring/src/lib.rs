@@ -5,7 +5,7 @@
 //! - [`shared`]: bytes that a peer may be writing at any moment. Atomic loads and stores, copies in and out, never a reference.
 //! - [`barrier`]: what orders those accesses against the peer's, and against a doorbell.
 //! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes (with `alloc`).
-//! - [`driver`]: the driver's end of a queue. [`device`]: the device's end (both with `alloc`).
+//! - [`driver`]: the driver's end of a queue. [`device`]: the device's end. (Their queues come with `alloc`.)
 //!
 //! Neither end believes the other. What the peer wrote is read once, checked, and then used; what this end wrote it
 //! remembers privately. A peer that breaks a rule is named in a `Violation`, reported once, and the queue stays broken until reset.
@@ -26,10 +26,8 @@ extern crate std;
 pub mod barrier;
 #[cfg(feature = "alloc")]
 pub mod device;
-#[cfg(feature = "alloc")]
 pub mod driver;
 #[cfg(feature = "alloc")]
 pub mod map;
 pub mod shared;
-#[cfg(feature = "alloc")]
 mod split;

@@ -10,49 +10,13 @@ use alloc::vec::Vec;
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
-use super::{Tail, passed};
+use super::{DESCRIPTOR_BYTES, Layout, Tail, passed};
 use crate::barrier::Order;
 use crate::driver::{Completion, Geometry, Memory, Refusal, Rejected, Segment, Token, Violation};
 use crate::shared::Words;
 
 /// The words of a descriptor: its address; its length, flags and next.
 const DESCRIPTOR_WORDS: usize = 2;
-/// Bytes of a descriptor.
-const DESCRIPTOR_BYTES: usize = 16;
-
-/// Where the parts of a ring are in its memory, from its first byte.
-#[derive(Clone, Copy)]
-pub(crate) struct Layout {
-    pub(crate) available: usize,
-    /// Four bytes before a cache line, so that each used element is aligned to its eight bytes and can be read at once.
-    pub(crate) used: usize,
-    tables: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Layout {
-    pub(crate) fn new(geometry: Geometry) -> Self {
-        // The largest ring there can be has about 33 million bytes: nothing here overflows.
-        let line = |offset: usize| offset.next_multiple_of(Geometry::ALIGN);
-        let available = spec::descriptor_bytes(geometry.size);
-        let used_ring = line(
-            available
-                .wrapping_add(spec::available_bytes(geometry.size))
-                .wrapping_add(spec::RING),
-        );
-        let used = used_ring.wrapping_sub(spec::RING);
-        let tables = line(used.wrapping_add(spec::used_bytes(geometry.size)));
-        let table_bytes = usize::from(geometry.table).wrapping_mul(DESCRIPTOR_BYTES);
-        let bytes = line(tables.wrapping_add(usize::from(geometry.size).wrapping_mul(table_bytes)));
-        Self {
-            available,
-            used,
-            tables,
-            bytes,
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Driver<T> {
     /// What is known of each chain in flight, by the id of its first descriptor.

@@ -1,0 +1,7 @@
+//! The split ring, both ends: against each other, and each against a peer that cheats.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod both_ends;
+mod common;
+mod hostile_device;
+mod hostile_driver;
