@@ -8,24 +8,24 @@ use ringway_spec::Features;
 use ringway_spec::split;
 
 /// Where the ring is for the device. Unlike any address of this process.
-pub const RING: u64 = 0x7000_0000_0000;
+pub(crate) const RING: u64 = 0x7000_0000_0000;
 /// Where buffers are for the device.
-pub const BUFFERS: u64 = 0x1000;
+pub(crate) const BUFFERS: u64 = 0x1000;
 /// Bytes of buffers.
-pub const BUFFER_BYTES: usize = 0x10000;
+pub(crate) const BUFFER_BYTES: usize = 0x10000;
 
 /// The memory of a queue, and where its parts are.
-pub struct Pair {
-    pub ring: Shared,
-    pub buffers: Shared,
-    pub map: Map,
-    pub geometry: Geometry,
-    pub areas: Areas,
+pub(crate) struct Pair {
+    pub(crate) ring: Shared,
+    pub(crate) buffers: Shared,
+    pub(crate) map: Map,
+    pub(crate) geometry: Geometry,
+    pub(crate) areas: Areas,
 }
 
 /// Shared memory that a test may write to as a cheating peer.
 impl Pair {
-    pub fn new(size: u16, table: u16) -> Self {
+    pub(crate) fn new(size: u16, table: u16) -> Self {
         let geometry = Geometry::new(size, table).unwrap();
         let ring = Shared::allocate(geometry.bytes(), 4096).unwrap();
         let buffers = Shared::allocate(BUFFER_BYTES, 4096).unwrap();
@@ -49,7 +49,7 @@ impl Pair {
         }
     }
 
-    pub fn driver<T>(&self, features: Features, start: u16) -> driver::Queue<T> {
+    pub(crate) fn driver<T>(&self, features: Features, start: u16) -> driver::Queue<T> {
         let memory = Memory {
             shared: self.ring.clone(),
             address: RING,
@@ -57,29 +57,29 @@ impl Pair {
         driver::Queue::new(&memory, self.geometry, features, start).unwrap()
     }
 
-    pub fn device(&self, features: Features, start: u16) -> device::Queue {
+    pub(crate) fn device(&self, features: Features, start: u16) -> device::Queue {
         device::Queue::new(&self.map, self.geometry.size(), self.areas, features, start).unwrap()
     }
 
     /// Forges element `slot` of the used ring.
-    pub fn forge_used(&self, slot: u16, id: u32, len: u32) {
+    pub(crate) fn forge_used(&self, slot: u16, id: u32, len: u32) {
         let at = self.offset(self.areas.device) + split::RING + usize::from(slot) * 8;
         self.ring.view().write(at, &id.to_le_bytes()).unwrap();
         self.ring.view().write(at + 4, &len.to_le_bytes()).unwrap();
     }
 
     /// Forges the used index.
-    pub fn forge_used_index(&self, index: u16) {
+    pub(crate) fn forge_used_index(&self, index: u16) {
         self.write16(self.areas.device, split::INDEX, index);
     }
 
     /// Forges the used ring's flags.
-    pub fn forge_used_flags(&self, flags: u16) {
+    pub(crate) fn forge_used_flags(&self, flags: u16) {
         self.write16(self.areas.device, split::FLAGS, flags);
     }
 
     /// Forges the device's event field.
-    pub fn forge_available_event(&self, event: u16) {
+    pub(crate) fn forge_available_event(&self, event: u16) {
         self.write16(
             self.areas.device,
             split::avail_event_offset(self.geometry.size()),
@@ -88,12 +88,12 @@ impl Pair {
     }
 
     /// Forges descriptor `index`.
-    pub fn forge_descriptor(&self, index: u16, addr: u64, len: u32, flags: u16, next: u16) {
+    pub(crate) fn forge_descriptor(&self, index: u16, addr: u64, len: u32, flags: u16, next: u16) {
         self.forge_at(RING + u64::from(index) * 16, addr, len, flags, next);
     }
 
     /// Forges a descriptor anywhere: in an indirect table.
-    pub fn forge_at(&self, address: u64, addr: u64, len: u32, flags: u16, next: u16) {
+    pub(crate) fn forge_at(&self, address: u64, addr: u64, len: u32, flags: u16, next: u16) {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&addr.to_le_bytes());
         bytes[8..12].copy_from_slice(&len.to_le_bytes());
@@ -108,7 +108,7 @@ impl Pair {
     }
 
     /// Makes the chains that begin at `heads` available, as a driver whose available index was `start`.
-    pub fn forge_available(&self, start: u16, heads: &[u16]) {
+    pub(crate) fn forge_available(&self, start: u16, heads: &[u16]) {
         for (at, head) in (0..).zip(heads) {
             let at = start.wrapping_add(at);
             let slot = usize::from(at % self.geometry.size()) * 2;
@@ -118,12 +118,12 @@ impl Pair {
     }
 
     /// Forges the available index.
-    pub fn forge_available_index(&self, index: u16) {
+    pub(crate) fn forge_available_index(&self, index: u16) {
         self.write16(self.areas.driver, split::INDEX, index);
     }
 
     /// What the driver asks of interrupts: flags, and its event field.
-    pub fn interrupt_wish(&self) -> (u16, u16) {
+    pub(crate) fn interrupt_wish(&self) -> (u16, u16) {
         let event = split::used_event_offset(self.geometry.size());
         (
             self.read16(self.areas.driver, split::FLAGS),
@@ -151,7 +151,7 @@ impl Pair {
 }
 
 /// A run of the buffers.
-pub fn segment(offset: u64, len: u32) -> Segment {
+pub(crate) fn segment(offset: u64, len: u32) -> Segment {
     Segment {
         address: BUFFERS + offset,
         len,

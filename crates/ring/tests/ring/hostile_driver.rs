@@ -239,32 +239,45 @@ fn a_readable_descriptor_after_a_writable_one_is_a_violation() {
     );
 }
 
+/// The longest chain there can be, over the same buffer again and again.
 #[test]
 fn a_chain_of_more_bytes_than_can_be_reported_is_a_violation() {
-    let pair = Pair::new(8, 0);
-    let large = Region {
-        start: 0,
-        memory: Shared::allocate(1 << 16, 4096).unwrap(),
-    };
-    let ring = Region {
-        start: RING,
-        memory: pair.ring.clone(),
-    };
-    let map = Map::new(vec![large, ring]).unwrap();
-    let mut device = Queue::new(&map, 32768.min(8), pair.areas, Features::NONE, START).unwrap();
-    pair.forge_descriptor(0, 0, u32::MAX, 0, 0);
-    pair.forge_available(START, &[0]);
+    let size = 32768;
+    let pair = Pair::new(size, 0);
+    for index in 0..size {
+        let len = BUFFER_BYTES as u32;
+        pair.forge_descriptor(
+            index,
+            BUFFERS,
+            len,
+            if index == size - 1 { 0 } else { NEXT },
+            index + 1,
+        );
+    }
+    let below = judged(&pair, Features::NONE).unwrap().unwrap();
+    let half_more = Map::new(vec![
+        Region {
+            start: RING,
+            memory: pair.ring.clone(),
+        },
+        Region {
+            start: BUFFERS,
+            memory: Shared::allocate(BUFFER_BYTES * 3, 4096).unwrap(),
+        },
+    ])
+    .unwrap();
+    for index in 0..size {
+        let flags = if index == size - 1 { 0 } else { NEXT };
+        pair.forge_descriptor(index, BUFFERS, BUFFER_BYTES as u32 * 3, flags, index + 1);
+    }
+    let mut device = Queue::new(&half_more, size, pair.areas, Features::NONE, START).unwrap();
+    let above = device.batch(&half_more).next_chain();
 
-    let judged = device.batch(&map).next_chain();
-
-    // Not in memory, which is found first: the sum is a second wall behind it.
     assert_eq!(
-        judged.err(),
-        Some(Violation::NotMapped {
-            address: 0,
-            len: u32::MAX
-        })
+        below.readable(&pair.map).remaining(),
+        u64::from(size) * BUFFER_BYTES as u64
     );
+    assert_eq!(above.err(), Some(Violation::ChainTooLarge));
 }
 
 #[test]
