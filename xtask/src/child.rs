@@ -2,6 +2,7 @@
 //! ended if they outlive their time.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,6 +27,8 @@ const KEPT: usize = 32 << 20;
 pub(crate) struct Runner {
     /// Pass on everything that children print.
     pub(crate) verbose: bool,
+    /// What they are started for; progress lines say it.
+    pub(crate) topic: &'static str,
 }
 
 /// A child that has ended.
@@ -54,14 +57,17 @@ impl Runner {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| Failure::new(format!("cannot start `{shown}`: {e}")))?;
+            .map_err(|e| {
+                let program = command.get_program().to_string_lossy();
+                Failure::new(format!("cannot start {program}: {e}"))
+            })?;
         let heard = Arc::new(Mutex::new(Heard::default()));
         let listeners = [
             child.stdout.take().map(|p| self.listen(p, &heard, false)),
             child.stderr.take().map(|p| self.listen(p, &heard, true)),
         ];
 
-        let ended = self.watch(&mut child, start + limit, &shown, &heard);
+        let ended = self.watch(&mut child, start + limit, &heard);
         let closed = Instant::now() + PIPES_CLOSE;
         for listener in listeners.into_iter().flatten() {
             while !listener.is_finished() && Instant::now() < closed {
@@ -133,7 +139,6 @@ impl Runner {
         &self,
         child: &mut Child,
         deadline: Instant,
-        shown: &str,
         heard: &Mutex<Heard>,
     ) -> io::Result<Option<ExitStatus>> {
         let start = Instant::now();
@@ -151,7 +156,7 @@ impl Runner {
             }
             if now >= next && !self.verbose {
                 let last = lock(heard).last.clone();
-                progress(live, shown, now - start, &last);
+                progress(live, self.topic, now - start, &last);
                 next = now + every;
             }
             thread::sleep(LOOK);
@@ -163,9 +168,19 @@ impl Runner {
     }
 }
 
+#[cfg(test)]
+impl Runner {
+    /// What tests start children with.
+    pub(crate) const TEST: Self = Self {
+        verbose: false,
+        topic: "test",
+    };
+}
+
 /// The command as a person would type it.
 pub(crate) fn show(command: &Command) -> String {
-    let words: Vec<_> = std::iter::once(command.get_program())
+    let program = Path::new(command.get_program());
+    let words: Vec<_> = std::iter::once(program.file_name().unwrap_or_default())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())
         .collect();
@@ -204,10 +219,9 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn progress(live: bool, shown: &str, elapsed: Duration, last: &str) {
-    let cut = |s: &str, n| s.chars().filter(|c| !c.is_control()).take(n).collect();
-    let (shown, last): (String, String) = (cut(shown, 40), cut(last, 30));
-    let line = format!("  {:>3} s  {shown} · {last}", elapsed.as_secs());
+fn progress(live: bool, topic: &str, elapsed: Duration, last: &str) {
+    let last: String = last.chars().filter(|c| !c.is_control()).take(50).collect();
+    let line = format!("{topic}: {} s  {last}", elapsed.as_secs());
     if live {
         eprint!("\r\x1b[2K{line}");
     } else {
@@ -269,7 +283,7 @@ fn descendants(of: u32, parents: &[(u32, u32)]) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    const QUIETLY: Runner = Runner { verbose: false };
+    const QUIETLY: Runner = Runner::TEST;
     const SOON: Duration = Duration::from_secs(30);
 
     fn shell(script: &str) -> Command {

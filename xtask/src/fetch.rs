@@ -53,7 +53,13 @@ pub(crate) fn qemu(run: &Runner, repo: &Path) -> Result<Qemu> {
     if let Some(found) = at_hand(run, repo) {
         return Ok(found);
     }
-    fetch(run, &tools).map_err(|e| Failure {
+    let (made, place) = (tools.join("qemu.new"), tools.join("qemu"));
+    let fetched = fetch(run, &made, &place);
+    if fetched.is_err() {
+        // The next fetch removes it if this one cannot.
+        let _ = remove(&made);
+    }
+    fetched.map_err(|e| Failure {
         what: format!(
             "no QEMU {OLDEST} or newer here, and it could not be fetched: {e}\n\
              Install it (Debian, Ubuntu: {PACKAGE}; Fedora: qemu-system-x86-core; \
@@ -92,20 +98,19 @@ fn try_out(run: &Runner, path: PathBuf) -> Result<Qemu> {
     Ok(Qemu { path, version })
 }
 
-/// Brings QEMU's packages into `tools`. Made aside and renamed when it works,
-/// so that what has the name is whole.
-fn fetch(run: &Runner, tools: &Path) -> Result<Qemu> {
-    let (made, place) = (tools.join("qemu.new"), tools.join("qemu"));
-    remove(&made)?;
+/// Brings QEMU and what it needs to `place`: made at `made`, and renamed when
+/// it works, so that what has the name is whole.
+fn fetch(run: &Runner, made: &Path, place: &Path) -> Result<Qemu> {
+    remove(made)?;
     let root = made.join("root");
     fs::create_dir_all(&root).map_err(Failure::io("make", &root))?;
     apt::unpack(run, PACKAGE, &made.join("apt"), &root)?;
     remove(&made.join("apt"))?;
-    wrap(&made, &root)?;
+    wrap(made, &root)?;
     try_out(run, made.join(PROGRAM))?;
 
-    remove(&place)?;
-    fs::rename(&made, &place).map_err(Failure::io("rename", &made))?;
+    remove(place)?;
+    fs::rename(made, place).map_err(Failure::io("rename", made))?;
     try_out(run, place.join(PROGRAM))
 }
 
@@ -195,7 +200,7 @@ mod tests {
         executable(&program).unwrap();
 
         wrap(&made, &root).unwrap();
-        let run = Runner { verbose: false };
+        let run = Runner::TEST;
         let mut command = Command::new(made.join(PROGRAM));
         let done = run.succeed(
             command.env_remove("LD_LIBRARY_PATH").arg("-M"),
@@ -215,7 +220,7 @@ mod tests {
         fs::write(&old, "#!/bin/sh\necho QEMU emulator version 6.2.0\n").unwrap();
         executable(&old).unwrap();
 
-        let refused = try_out(&Runner { verbose: false }, old).err();
+        let refused = try_out(&Runner::TEST, old).err();
 
         assert!(refused.unwrap().what.contains("QEMU 6.2, older than 7.2"));
     }

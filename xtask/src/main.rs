@@ -17,7 +17,6 @@ use clap::{Parser, ValueEnum};
 
 use child::Runner;
 use failure::Result;
-use pieces::Desk;
 
 /// The commands that people type when they work on Ringway.
 #[derive(Parser)]
@@ -73,16 +72,22 @@ fn main() -> ExitCode {
             all,
             verbose,
             ..
-        } => run(&repo, &pieces, all, Runner { verbose }),
-        Xtask::Ci => run(&repo, &[], false, Runner { verbose: false }),
+        } => run(&repo, &pieces, all, verbose),
+        Xtask::Ci => run(&repo, &[], false, false),
         Xtask::Unsafe => finish(unsafe_use::check(&repo)),
         Xtask::SpecRefs => finish(spec_refs::check(&repo)),
         Xtask::Fetch {
             tool: Tool::Qemu,
             verbose,
         } => finish(
-            fetch::qemu(&Runner { verbose }, &repo)
-                .map(|qemu| vec![format!("QEMU {}: {}", qemu.version, qemu.path.display())]),
+            fetch::qemu(
+                &Runner {
+                    verbose,
+                    topic: "QEMU",
+                },
+                &repo,
+            )
+            .map(|qemu| vec![format!("QEMU {}: {}", qemu.version, qemu.path.display())]),
         ),
     }
 }
@@ -93,9 +98,9 @@ fn repo() -> PathBuf {
     own.parent().unwrap_or(own).to_path_buf()
 }
 
-fn run(repo: &Path, names: &[String], all: bool, run: Runner) -> ExitCode {
+fn run(repo: &Path, names: &[String], all: bool, verbose: bool) -> ExitCode {
     match pieces::choose(names, all) {
-        Ok(chosen) if test::run(&Desk { repo, run }, &chosen) => ExitCode::SUCCESS,
+        Ok(chosen) if test::run(repo, &chosen, verbose) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(unknown) => {
             eprintln!(

@@ -56,7 +56,7 @@ pub(crate) const PIECES: &[Piece] = &[
     piece("clippy", "no lint has anything to say", cargo::clippy),
     piece(
         "no-std",
-        "the crates for kernels build without std and without alloc",
+        "the crates for kernels build without std and default features",
         cargo::no_std,
     ),
     piece("unit", "unit and loopback tests", cargo::unit),

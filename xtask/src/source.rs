@@ -162,13 +162,9 @@ fn push(out: &mut Vec<Line>, kind: Kind, text: &str) {
             Kind::Code => line.code.push_str(part),
             Kind::Literal => line.code.push_str(if n == 0 { "\"\"" } else { "" }),
             Kind::Comment => {
-                let bare = part
-                    .trim()
-                    .trim_start_matches(['/', '*', '!'])
-                    .trim_end_matches("*/");
-                line.comment
-                    .get_or_insert_default()
-                    .push_str(bare.trim_start());
+                let bare = part.trim().trim_start_matches(['/', '*', '!']);
+                let bare = bare.trim_end_matches("*/").trim();
+                line.comment.get_or_insert_default().push_str(bare);
             }
         }
     }
@@ -200,7 +196,7 @@ mod tests {
         let text = "a /* one /* two */\n * three */ b";
 
         assert_eq!(code(text), "a \n b");
-        assert_eq!(comments(text), ["one /* two", "three "]);
+        assert_eq!(comments(text), ["one /* two", "three"]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! A run of pieces, and the table it ends with.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::child::Runner;
 use crate::failure::Result;
 use crate::pieces::{Desk, PIECES, Piece, Set};
 
@@ -23,11 +25,13 @@ pub(crate) fn list() -> String {
 
 /// Runs `pieces` in their order, each whatever became of the others. Says
 /// whether all passed.
-pub(crate) fn run(desk: &Desk<'_>, pieces: &[&Piece]) -> bool {
+pub(crate) fn run(repo: &Path, pieces: &[&Piece], verbose: bool) -> bool {
     let mut rows = Vec::new();
     for piece in pieces {
+        let topic = piece.name;
+        let run = Runner { verbose, topic };
         let start = Instant::now();
-        let result = (piece.run)(desk);
+        let result = (piece.run)(&Desk { repo, run });
         let row = Row {
             name: piece.name,
             passed: result.is_ok(),

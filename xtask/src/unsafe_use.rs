@@ -13,13 +13,35 @@ use crate::source;
 /// The files that may hold unsafe code. `*` is one name, and a path that ends
 /// in `/` is everything below it.
 const ALLOWED: &[&str] = &[
-    "crates/*/src/sys.rs",
-    "crates/driver/src/dma.rs",
-    "crates/driver/src/mmio.rs",
-    "crates/driver/src/pci/",
+    // Memory that the peer writes, and the order of writes to it.
     "crates/ring/src/barrier.rs",
     "crates/ring/src/shared.rs",
-    "guest/src/hw/",
+    // What a platform promises, and the two platforms that promise it.
+    "crates/driver/src/platform.rs",
+    "crates/driver/src/testing.rs",
+    "crates/machine/src/platform.rs",
+    // Memory lent to a device, and device registers.
+    "crates/driver/src/dma/",
+    "crates/driver/src/mmio/window.rs",
+    "crates/driver/src/pci/",
+    // Calls of the operating system.
+    "crates/*/src/sys.rs",
+    // The image: the processor, its tables, its memory and its ports.
+    "guest/src/boot.rs",
+    "guest/src/bring_up.rs",
+    "guest/src/compiler.rs",
+    "guest/src/cpu.rs",
+    "guest/src/exit.rs",
+    "guest/src/interrupts.rs",
+    "guest/src/interrupts/",
+    "guest/src/layout.rs",
+    "guest/src/lock.rs",
+    "guest/src/memory.rs",
+    "guest/src/paging.rs",
+    "guest/src/pci.rs",
+    "guest/src/pit.rs",
+    "guest/src/selftest/raw.rs",
+    "guest/src/serial.rs",
 ];
 
 /// Counts every use of `unsafe` under `root`, and returns the count as lines.
@@ -49,9 +71,8 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     if !strays.is_empty() {
         return Err(Failure::new(format!(
             "unsafe stands in files that may not have it (blocks, items, file):\n{}\n\
-             Write it safely, or on top of what {} offer.",
+             Write it safely, on top of the files that xtask/src/unsafe_use.rs lists.",
             strays.join("\n"),
-            ALLOWED.join(", "),
         )));
     }
     out.insert(0, "blocks items  file".to_owned());

@@ -186,7 +186,7 @@ mod tests {
     use crate::child::Runner;
 
     fn after(script: &str) -> Vec<String> {
-        let run = Runner { verbose: false };
+        let run = Runner::TEST;
         let done = run.run(Command::new("sh").args(["-c", script]), LIMIT);
         faults(&done.unwrap(), &["disk.img", "512"])
     }
