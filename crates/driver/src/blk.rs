@@ -248,6 +248,11 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         self.requests.in_flight()
     }
 
+    /// The two handles that the driver is made of, to be used, sent and dropped apart.
+    pub fn into_parts(self) -> (Live<T>, Queue<T::Platform, B, RequestHeader, RequestStatus>) {
+        (self.device, self.requests)
+    }
+
     /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers in flight can be
     /// [reclaimed](Queue::reclaim).
     pub fn reset(
@@ -383,3 +388,6 @@ fn judge<B>(done: Completion<B, RequestStatus>) -> Done<B> {
         result,
     }
 }
+
+#[cfg(test)]
+mod tests;

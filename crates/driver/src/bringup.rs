@@ -706,3 +706,6 @@ fn reset<T: Transport>(transport: &mut T, platform: &T::Platform) -> Result<()> 
         platform.relax();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,11 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         self.requests.in_flight()
     }
 
+    /// The two handles that the driver is made of, to be used, sent and dropped apart.
+    pub fn into_parts(self) -> (Live<T>, Queue<T::Platform, B>) {
+        (self.device, self.requests)
+    }
+
     /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers in flight can be
     /// [reclaimed](Queue::reclaim).
     pub fn reset(self) -> (Result<T>, Queue<T::Platform, B>) {

@@ -32,6 +32,8 @@ pub mod error;
 #[cfg(feature = "alloc")]
 pub mod interrupt;
 pub mod platform;
+#[cfg(test)]
+mod scripted;
 pub mod transport;
 #[cfg(feature = "alloc")]
 mod wait;

@@ -21,3 +21,6 @@ mod queue;
 pub use self::buffer::{Buffer, DmaBuffer, Raw};
 pub(crate) use self::core::{Core, End};
 pub use self::queue::{Completion, Counts, Data, Pending, Queue, QueueOptions, Rejected};
+
+#[cfg(test)]
+mod tests;
