@@ -112,3 +112,100 @@ impl<S: Source> Requests<S> {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::testing::{Answer, Loop, UNTOUCHED};
+
+    /// Counts, until it runs dry.
+    struct Counter {
+        next: u8,
+        left: usize,
+    }
+
+    impl Source for Counter {
+        fn fill(&mut self, into: &mut [u8]) -> Result {
+            self.left = self.left.checked_sub(into.len()).ok_or(Error::Medium)?;
+            for byte in into {
+                *byte = self.next;
+                self.next = self.next.wrapping_add(1);
+            }
+            Ok(())
+        }
+    }
+
+    fn entropy(left: usize) -> Loop {
+        Loop::new(&mut Entropy::new(Counter { next: 1, left }), Features::NONE)
+    }
+
+    #[test]
+    fn a_request_is_filled_across_its_descriptors_and_its_length_is_told() {
+        let answer = entropy(1 << 20).request(&[], &[1, 3, 2]);
+
+        let bytes = vec![1, 2, 3, 4, 5, 6];
+        assert_eq!(answer, Ok(Answer { written: 6, bytes }));
+    }
+
+    #[test]
+    fn the_next_request_gets_the_next_bytes() {
+        let mut entropy = entropy(1 << 20);
+
+        let first = entropy.request(&[], &[2]).unwrap();
+        let second = entropy.request(&[], &[2]).unwrap();
+
+        assert_eq!((first.bytes, second.bytes), (vec![1, 2], vec![3, 4]));
+    }
+
+    #[test]
+    fn a_request_for_more_than_the_most_gets_the_most() {
+        let most = REQUEST_BYTES_MAX as usize;
+
+        let answer = entropy(1 << 20).request(&[], &[most, 512]).unwrap();
+
+        assert_eq!(u64::from(answer.written), REQUEST_BYTES_MAX);
+        assert_eq!(answer.bytes[most - 1], (most as u32) as u8);
+        assert_eq!(answer.bytes[most..], [UNTOUCHED; 512]);
+    }
+
+    #[test]
+    fn a_chain_without_writable_bytes_is_given_back_with_nothing_written() {
+        let answer = entropy(1 << 20).request(&[b"why"], &[]);
+
+        let bytes = vec![];
+        assert_eq!(answer, Ok(Answer { written: 0, bytes }));
+    }
+
+    /// Devices' defect 7: a length larger than what was written.
+    #[test]
+    fn a_source_that_fails_has_written_nothing() {
+        let answer = entropy(0).request(&[], &[16]);
+
+        let bytes = vec![UNTOUCHED; 16];
+        assert_eq!(answer, Ok(Answer { written: 0, bytes }));
+    }
+
+    #[test]
+    fn a_source_that_fails_half_way_has_written_what_came_before() {
+        let answer = entropy(BOUNCE_BYTES)
+            .request(&[], &[2 * BOUNCE_BYTES])
+            .unwrap();
+
+        assert_eq!(answer.written as usize, BOUNCE_BYTES);
+        assert_eq!(answer.bytes[BOUNCE_BYTES..], [UNTOUCHED; BOUNCE_BYTES]);
+    }
+
+    #[test]
+    fn it_has_one_queue_no_features_and_no_configuration() {
+        let device = Entropy::new(Counter { next: 0, left: 0 });
+        let mut bytes = [0; 4];
+
+        device.read_config(0, &mut bytes);
+
+        assert_eq!(device.id(), DeviceId::ENTROPY);
+        assert_eq!(device.features(), Features::NONE);
+        assert_eq!(device.queue_sizes(), [QUEUE_SIZE]);
+        assert_eq!(bytes, [0; 4]);
+    }
+}

@@ -32,12 +32,13 @@ mod front;
 pub mod interrupt;
 pub mod mmio;
 pub mod model;
+mod parts;
 pub mod pci;
 pub mod task;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
-pub use front::{Offer, Parts};
 pub use model::{Device, Worker};
+pub use parts::{Offer, Parts};
 pub use task::{Runner, Task};

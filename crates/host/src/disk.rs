@@ -1,22 +1,23 @@
 //! Raw disk images: files, or block devices, whose bytes are the disk's.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use ringway_device as device;
 use ringway_device::blk::{Abilities, Disk, Unmap};
-use ringway_device::{self as device};
+use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE, Topology};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Error, Result};
 
 /// Bytes of a sector.
-const SECTOR: u64 = 512;
+const SECTOR: u64 = SECTOR_SIZE as u64;
 
-/// Bytes of an identity.
-const ID_BYTES: usize = 20;
+/// Zeroes written at a time where there is no short cut.
+static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How an image is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Image {
         Ok(Self {
             file,
             access,
-            sectors: bytes / SECTOR,
+            sectors: bytes.div_ceil(SECTOR),
             block: found.blksize(),
             id: id(&name),
         })
@@ -92,6 +93,17 @@ impl Image {
                 _ => device::Error::Medium,
             })
     }
+
+    fn write_zeroes_at(&self, offset: u64, len: u64) -> device::Result {
+        let (mut at, mut left) = (offset, len);
+        while left != 0 {
+            let step = usize::try_from(left).map_or(ZEROES.len(), |left| left.min(ZEROES.len()));
+            self.write_at(at, ZEROES.get(..step).unwrap_or_default())?;
+            at = at.saturating_add(step as u64);
+            left = left.saturating_sub(step as u64);
+        }
+        Ok(())
+    }
 }
 
 impl Disk for Image {
@@ -108,7 +120,10 @@ impl Disk for Image {
     }
 
     fn topology(&self) -> Option<Topology> {
-        let sectors = self.block.checked_div(SECTOR).filter(|sectors| sectors.is_power_of_two())?;
+        let sectors = self
+            .block
+            .checked_div(SECTOR)
+            .filter(|sectors| sectors.is_power_of_two())?;
         Some(Topology {
             physical_block_exp: sectors.ilog2() as u8,
             min_io_size: u16::try_from(sectors).ok()?.into(),
@@ -159,6 +174,181 @@ impl Disk for Image {
         match self.short_cut(mode, offset, len) {
             Err(device::Error::Unsupported) => self.write_zeroes_at(offset, len),
             result => result,
+        }
+    }
+}
+
+/// Any failure of the file is one of the medium: also an end that came too soon, because the file was made shorter.
+fn medium(_: io::Error) -> device::Error {
+    device::Error::Medium
+}
+
+/// The first characters of `name`, as an identity.
+fn id(name: &str) -> [u8; ID_BYTES] {
+    let mut id = [0; ID_BYTES];
+    for (byte, char) in id.iter_mut().zip(name.chars()) {
+        let printable = char.is_ascii_graphic() || char == ' ';
+        *byte = if printable { char as u8 } else { b'_' };
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+    use tempfile::{NamedTempFile, TempDir};
+
+    /// An image whose sectors each hold their own number.
+    fn image(sectors: u8) -> NamedTempFile {
+        let file = NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..sectors).flat_map(|sector| [sector; 512]).collect();
+        fs::write(&file, bytes).unwrap();
+        file
+    }
+
+    fn read(disk: &Image, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0xaa; len];
+        disk.read_at(offset, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn refusal(path: impl AsRef<Path>, access: Access) -> String {
+        let error = Image::open(path, access).unwrap_err();
+        assert!(error.source().is_none(), "{error:?}");
+        error.to_string()
+    }
+
+    #[test]
+    fn sectors_are_read_and_written_where_they_are() {
+        let file = image(8);
+        let disk = Image::open(&file, Access::ReadWrite).unwrap();
+
+        disk.write_at(512, &[0x55; 1024]).unwrap();
+        disk.flush().unwrap();
+
+        assert_eq!(disk.sectors(), 8);
+        assert_eq!(read(&disk, 0, 512), [0; 512]);
+        assert_eq!(read(&disk, 512, 1024), [0x55; 1024]);
+        assert_eq!(fs::read(&file).unwrap()[1536..2048], [3; 512]);
+    }
+
+    #[test]
+    fn what_is_discarded_keeps_its_place_and_what_is_zeroed_reads_as_zero() {
+        let file = image(32);
+        let disk = Image::open(&file, Access::ReadWrite).unwrap();
+
+        disk.discard(8192, 4096).unwrap();
+        disk.write_zeroes(512, 512, Unmap::Keep).unwrap();
+        disk.write_zeroes(1536, 512, Unmap::Allow).unwrap();
+        disk.write_zeroes(0, 0, Unmap::Keep).unwrap();
+
+        assert_eq!(read(&disk, 0, 512), [0; 512]);
+        assert_eq!(read(&disk, 512, 512), [0; 512]);
+        assert_eq!(read(&disk, 1024, 512), [2; 512]);
+        assert_eq!(read(&disk, 1536, 512), [0; 512]);
+        assert_eq!(read(&disk, 2048, 512), [4; 512]);
+        assert_eq!(read(&disk, 12288, 512), [24; 512]);
+        assert_eq!(fs::metadata(&file).unwrap().len(), 32 * 512);
+    }
+
+    #[test]
+    fn zeroes_are_written_where_there_is_no_short_cut() {
+        let file = image(200);
+        let disk = Image::open(&file, Access::ReadWrite).unwrap();
+
+        disk.write_zeroes_at(512, 198 * 512).unwrap();
+
+        let mut expected = vec![0; 200 * 512];
+        expected[199 * 512..].fill(199);
+        assert_eq!(fs::read(&file).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_image_opened_read_only_says_so_and_is_not_written() {
+        let file = image(2);
+        let disk = Image::open(&file, Access::ReadOnly).unwrap();
+
+        let written = disk.write_at(0, &[9; 512]);
+
+        assert!(disk.is_read_only());
+        assert_eq!(disk.abilities(), Abilities::default());
+        assert_eq!(written, Err(device::Error::Medium));
+        assert_eq!(read(&disk, 0, 512), [0; 512]);
+    }
+
+    #[test]
+    fn an_image_made_shorter_fails_the_read_and_not_the_program() {
+        let file = image(4);
+        let disk = Image::open(&file, Access::ReadOnly).unwrap();
+
+        file.as_file().set_len(1024).unwrap();
+
+        assert_eq!(
+            disk.read_at(512, &mut [0; 1024]),
+            Err(device::Error::Medium)
+        );
+        assert_eq!(read(&disk, 0, 1024).len(), 1024);
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_name_or_a_given_one() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("größe-of-a-long-name.img");
+        fs::write(&path, [0; 512]).unwrap();
+
+        let disk = Image::open(&path, Access::ReadOnly).unwrap();
+
+        assert_eq!(&disk.id(), b"gr__e-of-a-long-name");
+        assert_eq!(
+            &disk.named("root").id(),
+            b"root\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        );
+    }
+
+    #[test]
+    fn an_image_that_is_not_there_is_refused() {
+        let folder = TempDir::new().unwrap();
+
+        let said = refusal(folder.path().join("none.img"), Access::ReadOnly);
+
+        assert!(
+            said.ends_with("none.img does not exist: give the path of a disk image"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn an_empty_image_is_refused() {
+        let said = refusal(image(0).path(), Access::ReadOnly);
+
+        assert!(said.contains("is empty"), "{said}");
+    }
+
+    #[test]
+    fn an_image_of_no_whole_sectors_is_refused() {
+        let file = image(1);
+        file.as_file().set_len(513).unwrap();
+
+        let said = refusal(&file, Access::ReadWrite);
+
+        assert!(
+            said.contains("has 513 bytes, which is not a multiple of 512"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_directory_or_a_character_device_is_no_disk() {
+        let folder = TempDir::new().unwrap();
+
+        for path in [folder.path(), Path::new("/dev/null")] {
+            let said = refusal(path, Access::ReadOnly);
+
+            assert!(
+                said.contains("is neither a file nor a block device"),
+                "{said}"
+            );
         }
     }
 }

@@ -32,7 +32,11 @@ mod tests {
         OsEntropy.fill(&mut bytes).unwrap();
 
         // Each quarter would be all zeroes by chance once in 2^8192.
-        assert!(bytes.chunks(1024).all(|part| part.iter().any(|&byte| byte != 0)));
+        assert!(
+            bytes
+                .chunks(1024)
+                .all(|part| part.iter().any(|&byte| byte != 0))
+        );
     }
 
     #[test]

@@ -91,3 +91,24 @@ impl std::error::Error for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    /// By kind, for the superuser who may run the tests is refused nothing.
+    #[test]
+    fn a_refusal_says_what_to_do_and_a_failure_what_the_system_said() {
+        let path = Path::new("disk.img");
+
+        let refused = Error::io(path)(io::ErrorKind::PermissionDenied.into());
+        let failed = Error::io(path)(io::Error::other("the bus is on fire"));
+
+        let said = "disk.img may not be opened so: change its permissions, or open it read-only";
+        assert_eq!(refused.to_string(), said);
+        assert!(refused.source().is_none());
+        assert_eq!(failed.to_string(), "disk.img: the bus is on fire");
+        assert!(failed.source().is_some());
+    }
+}

@@ -4,13 +4,13 @@
 
 use ringway_spec::DeviceId;
 use ringway_spec::pci::config::{self, Command, Status};
-use ringway_spec::pci::msix::{self, CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
+use ringway_spec::pci::msix::{CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
 use ringway_spec::pci::{
     Capability, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability, PciCfgCapability, VENDOR,
 };
 use zerocopy::IntoBytes;
 
-use super::{Bar, Layout, NOTIFY_MULTIPLIER};
+use super::layout::{Bar, Layout, NOTIFY_MULTIPLIER};
 use crate::front::load;
 
 /// Bytes of configuration space, and which of them the driver may change.
@@ -51,8 +51,8 @@ impl Space {
             link: config::CAPABILITIES_POINTER,
             free: config::CAPABILITIES_START,
         };
-        if let Some(size) = vectors.checked_sub(1) {
-            let at = list.add(config::CAPABILITY_MSIX, layout.msix(size).as_bytes());
+        if let Some(capability) = layout.msix(vectors) {
+            let at = list.add(config::CAPABILITY_MSIX, capability.as_bytes());
             let control = at.saturating_add(2);
             let writable = CONTROL_ENABLE | CONTROL_FUNCTION_MASK;
             list.space.allow(control, &writable.to_le_bytes());
@@ -252,17 +252,4 @@ fn class(id: DeviceId) -> [u8; 2] {
         _ => [0xff, 0x00],
     };
     [subclass, class]
-}
-
-/// The MSI-X capability, for a table whose size is `last` plus one.
-impl Layout {
-    fn msix(&self, last: u16) -> msix::Capability {
-        let place = |offset: u32| u32::from(self.table.bar) | offset;
-        msix::Capability {
-            control: last.into(),
-            table: place(self.table.offset).into(),
-            pba: place(self.pba.offset).into(),
-            ..msix::Capability::default()
-        }
-    }
 }

@@ -1,0 +1,88 @@
+//! What a carrier is made of: a device, and what it is to be reached through and served by.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use ringway_spec::{F, Features};
+
+use crate::model::Device;
+use crate::task::{Memory, Runner};
+
+/// What a carrier is made of.
+pub struct Parts {
+    /// The device that it presents.
+    pub device: Box<dyn Device>,
+    /// What it offers of its own.
+    pub offer: Offer,
+    /// The driver's memory.
+    pub memory: Arc<dyn Memory>,
+    /// Who serves the queues.
+    pub runner: Arc<dyn Runner>,
+}
+
+/// Features of rings and transports that a carrier offers, beside those of its device.
+///
+/// By default `VERSION_1`, `INDIRECT_DESC` and `EVENT_IDX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer(Features);
+
+impl Offer {
+    /// What this end can do.
+    const POSSIBLE: Features = F::VERSION_1
+        .union(F::INDIRECT_DESC)
+        .union(F::EVENT_IDX)
+        .union(F::ACCESS_PLATFORM)
+        .union(F::ORDER_PLATFORM);
+
+    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
+    ///
+    /// A driver that is offered `ACCESS_PLATFORM` must accept it (§6).
+    #[must_use]
+    pub fn with(self, features: Features) -> Self {
+        Self(self.0.union(features.intersection(Self::POSSIBLE)))
+    }
+
+    /// This, less `features`. `VERSION_1` stays: a device must offer it (§6).
+    #[must_use]
+    pub fn without(self, features: Features) -> Self {
+        Self(self.0.difference(features) | F::VERSION_1)
+    }
+
+    /// What is offered.
+    pub(crate) fn features(self) -> Features {
+        self.0
+    }
+}
+
+impl Default for Offer {
+    fn default() -> Self {
+        Self(F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_this_end_can_do_is_offered() {
+        let all = Offer::default().with(Features(u128::MAX));
+
+        let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX;
+        assert_eq!(
+            all.features(),
+            possible | F::ACCESS_PLATFORM | F::ORDER_PLATFORM
+        );
+    }
+
+    #[test]
+    fn all_but_version_1_can_be_left_out() {
+        let least = Offer::default().without(Features(u128::MAX));
+
+        assert_eq!(least.features(), F::VERSION_1);
+        assert_eq!(
+            least.with(F::EVENT_IDX).features(),
+            F::VERSION_1 | F::EVENT_IDX
+        );
+    }
+}
