@@ -58,10 +58,8 @@ pub(crate) fn stacks() -> [Stack; 4] {
 
 /// The stack in whose guard page `address` lies.
 pub(crate) fn overflown(address: u64) -> Option<Stack> {
-    let stacks = stacks().into_iter();
-    stacks
-        .filter(|s| (s.guard..s.guard + GUARD_SIZE).contains(&address))
-        .last()
+    let mut stacks = stacks().into_iter();
+    stacks.find(|s| (s.guard..s.guard + GUARD_SIZE).contains(&address))
 }
 
 fn address(symbol: *const u8) -> u64 {

@@ -1,6 +1,6 @@
 //! The floor under the drivers: a machine without an operating system.
 //!
-//! [`bring_up`] takes a freshly started x86-64 CPU and returns with an allocator, interrupts, a clock and a watchdog
+//! [`bring_up()`] takes a freshly started x86-64 CPU and returns with an allocator, interrupts, a clock and a watchdog
 //! in place. What runs on it prints JSON lines on the first serial port and leaves by [`exit`]; a panic, an exception
 //! and a hang are reported there as well ([`failure`]) and end the machine.
 //!

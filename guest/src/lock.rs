@@ -24,10 +24,6 @@ pub struct RawLock {
 
 // SAFETY: exclusive, since `held` goes from false to true in one atomic step and only `unlock` takes it back.
 unsafe impl RawMutex for RawLock {
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "the trait asks for a constant to initialise locks with"
-    )]
     const INIT: Self = Self {
         held: AtomicBool::new(false),
         interrupts: AtomicBool::new(false),

@@ -1,14 +1,12 @@
-//! RAM: the heap, page-aligned blocks for devices, and windows onto device registers.
+//! RAM: the heap, of which every block can be a device's too, and windows onto device registers.
 
 #![expect(
     unsafe_code,
     reason = "the global allocator, and memory known by its address alone"
 )]
 
-use alloc::alloc::{alloc_zeroed, dealloc};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::alloc::Layout;
 use core::ops::Range;
 use core::ptr::{self, NonNull, without_provenance_mut};
 use core::slice;
@@ -20,9 +18,6 @@ use crate::error::{Error, Result};
 use crate::lock::{Lock, RawLock};
 use crate::start_info::{Region, StartInfo, largest_usable};
 use crate::{layout, paging};
-
-/// Size of a page, and the alignment of what [`allocate_pages`] gives, in bytes.
-pub const PAGE_SIZE: usize = 4096;
 
 /// Below it are the firmware's tables and the loader's start info.
 const LOWEST_HEAP: u64 = 1 << 20;
@@ -75,27 +70,6 @@ pub fn total() -> u64 {
         .sum()
 }
 
-/// A block of at least `size` zeroed bytes for a device to use, page-aligned, at the same physical address and below
-/// 4 GiB. `None` if there is none, or `size` is 0.
-pub fn allocate_pages(size: usize) -> Option<NonNull<u8>> {
-    let layout = page_layout(size)?;
-    // SAFETY: `page_layout` gives no layout of size 0.
-    NonNull::new(unsafe { alloc_zeroed(layout) })
-}
-
-/// Takes back a block.
-///
-/// # Safety
-///
-/// `block` must come from [`allocate_pages`] with the same `size`, be freed once, and no longer be used by anybody, the
-/// device included.
-pub unsafe fn free_pages(block: NonNull<u8>, size: usize) {
-    if let Some(layout) = page_layout(size) {
-        // SAFETY: the caller says that the block came from `allocate_pages`, which used the same layout.
-        unsafe { dealloc(block.as_ptr(), layout) };
-    }
-}
-
 /// Where the device registers at physical addresses `registers` are mapped, uncached. `None` if they are empty, out of
 /// reach, or overlap RAM: a register block that a device claims to have there is none.
 pub fn device_window(registers: &Range<u64>) -> Option<NonNull<u8>> {
@@ -107,9 +81,4 @@ pub fn device_window(registers: &Range<u64>) -> Option<NonNull<u8>> {
     }
     let address = usize::try_from(registers.start).ok()?;
     NonNull::new(ptr::with_exposed_provenance_mut(address))
-}
-
-fn page_layout(size: usize) -> Option<Layout> {
-    let layout = Layout::from_size_align(size, PAGE_SIZE).ok()?;
-    (size > 0).then(|| layout.pad_to_align())
 }

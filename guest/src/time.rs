@@ -26,7 +26,7 @@ const MOST_TRIES: usize = 20;
 const MOST_READS: u32 = 1_000_000;
 
 /// Samples of which the best is taken at either end of the measurement.
-const SAMPLES: usize = 5;
+const SAMPLES: u32 = 5;
 
 static START: AtomicU64 = AtomicU64::new(0);
 static RATE: AtomicU64 = AtomicU64::new(0);
@@ -37,7 +37,7 @@ static TICKS: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds since the machine was brought up.
 pub fn now() -> u64 {
     let passed = cpu::time_stamp().wrapping_sub(START.load(Relaxed));
-    (u128::from(passed) * u128::from(SCALE.load(Relaxed)) >> 32) as u64
+    ((u128::from(passed) * u128::from(SCALE.load(Relaxed))) >> 32) as u64
 }
 
 /// How many times a second the time-stamp counter counts.
@@ -136,8 +136,8 @@ fn measure() -> Option<(u64, u64)> {
 
 impl Sample {
     fn best() -> Option<Self> {
-        let samples = [const { () }; SAMPLES].map(|()| Self::take());
-        samples.into_iter().flatten().min_by_key(|s| s.blur)
+        let samples = (0..SAMPLES).filter_map(|_| Self::take());
+        samples.min_by_key(|s| s.blur)
     }
 
     fn take() -> Option<Self> {

@@ -1,2 +1,41 @@
-//! Placeholder.
-fn main() {}
+//! The `ringway` command.
+//!
+//! | file | |
+//! | --- | --- |
+//! | [`args`] | what can be typed |
+//! | [`up`] | `ringway up`: drivers against devices, on a machine in this process or in QEMU |
+//! | [`refusal`] | why nothing was done, in one line |
+//! | `sys` | the one call of the operating system that is not safe |
+
+mod args;
+mod refusal;
+mod sys;
+mod up;
+
+use std::process::ExitCode;
+
+use args::Command;
+
+/// Everything that was checked is as it should be.
+const PASSED: u8 = 0;
+/// Something is not.
+const FAILED: u8 = 1;
+/// Nothing was checked: what was typed, or what it names, cannot be used.
+const REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = match args::parse() {
+        Ok(Some(Command::Up(options))) => up::up(&options),
+        Ok(None) => Ok(true),
+        Err(refusal) => Err(refusal),
+    };
+    ExitCode::from(match done {
+        Ok(true) => PASSED,
+        Ok(false) => FAILED,
+        Err(refusal) => {
+            let (style, reset) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset);
+            anstream::eprintln!("{style}error:{reset} {refusal}");
+            REFUSED
+        }
+    })
+}

@@ -31,9 +31,14 @@ pub mod entropy;
 pub mod error;
 #[cfg(feature = "alloc")]
 pub mod interrupt;
+pub mod mmio;
+pub mod pci;
 pub mod platform;
+mod registers;
 #[cfg(test)]
 mod scripted;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 #[cfg(feature = "alloc")]
 mod wait;

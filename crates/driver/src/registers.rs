@@ -36,11 +36,7 @@ pub(crate) fn write64(registers: &impl Registers, offset: usize, value: u64) -> 
 }
 
 /// Reads configuration space as [`Transport::read_config`](crate::transport::Transport::read_config) has it.
-pub(crate) fn read_config(
-    config: &impl Registers,
-    offset: usize,
-    into: &mut [u8],
-) -> Result<()> {
+pub(crate) fn read_config(config: &impl Registers, offset: usize, into: &mut [u8]) -> Result<()> {
     check(config, offset, into.len())?;
     let width = width(offset, into.len());
     for (at, field) in (offset..).step_by(width).zip(into.chunks_exact_mut(width)) {
@@ -136,7 +132,10 @@ mod tests {
             assert_eq!(shape(&read), accesses);
             assert_eq!(shape(&written), accesses);
             assert!(written.iter().all(Access::is_write));
-            assert_eq!(platform.peek::<20>(0x100).as_slice(), (0..20).collect::<Vec<u8>>());
+            assert_eq!(
+                platform.peek::<20>(0x100).as_slice(),
+                (0..20).collect::<Vec<u8>>()
+            );
         }
     }
 

@@ -90,7 +90,10 @@ impl Scripted {
             generation: 0,
             resetting: None,
         };
-        Self { platform, script: Arc::new(Mutex::new(script)) }
+        Self {
+            platform,
+            script: Arc::new(Mutex::new(script)),
+        }
     }
 
     /// What the device is and does.
@@ -111,7 +114,10 @@ impl Scripted {
         let map = self.platform.device_map();
         let mut batch = queue.batch(&map);
         let chain = batch.next_chain().unwrap().expect("a chain was submitted");
-        chain.writable(&map).write(&vec![byte; written as usize]).unwrap();
+        chain
+            .writable(&map)
+            .write(&vec![byte; written as usize])
+            .unwrap();
         batch.complete(chain, written);
     }
 
@@ -124,7 +130,9 @@ impl Scripted {
     /// How often a doorbell was rung since this was last asked.
     pub(crate) fn kicks(&self) -> usize {
         let log = self.platform.take_log();
-        log.iter().filter(|access| access.is_write() && access.at() < ISR).count()
+        log.iter()
+            .filter(|access| access.is_write() && access.at() < ISR)
+            .count()
     }
 }
 
@@ -198,9 +206,15 @@ impl Transport for Scripted {
     }
 
     fn read_config(&mut self, offset: usize, into: &mut [u8]) -> Result<()> {
-        let out_of_range = TransportError::Range { offset, len: into.len() };
+        let out_of_range = TransportError::Range {
+            offset,
+            len: into.len(),
+        };
         let script = self.script();
-        let from = script.config.get(offset..offset + into.len()).ok_or(out_of_range)?;
+        let from = script
+            .config
+            .get(offset..offset + into.len())
+            .ok_or(out_of_range)?;
         into.copy_from_slice(from);
         Ok(())
     }
@@ -269,7 +283,10 @@ impl Transport for Scripted {
 
     fn line(&self) -> Option<Line<TestPlatform>> {
         let registers = self.platform.registers(ISR, 1).unwrap();
-        let line = Line { number: LINE, cause: Cause::ReadClears(registers) };
+        let line = Line {
+            number: LINE,
+            cause: Cause::ReadClears(registers),
+        };
         self.script().has_line.then_some(line)
     }
 }

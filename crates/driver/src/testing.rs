@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::vec::Vec;
 
-use ringway_ring::driver::{Memory, Segment};
+use ringway_ring::driver::Memory;
 use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::{Backing, Shared};
 
@@ -249,10 +249,7 @@ unsafe impl Platform for TestPlatform {
         _: Direction,
         segments: &mut Segments<'_>,
     ) -> Result<(), PlatformError> {
-        segments.push(Segment {
-            address: at.addr().get() as u64,
-            len: u32::try_from(len).map_err(|_| PlatformError::NotReachable)?,
-        })?;
+        segments.push(at.addr().get() as u64, len)?;
         self.0.mapped.lock().unwrap().push((NonNullSend(at), len));
         Ok(())
     }

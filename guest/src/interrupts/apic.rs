@@ -15,7 +15,7 @@ pub enum Trigger {
     Edge,
     /// By staying high until served (virtio-mmio on QEMU's microvm).
     LevelHigh,
-    /// By staying low until served (PCI's INTx).
+    /// By staying low until served (PCI's `INTx`).
     LevelLow,
 }
 

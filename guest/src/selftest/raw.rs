@@ -6,6 +6,8 @@
     reason = "device registers, and memory that a device may be given"
 )]
 
+use alloc::alloc::{alloc_zeroed, dealloc};
+use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::slice;
 
@@ -14,33 +16,42 @@ use ringway_guest::{memory, pci};
 
 use super::{arrived, with_counter};
 
+/// Size of a page, in bytes.
+const PAGE_SIZE: usize = 4096;
+
+/// Size of a block, in bytes.
+const BLOCK_SIZE: usize = 8 << 20;
+
 /// A block of memory for a device, given back when dropped.
 pub(super) struct Block {
     start: NonNull<u8>,
-    size: usize,
+    layout: Layout,
 }
 
 impl Block {
-    pub(super) fn take(size: usize) -> Option<Self> {
-        let start = memory::allocate_pages(size)?;
-        Some(Self { start, size })
+    pub(super) fn take() -> Option<Self> {
+        let layout = Layout::from_size_align(BLOCK_SIZE, PAGE_SIZE).ok()?;
+        // SAFETY: the layout is not of size 0.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, layout })
     }
 
     /// Whether it begins at a page, below 4 GiB, and all of it was zero; fills it.
     pub(super) fn is_fresh(&mut self) -> bool {
         let address = self.start.addr().get();
-        // SAFETY: `size` bytes from `start` are this block's alone, and zeroed, so they are initialised.
-        let bytes = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.size) };
-        let zeroed = bytes.iter().all(|&b| b == 0);
+        // SAFETY: the layout's bytes from `start` are this block's alone, and zeroed, so they are initialised.
+        let bytes = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) };
+        let mut pages = bytes.chunks_exact(PAGE_SIZE);
+        let zeroed = pages.all(|page| page == [0; PAGE_SIZE]);
         bytes.fill(0xff);
-        zeroed && address.is_multiple_of(memory::PAGE_SIZE) && (address + self.size) >> 32 == 0
+        zeroed && address.is_multiple_of(PAGE_SIZE) && (address + self.layout.size()) >> 32 == 0
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: from `allocate_pages` with this size; no device was given it, and this is its one owner.
-        unsafe { memory::free_pages(self.start, self.size) };
+        // SAFETY: allocated with this layout; no device was given it, and this is its one owner.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
 
@@ -146,7 +157,7 @@ impl Edu {
             self.registers
                 .add(register)
                 .cast::<u32>()
-                .write_volatile(value)
+                .write_volatile(value);
         };
     }
 }

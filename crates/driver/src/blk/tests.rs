@@ -13,15 +13,27 @@ type Drive = Blk<Scripted, Vec<u8>>;
 
 /// A disk of 64 sectors, of blocks of 1024 bytes.
 fn device(offered: Features) -> Scripted {
-    let config = Config { capacity: U64::new(64), blk_size: U32::new(1024), ..Config::default() };
-    let device =
-        Scripted::new(Trust::Revoked, DeviceId::BLOCK, offered | F::BLK_SIZE, config.as_bytes().to_vec());
+    let config = Config {
+        capacity: U64::new(64),
+        blk_size: U32::new(1024),
+        ..Config::default()
+    };
+    let device = Scripted::new(
+        Trust::Revoked,
+        DeviceId::BLOCK,
+        offered | F::BLK_SIZE,
+        config.as_bytes().to_vec(),
+    );
     device.script().queue_size_max = 64;
     device
 }
 
 /// What a request asks: its header, and how many bytes follow it each way.
-fn asked(device: &Scripted, queue: &mut device::Queue, answer: impl FnOnce(&mut device::Writable<'_>) -> u32) -> (RequestHeader, u64, u32) {
+fn asked(
+    device: &Scripted,
+    queue: &mut device::Queue,
+    answer: impl FnOnce(&mut device::Writable<'_>) -> u32,
+) -> (RequestHeader, u64, u32) {
     let map = device.platform.device_map();
     let mut batch = queue.batch(&map);
     let chain = batch.next_chain().unwrap().unwrap();
@@ -52,9 +64,14 @@ fn a_read_a_write_a_flush_and_an_id_are_asked_as_the_specification_has_them() {
     disk.flush().unwrap();
     disk.id(vec![0; 20]).unwrap();
 
-    let asked: Vec<_> = [2048, 0, 0, 20].map(|data| asked(&device, &mut queue, answered(data, 0))).into();
+    let asked: Vec<_> = [2048, 0, 0, 20]
+        .map(|data| asked(&device, &mut queue, answered(data, 0)))
+        .into();
 
-    let header = |what, sector| RequestHeader { sector: U64::new(sector), ..RequestHeader::new(what) };
+    let header = |what, sector| RequestHeader {
+        sector: U64::new(sector),
+        ..RequestHeader::new(what)
+    };
     let expected = [
         (header(RequestType::IN, 6), 0, 2049),
         (header(RequestType::OUT, 62), 1024, 1),
@@ -63,7 +80,10 @@ fn a_read_a_write_a_flush_and_an_id_are_asked_as_the_specification_has_them() {
     ];
     assert_eq!(asked, expected);
     let done = disk.poll().unwrap().unwrap();
-    assert_eq!((done.token, done.result, done.buffer), (read, Ok(()), Some(vec![7; 2048])));
+    assert_eq!(
+        (done.token, done.result, done.buffer),
+        (read, Ok(()), Some(vec![7; 2048]))
+    );
     for _ in 0..3 {
         assert_eq!(disk.poll().unwrap().unwrap().result, Ok(()));
     }
@@ -81,9 +101,21 @@ fn requests_that_are_not_whole_blocks_of_the_disk_are_refused_with_their_buffer(
     };
 
     assert_eq!(refused(0, 0), RequestError::Empty.into());
-    assert_eq!(refused(0, 512), RequestError::NotWholeBlocks { len: 512, unit }.into());
-    assert_eq!(refused(1, 1024), RequestError::NotWholeBlocks { len: 1024, unit }.into());
-    let past = |sector, sectors| Error::Request(RequestError::PastEnd { sector, sectors, capacity: 64 });
+    assert_eq!(
+        refused(0, 512),
+        RequestError::NotWholeBlocks { len: 512, unit }.into()
+    );
+    assert_eq!(
+        refused(1, 1024),
+        RequestError::NotWholeBlocks { len: 1024, unit }.into()
+    );
+    let past = |sector, sectors| {
+        Error::Request(RequestError::PastEnd {
+            sector,
+            sectors,
+            capacity: 64,
+        })
+    };
     assert_eq!(refused(64, 1024), past(64, 2));
     assert_eq!(refused(62, 2048), past(62, 4));
     assert_eq!(refused(u64::MAX - 1, 1024), past(u64::MAX - 1, 2));
@@ -121,7 +153,10 @@ fn only_a_written_status_and_a_whole_length_are_success() {
 
     assert_eq!(result(1025, Some(0)), Ok(()));
     assert_eq!(result(1025, None), Err(Failure::Status(255)));
-    let short = Violation::TooShort { written: 1023, needed: 1024 };
+    let short = Violation::TooShort {
+        written: 1023,
+        needed: 1024,
+    };
     assert_eq!(result(1023, Some(0)), Err(Failure::Device(short)));
     assert_eq!(result(1025, Some(1)), Err(Failure::Io));
     assert_eq!(result(1025, Some(2)), Err(Failure::Unsupported));
@@ -145,7 +180,10 @@ fn a_device_says_how_many_pieces_of_which_size_it_takes() {
     let three_pieces = disk.read(0, vec![0; 2048 + 512]).unwrap_err();
 
     assert!(two_pieces.is_ok());
-    assert!(matches!(three_pieces.why, Error::Platform(crate::error::PlatformError::TooManySegments)));
+    assert!(matches!(
+        three_pieces.why,
+        Error::Platform(crate::error::PlatformError::TooManySegments)
+    ));
     let map = device.platform.device_map();
     let mut queue = device.queue(0);
     let chain = queue.batch(&map).next_chain().unwrap().unwrap();
@@ -156,12 +194,19 @@ fn a_device_says_how_many_pieces_of_which_size_it_takes() {
 fn a_block_size_that_cannot_be_is_the_devices_fault() {
     for size in [0, 511, 1000, 256] {
         let device = device(Features::NONE);
-        let config = Config { capacity: U64::new(64), blk_size: U32::new(size), ..Config::default() };
+        let config = Config {
+            capacity: U64::new(64),
+            blk_size: U32::new(size),
+            ..Config::default()
+        };
         device.script().config = config.as_bytes().to_vec();
 
         let opened = attach::<Drive, _>(device).err();
 
-        assert!(matches!(opened, Some(Error::Device(Violation::BadConfig(_)))), "{size}");
+        assert!(
+            matches!(opened, Some(Error::Device(Violation::BadConfig(_)))),
+            "{size}"
+        );
     }
 }
 
@@ -171,9 +216,14 @@ fn any_number_of_requests_is_in_flight_up_to_the_ring() {
     for (features, expected) in [(RING::INDIRECT_DESC, 64), (Features::NONE, 21)] {
         let mut disk: Drive = attach(device(features)).unwrap();
 
-        let taken = (0..100).take_while(|_| disk.read(0, vec![0; 1024]).is_ok()).count();
+        let taken = (0..100)
+            .take_while(|_| disk.read(0, vec![0; 1024]).is_ok())
+            .count();
 
         assert_eq!(taken, expected);
-        assert_eq!(disk.read(0, vec![0; 1024]).unwrap_err().why, Error::QueueFull);
+        assert_eq!(
+            disk.read(0, vec![0; 1024]).unwrap_err().why,
+            Error::QueueFull
+        );
     }
 }

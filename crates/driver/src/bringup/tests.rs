@@ -16,7 +16,12 @@ fn device(offered: Features) -> Scripted {
 }
 
 fn statuses(device: &Scripted) -> Vec<u8> {
-    device.script().statuses_written.iter().map(Status::bits).collect()
+    device
+        .script()
+        .statuses_written
+        .iter()
+        .map(Status::bits)
+        .collect()
 }
 
 /// §2.1.1, §3.1.1: 1, then 1 | 2, then 1 | 2 | 8: not 1, 2, 8.
@@ -40,7 +45,11 @@ fn features_ok_is_read_back_and_its_refusal_believed() {
     let refused = attach::<Entropy, _>(device.clone()).err();
 
     assert_eq!(refused, Some(Violation::FeaturesRejected.into()));
-    assert_eq!(statuses(&device).last(), Some(&(1 | 2 | 128)), "FAILED is set, and stays");
+    assert_eq!(
+        statuses(&device).last(),
+        Some(&(1 | 2 | 128)),
+        "FAILED is set, and stays"
+    );
     assert!(device.script().queues.is_empty());
 }
 
@@ -100,12 +109,19 @@ fn a_feature_offered_without_what_it_needs_is_left_alone_or_refused_if_it_is_req
     let negotiate = |required, optional| {
         let device = Scripted::new(Trust::Revoked, DeviceId::NETWORK, tso4, vec![0; 16]);
         let probed = Acknowledged::new(device).unwrap().driver().unwrap();
-        let negotiated = probed.negotiate(&Wanted { required, optional, ..Wanted::default() });
+        let negotiated = probed.negotiate(&Wanted {
+            required,
+            optional,
+            ..Wanted::default()
+        });
         negotiated.map(|device| device.features())
     };
 
     assert_eq!(negotiate(Features::NONE, tso4), Ok(F::VERSION_1));
-    let broken = Error::FeatureDependency { feature: tso4, needs: csum };
+    let broken = Error::FeatureDependency {
+        feature: tso4,
+        needs: csum,
+    };
     assert_eq!(negotiate(tso4, Features::NONE), Err(broken));
 }
 
@@ -133,7 +149,10 @@ fn a_queue_that_refuses_to_be_enabled_or_was_enabled_before_is_a_violation() {
     let refused = attach::<Entropy, _>(refusing).err();
     let early = device(Features::NONE);
     let probed = Acknowledged::new(early.clone()).unwrap().driver().unwrap();
-    let setup = QueueSetup { size: 1, areas: ringway_ring::driver::Areas::default() };
+    let setup = QueueSetup {
+        size: 1,
+        areas: ringway_ring::driver::Areas::default(),
+    };
     early.script().queues.insert(REQUEST_QUEUE, setup);
     let enabled = Entropy::probe(probed).err();
 
@@ -178,7 +197,11 @@ fn vectors_that_run_out_are_shared_and_every_queue_is_still_heard() {
         let probed = Acknowledged::new(device.clone()).unwrap().driver().unwrap();
         let mut negotiated = probed.negotiate(&Wanted::default()).unwrap();
         let queues: Vec<_> = (0..3)
-            .map(|index| negotiated.queue::<Vec<u8>, (), ()>(index, &QueueOptions::default()).unwrap())
+            .map(|index| {
+                negotiated
+                    .queue::<Vec<u8>, (), ()>(index, &QueueOptions::default())
+                    .unwrap()
+            })
             .collect();
         let (live, queues) = negotiated.start(queues).unwrap();
 
@@ -243,7 +266,12 @@ fn nothing_can_be_asked_of_a_device_that_was_reset() {
     let (transport, mut queue) = rng.reset();
 
     assert!(transport.is_ok());
-    let rejected = queue.submit(&(), crate::dma::Data::Writable(vec![2; 8])).unwrap_err();
-    assert_eq!((rejected.why, rejected.buffer), (Error::Gone, Some(vec![2; 8])));
+    let rejected = queue
+        .submit(&(), crate::dma::Data::Writable(vec![2; 8]))
+        .unwrap_err();
+    assert_eq!(
+        (rejected.why, rejected.buffer),
+        (Error::Gone, Some(vec![2; 8]))
+    );
     assert_eq!(queue.poll().err(), Some(Error::Gone));
 }

@@ -23,7 +23,12 @@ type Entropy<B> = Rng<Scripted, B>;
 type EntropyQueue<B> = Queue<crate::testing::TestPlatform, B>;
 
 fn device(trust: Trust) -> Scripted {
-    Scripted::new(trust, DeviceId::ENTROPY, F::INDIRECT_DESC | F::EVENT_IDX, vec![0; 16])
+    Scripted::new(
+        trust,
+        DeviceId::ENTROPY,
+        F::INDIRECT_DESC | F::EVENT_IDX,
+        vec![0; 16],
+    )
 }
 
 fn boxed(byte: u8, len: usize) -> Box<[u8]> {
@@ -93,8 +98,16 @@ fn handles_dropped_forgotten_and_reset_in_every_order_free_nothing_that_the_devi
                     let expected = if reclaimed { (0, 0) } else { (mapped, held) };
                     let left = (device.platform.mapped(), device.platform.allocations());
                     assert_eq!(left, expected, "{case:?}");
-                    let counted = !confirms && device_fate != Fate::Forget && queue_fate != Fate::Forget;
-                    let leak = if counted { Leak { queues: 1, buffers: 2 } } else { Leak::default() };
+                    let counted =
+                        !confirms && device_fate != Fate::Forget && queue_fate != Fate::Forget;
+                    let leak = if counted {
+                        Leak {
+                            queues: 1,
+                            buffers: 2,
+                        }
+                    } else {
+                        Leak::default()
+                    };
                     assert_eq!(device.platform.leak(), leak, "{case:?}");
                 }
             }
@@ -128,7 +141,10 @@ fn a_revoked_buffer_is_unmapped_before_it_is_given_back() {
     let unmaps = device.platform.unmaps();
     let done = rng.poll().unwrap().unwrap();
 
-    assert_eq!((unmaps, device.platform.unmaps(), device.platform.mapped()), (0, 1, 0));
+    assert_eq!(
+        (unmaps, device.platform.unmaps(), device.platform.mapped()),
+        (0, 1, 0)
+    );
     assert_eq!(done.buffer, [3; 16]);
 }
 
@@ -147,7 +163,11 @@ fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     batch.complete(chain, 4);
     let done = rng.poll().unwrap().unwrap();
 
-    assert_eq!(device.platform.mapped(), 0, "nothing of the program's own is mapped");
+    assert_eq!(
+        device.platform.mapped(),
+        0,
+        "nothing of the program's own is mapped"
+    );
     assert_eq!(done.random, 4);
     assert_eq!(done.buffer, [[9; 4], [1; 4], [1; 4], [1; 4]].concat());
 }
@@ -161,8 +181,14 @@ fn a_full_pool_is_to_be_tried_again_and_a_buffer_beyond_it_is_not() {
     let full = rng.request(vec![0; 600 << 10]).unwrap_err();
     let beyond = rng.request(vec![0; 2 << 20]).unwrap_err();
 
-    assert_eq!((full.why, full.buffer.map(|buffer| buffer.len())), (Error::PoolFull, Some(600 << 10)));
-    assert!(matches!(beyond.why, Error::Request(RequestError::TooLarge { .. })));
+    assert_eq!(
+        (full.why, full.buffer.map(|buffer| buffer.len())),
+        (Error::PoolFull, Some(600 << 10))
+    );
+    assert!(matches!(
+        beyond.why,
+        Error::Request(RequestError::TooLarge { .. })
+    ));
     device.complete(&mut device.queue(0), 1, 8);
     rng.poll().unwrap().unwrap();
     rng.request(vec![0; 600 << 10]).unwrap();
@@ -195,7 +221,10 @@ fn a_full_ring_gives_the_buffer_back_unmapped() {
 
     let rejected = rng.request(vec![5; 8]).unwrap_err();
 
-    assert_eq!((rejected.why, rejected.buffer), (Error::QueueFull, Some(vec![5; 8])));
+    assert_eq!(
+        (rejected.why, rejected.buffer),
+        (Error::QueueFull, Some(vec![5; 8]))
+    );
     assert_eq!(device.platform.mapped(), 2);
 }
 
@@ -206,7 +235,11 @@ fn a_violation_of_the_ring_is_the_devices_fault_and_keeps_the_buffers() {
     rng.request(vec![0; 8]).unwrap();
     let map = device.platform.device_map();
     let used = device.script().queues[&0].areas.device;
-    map.shared(used + 2, 2).unwrap().view().write(0, &[200, 0]).unwrap();
+    map.shared(used + 2, 2)
+        .unwrap()
+        .view()
+        .write(0, &[200, 0])
+        .unwrap();
 
     let polled = rng.poll().err();
 
@@ -243,7 +276,9 @@ fn a_future_is_woken_by_the_interrupt_and_not_before() {
 
     assert!(first.is_pending());
     assert_eq!((woken_early, woken), (0, 1));
-    let Poll::Ready(Ok(done)) = future.as_mut().poll(&mut cx) else { panic!("it was woken for this") };
+    let Poll::Ready(Ok(done)) = future.as_mut().poll(&mut cx) else {
+        panic!("it was woken for this")
+    };
     assert_eq!(done.buffer, [4; 8]);
 }
 
@@ -266,12 +301,27 @@ fn a_future_that_is_dropped_frees_nothing() {
 
 #[test]
 fn options_choose_the_size_of_the_queue_within_what_the_device_has() {
-    for (asked, has, got) in [(256, 16, 16), (4, 16, 4), (7, 16, 4), (256, 24, 16), (1, 16, 1)] {
+    for (asked, has, got) in [
+        (256, 16, 16),
+        (4, 16, 4),
+        (7, 16, 4),
+        (256, 24, 16),
+        (1, 16, 1),
+    ] {
         let device = device(Trust::Trusted);
         device.script().queue_size_max = has;
-        let probed = crate::bringup::Acknowledged::new(device).unwrap().driver().unwrap();
-        let options = QueueOptions { size: asked, ..QueueOptions::default() };
-        let wanted = Wanted { without: Features::NONE, ..Wanted::default() };
+        let probed = crate::bringup::Acknowledged::new(device)
+            .unwrap()
+            .driver()
+            .unwrap();
+        let options = QueueOptions {
+            size: asked,
+            ..QueueOptions::default()
+        };
+        let wanted = Wanted {
+            without: Features::NONE,
+            ..Wanted::default()
+        };
 
         let rng = Entropy::<Vec<u8>>::open(probed, &wanted, &options).unwrap();
 

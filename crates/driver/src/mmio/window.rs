@@ -63,28 +63,28 @@ impl Registers for Window {
 
     #[inline]
     fn read8(&self, offset: usize) -> Result<u8> {
-        let at = self.at(offset)?;
+        let at = self.at::<u8>(offset)?;
         // SAFETY: `at` is aligned, and within what `new` was promised to be mapped.
         Ok(unsafe { at.read_volatile() })
     }
 
     #[inline]
     fn read16(&self, offset: usize) -> Result<u16> {
-        let at = self.at(offset)?;
+        let at = self.at::<u16>(offset)?;
         // SAFETY: as in `read8`.
         Ok(u16::from_le(unsafe { at.read_volatile() }))
     }
 
     #[inline]
     fn read32(&self, offset: usize) -> Result<u32> {
-        let at = self.at(offset)?;
+        let at = self.at::<u32>(offset)?;
         // SAFETY: as in `read8`.
         Ok(u32::from_le(unsafe { at.read_volatile() }))
     }
 
     #[inline]
     fn write8(&self, offset: usize, value: u8) -> Result<()> {
-        let at = self.at(offset)?;
+        let at = self.at::<u8>(offset)?;
         // SAFETY: as in `read8`.
         unsafe { at.write_volatile(value) };
         Ok(())
@@ -92,7 +92,7 @@ impl Registers for Window {
 
     #[inline]
     fn write16(&self, offset: usize, value: u16) -> Result<()> {
-        let at = self.at(offset)?;
+        let at = self.at::<u16>(offset)?;
         // SAFETY: as in `read8`.
         unsafe { at.write_volatile(value.to_le()) };
         Ok(())
@@ -100,7 +100,7 @@ impl Registers for Window {
 
     #[inline]
     fn write32(&self, offset: usize, value: u32) -> Result<()> {
-        let at = self.at(offset)?;
+        let at = self.at::<u32>(offset)?;
         // SAFETY: as in `read8`.
         unsafe { at.write_volatile(value.to_le()) };
         Ok(())

@@ -1,0 +1,152 @@
+//! Drives devices for real, and says what each did.
+//!
+//! A driver can be used in three ways, and all appear: a disk is read through a deep queue that is polled, written by a thread that
+//! waits, and read back by a future. Whatever goes wrong is a check that failed, with what was found; nothing panics, and
+//! nothing waits for longer than [`PATIENCE`].
+//!
+//! Entropy devices come first: what they give is what disks are written with.
+
+mod bench;
+mod disk;
+mod entropy;
+mod executor;
+mod plan;
+mod random;
+mod way;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ringway_driver::error::{Error, Result};
+use ringway_driver::transport::Transport;
+use ringway_spec::DeviceId;
+
+use crate::event::Event;
+use crate::report::DeviceReport;
+
+pub use executor::block_on;
+pub use plan::{RANGES_MAX, Range, ranges};
+pub use random::Numbers;
+
+use bench::Bench;
+use random::Random;
+
+/// How long a device may take until it completes one of the requests that it has.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The types of devices that can be exercised.
+pub const TYPES: [DeviceId; 2] = [DeviceId::BLOCK, DeviceId::ENTROPY];
+
+/// How devices are exercised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What everything that is left to chance follows from: which blocks of a disk are written.
+    pub seed: u64,
+    /// The number of the first device: its name is `virtio` and this.
+    pub first: u32,
+}
+
+/// A device to be exercised, however it is reached: every [`Transport`] is one. A mix of transports is a list of boxes.
+pub trait Subject {
+    /// What type of device it is.
+    fn id(&self) -> DeviceId;
+
+    /// Exercises it, and leaves it reset. For [`run`].
+    fn exercise(self: Box<Self>, bench: Bench<'_, '_>) -> DeviceReport;
+}
+
+impl<T: Transport + 'static> Subject for T {
+    fn id(&self) -> DeviceId {
+        self.device_id()
+    }
+
+    fn exercise(self: Box<Self>, mut bench: Bench<'_, '_>) -> DeviceReport {
+        let mut report = DeviceReport {
+            name: bench.name.to_string(),
+            kind: self.id().to_string(),
+            transport: self.name().to_string(),
+            ring: "split".to_string(),
+            vendor: self.vendor_id(),
+            ..DeviceReport::default()
+        };
+        bench.begin(&report);
+        match self.id() {
+            DeviceId::ENTROPY => entropy::exercise(*self, bench, &mut report),
+            DeviceId::BLOCK => disk::exercise(*self, bench, &mut report),
+            _ => {}
+        }
+        report
+    }
+}
+
+/// A device that a scan has found, or one that it could not open, to be reported as that.
+pub fn found<T: Transport + 'static>(
+    opened: Result<T>,
+    transport: &'static str,
+) -> Box<dyn Subject> {
+    match opened {
+        Ok(device) => Box::new(device),
+        Err(why) => Box::new(Unopened { transport, why }),
+    }
+}
+
+/// Exercises `subjects`, which are called `virtioN` in their order, and leaves each of them reset. What happens meanwhile is told to `sink`.
+///
+/// A type of device without a driver is reported without checks, and is no failure, unless there is no other.
+pub fn run(
+    subjects: Vec<Box<dyn Subject>>,
+    options: &Options,
+    sink: &mut dyn FnMut(Event),
+) -> Vec<DeviceReport> {
+    let driven = |subject: &dyn Subject| TYPES.contains(&subject.id());
+    let any_driven = subjects.iter().any(|subject| driven(&**subject));
+    let mut random = Random::new(options.seed);
+    let mut numbered: Vec<_> = (u64::from(options.first)..).zip(subjects).collect();
+    numbered.sort_by_key(|(_, subject)| subject.id() != DeviceId::ENTROPY);
+    let mut reports = Vec::new();
+    for (number, subject) in numbered {
+        let name = format!("virtio{number}");
+        let has_driver = driven(&*subject);
+        let mut report = subject.exercise(Bench {
+            name: &name,
+            // Of its own for each device, so that none depends on what others did.
+            seed: options.seed ^ number << 32,
+            random: &mut random,
+            sink,
+        });
+        if !has_driver && !any_driven && report.checks.is_empty() {
+            report.check("has a driver", Err("there is none for its type"));
+        }
+        sink(Event::Device(Box::new(report.clone())));
+        reports.push((number, report));
+    }
+    reports.sort_by_key(|(number, _)| *number);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
+/// A device that is there, and cannot be spoken to.
+struct Unopened {
+    transport: &'static str,
+    why: Error,
+}
+
+impl Subject for Unopened {
+    fn id(&self) -> DeviceId {
+        DeviceId::INVALID
+    }
+
+    fn exercise(self: Box<Self>, mut bench: Bench<'_, '_>) -> DeviceReport {
+        let mut report = DeviceReport {
+            name: bench.name.to_string(),
+            kind: "unknown".to_string(),
+            transport: self.transport.to_string(),
+            ..DeviceReport::default()
+        };
+        bench.begin(&report);
+        report.check("can be spoken to", Err(self.why));
+        report
+    }
+}

@@ -1,0 +1,233 @@
+//! What can be typed, and what is said when something else is.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use ringway_check::exercise::TYPES;
+use ringway_spec::DeviceId;
+
+use crate::refusal::{Refusal, Result};
+
+/// Virtio, whole: drivers, devices, and the rings between them.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, after_help = EXIT_CODES)]
+struct Ringway {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring a machine up and drive its devices
+    ///
+    /// Brings up a machine with a disk and an entropy device on PCI, and the same on MMIO, and drives them for real:
+    /// reads the whole disk and compares it with its file, writes random bytes from the entropy device
+    /// to scattered places, reads them back, and looks from outside whether the file holds them and nothing else has changed.
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Up),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every check passed
+  1  a check failed: the report says which
+  2  nothing was checked: the line on standard error says why, and what to do";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  ringway up                            our drivers and our devices, in this process
+  ringway up --on qemu                  the same drivers, on bare metal, and QEMU's devices
+  ringway up --disk disk.img            with a disk image of yours: only a copy of it is written
+  ringway up --only entropy --json      one type of device, and a report for programs
+  ringway up --seed 7                   one thread, one step at a time: the same again each time
+
+Exit codes:
+  0  every check passed
+  1  a check failed: the report says which
+  2  nothing was checked: the line on standard error says why, and what to do";
+
+/// How to bring a machine up.
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// Where the devices are
+    #[arg(long, value_enum, default_value_t = On::Here, value_name = "PLACE")]
+    pub(crate) on: On,
+
+    /// The disk: a raw image of whole sectors (512 bytes). Made up, 64 MiB, if none is given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) disk: Option<PathBuf>,
+
+    /// Write to the image itself, not to a copy of it in a temporary directory
+    #[arg(long, requires = "disk")]
+    pub(crate) write: bool,
+
+    /// The types of devices to drive, separated by commas: blk, entropy [default: all]
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = device_type)]
+    pub(crate) only: Vec<DeviceId>,
+
+    /// Take whatever is left to chance from this number
+    ///
+    /// In this process, everything then happens on one thread, in an order that follows from the number, and random bytes follow from it, too: the
+    /// same number gives the same run again. In QEMU it chooses what is written where.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The QEMU to use: qemu-system-x86_64
+    ///
+    /// Otherwise the one that the environment names in RINGWAY_QEMU, one on the PATH, or one that `cargo xtask fetch qemu` has brought.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) qemu: Option<PathBuf>,
+
+    /// The bare-metal image to run in QEMU. Built from the checkout around the current directory, if none is given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+}
+
+/// Where devices are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    /// In this process
+    Here,
+    /// In QEMU: two machines, one with PCI, one with MMIO
+    Qemu,
+}
+
+/// What was typed. `None` if it asked for help, which was printed.
+pub(crate) fn parse() -> Result<Option<Command>> {
+    let command = match Ringway::try_parse() {
+        Ok(Ringway { command }) => command,
+        Err(error) => {
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) {
+                // Whoever closed standard output does not want to read it.
+                let _ = error.print();
+                return Ok(None);
+            }
+            return Err(Refusal::new(shortened(&error.to_string())));
+        }
+    };
+    match &command {
+        None => anstream::print!("{}", Ringway::command().render_help().ansi()),
+        Some(Command::Up(up)) => up.check()?,
+    }
+    Ok(command)
+}
+
+impl Up {
+    /// Whether devices of this type are to be driven.
+    pub(crate) fn wants(&self, id: DeviceId) -> bool {
+        self.only.is_empty() || self.only.contains(&id)
+    }
+
+    /// Finds options that do nothing together.
+    fn check(&self) -> Result<()> {
+        if self.on == On::Here && self.qemu.is_some() {
+            return Err(Refusal::new("--qemu needs --on qemu"));
+        }
+        if self.on == On::Here && self.image.is_some() {
+            return Err(Refusal::new("--image needs --on qemu"));
+        }
+        if self.disk.is_some() && !self.wants(DeviceId::BLOCK) {
+            return Err(Refusal::new(
+                "--disk needs a disk to be driven: add blk to --only",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A type that can be driven.
+fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
+    let found = DeviceId::from_name(name);
+    if let Some(id) = found.filter(|id| TYPES.contains(id)) {
+        return Ok(id);
+    }
+    let why = match found {
+        Some(_) => "there is no driver for it yet",
+        None => "there is no such type of device",
+    };
+    let known: Vec<_> = TYPES.iter().map(ToString::to_string).collect();
+    Err(format!("{why}: choose from {}", known.join(", ")))
+}
+
+/// An error of clap's, as one line that says where there is help.
+fn shortened(error: &str) -> String {
+    let about = error
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let about = about.strip_prefix("error: ").unwrap_or(&about);
+    format!("{about} (see `ringway up --help`)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(args: &[&str]) -> String {
+        let all = ["ringway"].iter().chain(args);
+        match Ringway::try_parse_from(all) {
+            Ok(Ringway {
+                command: Some(Command::Up(up)),
+            }) => up.check().unwrap_err().to_string(),
+            Ok(_) => panic!("{args:?} asks for help"),
+            Err(error) => shortened(&error.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Ringway::command().debug_assert();
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_in_one_line_that_says_what_can() {
+        for (args, says) in [
+            (&["up", "--frobnicate"][..], &["--frobnicate", "--help"][..]),
+            (&["up", "--on", "mars"], &["mars", "here", "qemu"]),
+            (&["up", "--seed", "a"], &["--seed", "a"]),
+            (&["up", "--seed", "-1"], &["-1"]),
+            (&["up", "--write"], &["--disk"]),
+            (&["up", "--only", "tea"], &["tea", "blk", "entropy"]),
+            (&["up", "--only", "blk,net"], &["net", "no driver", "blk"]),
+            (&["up", "--only", "", "--disk", "x"], &["no such type"]),
+            (&["up", "--only", "entropy", "--disk", "x"], &["--only"]),
+            (&["up", "--qemu", "x"], &["--on qemu"]),
+            (&["up", "--image", "x"], &["--on qemu"]),
+            (&["down"], &["down"]),
+        ] {
+            let line = refused(args);
+
+            assert_eq!(line.lines().count(), 1, "{line}");
+            for word in says {
+                assert!(line.contains(word), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_only_every_type_is_driven() {
+        let wants = |args: &[&str]| {
+            let all = ["ringway", "up"].iter().chain(args);
+            match Ringway::try_parse_from(all).unwrap().command {
+                Some(Command::Up(up)) => TYPES.map(|id| up.wants(id)),
+                None => panic!("{args:?} asks for nothing"),
+            }
+        };
+
+        assert_eq!(wants(&[]), [true, true]);
+        assert_eq!(wants(&["--only", "entropy"]), [false, true]);
+        assert_eq!(wants(&["--only", "blk,entropy"]), [true, true]);
+    }
+}

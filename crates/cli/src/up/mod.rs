@@ -1,0 +1,178 @@
+//! `ringway up`: brings machines up, has their devices driven, and looks from outside whether what was found is true.
+//!
+//! What drivers find is told by [`Event`]s. They come from [this process](here), or over a serial port from an image in [QEMU](qemu). Here they
+//! meet what only the outside knows: [the disk's file](disk).
+
+mod disk;
+mod here;
+mod progress;
+mod qemu;
+mod table;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+
+use ringway_check::event::Event;
+use ringway_check::report::{Check, DeviceReport, Place, Report};
+use ringway_spec::DeviceId;
+
+use crate::args::{On, Up};
+use crate::refusal::Result;
+use disk::{Disk, Image, Wrote};
+use progress::Progress;
+use qemu::Qemu;
+
+/// What disks are called, at the devices' end. Drivers are to find just that.
+const DISK_NAME: &str = "ringway";
+
+/// What machines are to have: a device of each type that is wanted, on PCI and on MMIO.
+struct Plan {
+    /// What is left to chance follows from it.
+    seed: u64,
+    /// Whether there is an entropy device.
+    entropy: bool,
+    /// The disk, if there is one.
+    disk: Option<String>,
+}
+
+/// What has happened so far.
+struct Course {
+    disk: Option<Disk>,
+    /// What the driver of the disk that is being driven says it wrote.
+    wrote: Vec<Wrote>,
+    reports: Vec<DeviceReport>,
+    progress: Progress,
+}
+
+/// Does what `ringway up` does. Says whether all checks passed.
+pub(crate) fn up(args: &Up) -> Result<bool> {
+    // All that can be refused is, before anything is written anywhere.
+    let given = args.disk.as_deref();
+    let given = given.map(|path| Image::open(path, args.write)).transpose()?;
+    let progress = Progress::new();
+    let qemu = match args.on {
+        On::Here => None,
+        On::Qemu => Some(Qemu::find(
+            args.qemu.as_deref(),
+            args.image.as_deref(),
+            &progress,
+        )?),
+    };
+
+    let seed = args.seed.unwrap_or_else(chance);
+    let image = match given {
+        None if args.wants(DeviceId::BLOCK) => Some(Image::made_up(seed)?),
+        given => given,
+    };
+    let disk = image.map(|image| Disk::new(image, &progress)).transpose()?;
+    let plan = Plan {
+        seed,
+        entropy: args.wants(DeviceId::ENTROPY),
+        disk: disk.as_ref().map(Disk::path),
+    };
+    let mut course = Course {
+        disk,
+        wrote: Vec::new(),
+        reports: Vec::new(),
+        progress,
+    };
+    let mut sink = |event| course.event(event);
+    let (on, mut checks) = match qemu {
+        None => {
+            here::run(&plan, args.seed, &mut sink)?;
+            (Place::Here, Vec::new())
+        }
+        Some(qemu) => (Place::Qemu, qemu.run(&plan, &mut sink)),
+    };
+    course.progress.end();
+
+    checks.push(Check::new("finds every device", course.complete(&plan)));
+    let report = Report::new(on, seed, course.reports, checks);
+    print(&report, args.json);
+    Ok(report.ok)
+}
+
+impl Plan {
+    /// How many devices there are.
+    fn devices(&self) -> usize {
+        2 * (usize::from(self.entropy) + usize::from(self.disk.is_some()))
+    }
+}
+
+impl Course {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Begin {
+                device,
+                kind,
+                transport,
+            } => {
+                self.wrote.clear();
+                self.progress.begin(format!("{device} {kind} {transport}"));
+            }
+            Event::Progress { done, total, .. } => self.progress.at(done, total),
+            Event::Wrote {
+                sector,
+                bytes,
+                sha256,
+                ..
+            } => self.wrote.push(Wrote {
+                sector,
+                bytes,
+                sha256,
+            }),
+            Event::Device(mut report) => {
+                self.judge(&mut report);
+                self.reports.push(*report);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds what can be seen of a device from outside.
+    fn judge(&mut self, report: &mut DeviceReport) {
+        let (Some(disk), Some(about)) = (&mut self.disk, report.disk.clone()) else {
+            return;
+        };
+        self.progress.begin(format!("{} file", report.name));
+        report.check("gives the name that it was given", named(about.id));
+        if let Some(sha256) = about.sha256 {
+            report.check("reads as the file does", disk.reads_as(&sha256));
+        }
+        let (held, rest) = disk.verify(&self.wrote, &self.progress);
+        report.check("has the file hold what was written", held);
+        report.check("leaves the rest of the file as it was", rest);
+    }
+
+    fn complete(&self, plan: &Plan) -> Result<(), String> {
+        let (found, there) = (self.reports.len(), plan.devices());
+        if found == there {
+            return Ok(());
+        }
+        Err(format!("{found} of {there} were found"))
+    }
+}
+
+fn named(id: Option<String>) -> Result<(), String> {
+    match id {
+        Some(id) if id == DISK_NAME => Ok(()),
+        Some(id) => Err(format!("it is {DISK_NAME}, and it says {id}")),
+        None => Err("it gives none".to_owned()),
+    }
+}
+
+fn print(report: &Report, json: bool) {
+    // Whoever closed standard output does not want to read it.
+    let _ = if json {
+        // Cannot fail: all keys are strings.
+        let text = serde_json::to_string(report).unwrap_or_default();
+        writeln!(io::stdout(), "{text}")
+    } else {
+        write!(anstream::stdout(), "{}", table::render(report))
+    };
+}
+
+/// A seed for who gives none, short enough to be typed.
+fn chance() -> u64 {
+    RandomState::new().hash_one(std::process::id()) & 0xffff_ffff
+}

@@ -1,0 +1,176 @@
+//! Machines in QEMU: QEMU's devices behind our drivers, which run there on bare metal.
+
+mod child;
+mod find;
+mod voice;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ringway_check::event::Event;
+use ringway_check::report::Check;
+use serde_json::json;
+
+use super::progress::Progress;
+use super::{DISK_NAME, Plan};
+use crate::refusal::Result;
+use voice::Voice;
+
+/// A kind of machine.
+struct Kind {
+    name: &'static str,
+    machine: &'static [&'static str],
+    disk: &'static str,
+    entropy: &'static str,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        name: "q35",
+        machine: &["-M", "q35"],
+        disk: "virtio-blk-pci,disable-legacy=on",
+        entropy: "virtio-rng-pci,disable-legacy=on",
+    },
+    Kind {
+        name: "microvm",
+        machine: &[
+            "-M",
+            // So that the devices stand on the command line, and not in tables of ACPI's.
+            "microvm,acpi=off",
+            "-global",
+            "virtio-mmio.force-legacy=false",
+        ],
+        disk: "virtio-blk-device",
+        entropy: "virtio-rng-device",
+    },
+];
+
+/// What all machines have: no device that is not named, the image's voice on standard output, and a way for it to leave.
+const ALL: [&str; 12] = [
+    "-cpu",
+    "max",
+    "-m",
+    "256",
+    "-nodefaults",
+    "-display",
+    "none",
+    "-serial",
+    "stdio",
+    "-no-reboot",
+    "-device",
+    "isa-debug-exit,iobase=0xf4,iosize=4",
+];
+
+/// A QEMU, and the image to run in it.
+#[derive(Debug)]
+pub(super) struct Qemu {
+    program: PathBuf,
+    image: PathBuf,
+}
+
+impl Qemu {
+    /// Finds QEMU and the image: those that are named, or others. Builds the image if none is.
+    pub(super) fn find(
+        program: Option<&Path>,
+        image: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<Self> {
+        Ok(Self {
+            program: find::program(program)?,
+            image: find::image(image, progress)?,
+        })
+    }
+
+    /// Runs what is planned on every kind of machine, one after the other. Says how each ended.
+    pub(super) fn run(&self, plan: &Plan, sink: &mut dyn FnMut(Event)) -> Vec<Check> {
+        let mut first = 0;
+        let mut run = |kind: &Kind| {
+            let mut voice = Voice::default();
+            let command = self.command(kind, plan, first);
+            let ended = child::run(command, &mut |line| {
+                if let Some(event) = voice.hear(line) {
+                    first += u32::from(matches!(event, Event::Device(_)));
+                    sink(event);
+                }
+            });
+            let found = match ended {
+                Ok(ended) => voice.judge(&ended),
+                Err(error) => Err(format!("QEMU cannot be run: {error}")),
+            };
+            Check::new(&format!("{} runs to its end", kind.name), found)
+        };
+        KINDS.iter().map(&mut run).collect()
+    }
+
+    fn command(&self, kind: &Kind, plan: &Plan, first: u32) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(kind.machine).args(ALL);
+        command.arg("-kernel").arg(&self.image);
+        let asked = format!("exercise seed={} first={first}", plan.seed);
+        command.args(["-append", &asked]);
+        if let Some(disk) = &plan.disk {
+            let backend = json!({
+                "driver": "raw",
+                "node-name": "disk",
+                "file": {"driver": "file", "filename": disk},
+            });
+            let device = format!("{},drive=disk,serial={DISK_NAME}", kind.disk);
+            command.args(["-blockdev", &backend.to_string(), "-device", &device]);
+        }
+        if plan.entropy {
+            command.args(["-device", kind.entropy]);
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(kind: &Kind, plan: &Plan) -> Vec<String> {
+        let qemu = Qemu {
+            program: "qemu".into(),
+            image: "image".into(),
+        };
+        let command = qemu.command(kind, plan, 2);
+        let arguments = command.get_args();
+        arguments
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_machine_has_the_devices_that_are_planned() {
+        let plan = Plan {
+            seed: 5,
+            entropy: true,
+            disk: Some("/proc/1/fd/3".to_owned()),
+        };
+
+        let [q35, microvm] = &KINDS;
+        let (q35, microvm) = (arguments(q35, &plan), arguments(microvm, &plan));
+
+        assert!(q35.contains(&"exercise seed=5 first=2".to_owned()));
+        assert!(q35.contains(&"virtio-rng-pci,disable-legacy=on".to_owned()));
+        let disk = "virtio-blk-pci,disable-legacy=on,drive=disk,serial=ringway";
+        assert!(q35.contains(&disk.to_owned()));
+        assert!(microvm.contains(&"virtio-blk-device,drive=disk,serial=ringway".to_owned()));
+        assert!(microvm.contains(&"virtio-mmio.force-legacy=false".to_owned()));
+    }
+
+    #[test]
+    fn a_machine_has_no_devices_that_are_not() {
+        let plan = Plan {
+            seed: 0,
+            entropy: false,
+            disk: None,
+        };
+
+        for kind in &KINDS {
+            let all = arguments(kind, &plan).join(" ");
+
+            assert!(!all.contains("rng") && !all.contains("blk"), "{all}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The machine as drivers see it: the operating system's side, as one value.
+#![expect(
+    unsafe_code,
+    reason = "the contract of a platform is an unsafe trait; nothing unsafe is done here"
+)]
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+
+use ringway_driver::error::{PlatformError, TransportError};
+use ringway_driver::interrupt::{Handler, Signal};
+use ringway_driver::pci::{Address, ConfigAccess};
+use ringway_driver::platform::{self, Direction, Leak, Message, Registers, Segments, Trust};
+use ringway_ring::driver::Memory;
+use ringway_spec::{F, Features};
+
+use crate::bus::Bus;
+use crate::engine::{Engine, Inline, Step};
+use crate::interrupts::Controller;
+use crate::iommu::Iommu;
+use crate::ram::Ram;
+
+/// A machine, for the drivers on it: memory for devices, registers, interrupts, time. A cheap handle.
+///
+/// It outlives its [`Machine`](crate::Machine): then nothing answers any more, as if all devices had been pulled out.
+#[derive(Clone)]
+pub struct Platform(Arc<Parts>);
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) trust: Trust,
+    pub(crate) ram: Arc<Ram>,
+    pub(crate) iommu: Arc<Iommu>,
+    pub(crate) bus: Bus,
+    pub(crate) controller: Arc<Controller<Handler<Platform>>>,
+    pub(crate) engine: Arc<Engine<Handler<Platform>>>,
+    pub(crate) leaked: Leaked,
+}
+
+/// What drivers kept from everybody.
+#[derive(Debug, Default)]
+pub(crate) struct Leaked {
+    queues: AtomicUsize,
+    buffers: AtomicUsize,
+}
+
+impl Platform {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// Makes something happen on an [inline](crate::Run::Inline) machine: serves a queue or delivers an interrupt, if there is any. For an
+    /// executor that has nothing to do until a future is woken. `None` on a threaded one, where things happen by themselves.
+    pub fn step(&self) -> Option<Step> {
+        self.inline().map(Inline::advance)
+    }
+
+    /// Bytes of RAM that somebody has, in whole pages.
+    pub fn ram_used(&self) -> u64 {
+        self.0.ram.used()
+    }
+
+    /// How many buffers are [mapped](platform::Platform::map) at the moment, with [`Trust::Revoked`].
+    pub fn mapped(&self) -> usize {
+        self.0.iommu.mapped()
+    }
+
+    /// Memory that drivers said they keep from everybody, since a device did not confirm its reset.
+    pub fn leak(&self) -> Leak {
+        Leak {
+            queues: self.0.leaked.queues.load(Ordering::Relaxed),
+            buffers: self.0.leaked.buffers.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn inline(&self) -> Option<&Inline<Handler<Self>>> {
+        match &*self.0.engine {
+            Engine::Threaded(_) => None,
+            Engine::Inline(inline) => Some(inline),
+        }
+    }
+}
+
+impl fmt::Debug for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Platform")
+            .field("trust", &self.0.trust)
+            .field("engine", &self.0.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the devices of a machine are in this program. They reach memory through the views that `Iommu` gives them, which are of RAM
+// alone; and RAM came from `Shared::allocate`, so whatever they do, and whenever, is an atomic access to memory that the program has
+// no reference to. Beyond that:
+// - `dma` gives out pages of RAM that nobody else has until the last handle to them is dropped (`Ram::take`), and RAM is at
+//   `RAM_BASE` in every view: the bytes are where `Memory::address` says.
+// - `map` looks the bytes up in RAM by their address in the program (`Ram::find`), refuses others, and reports where views have
+//   exactly those: by their offset in RAM, or, with `Revoked`, the region made of them (`Iommu::map`).
+// - `unmap` returns when no view that has the region is in use (`Iommu::unmap`). The bytes were handed out by `dma`, and so stay the device's at the address
+//   that `dma` said; nobody ever has a reference to them.
+unsafe impl platform::Platform for Platform {
+    type Registers = Window;
+
+    fn trust(&self) -> Trust {
+        self.0.trust
+    }
+
+    fn required_features(&self) -> Features {
+        match self.0.trust {
+            Trust::Revoked => F::ACCESS_PLATFORM,
+            Trust::Trusted | Trust::Pool => Features::NONE,
+        }
+    }
+
+    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
+        let memory = self.0.ram.take(len, align);
+        memory.ok_or(PlatformError::NoMemory(len))
+    }
+
+    fn map(
+        &self,
+        at: NonNull<u8>,
+        len: usize,
+        _direction: Direction,
+        segments: &mut Segments<'_>,
+    ) -> Result<(), PlatformError> {
+        let memory = self.0.ram.find(at, len);
+        let Memory { shared, address } = memory.ok_or(PlatformError::NotReachable)?;
+        if self.0.trust != Trust::Revoked {
+            return segments.push(address, len);
+        }
+        let mapped = self.0.iommu.map(shared);
+        let address = mapped.ok_or(PlatformError::NoMemory(len))?;
+        segments
+            .push(address, len)
+            .inspect_err(|_| self.0.iommu.unmap(address))
+    }
+
+    fn unmap(&self, _at: NonNull<u8>, _len: usize, _direction: Direction, first: u64) {
+        if self.0.trust == Trust::Revoked {
+            self.0.iommu.unmap(first);
+        }
+    }
+
+    fn registers(&self, address: u64, len: u64) -> Result<Window, PlatformError> {
+        let there = self.0.bus.has_registers(address, len);
+        match usize::try_from(len) {
+            Ok(len) if there => Ok(Window {
+                platform: self.clone(),
+                address,
+                len,
+            }),
+            _ => Err(PlatformError::NotMapped(address)),
+        }
+    }
+
+    fn message(&self, handler: Handler<Self>) -> Option<Message> {
+        self.0.controller.provide(handler)
+    }
+
+    fn line(&self, line: u32, handler: Handler<Self>) -> bool {
+        self.0.controller.connect(line, handler)
+    }
+
+    fn disconnect(&self, handler: &Handler<Self>) {
+        self.0.controller.disconnect(handler);
+    }
+
+    fn now(&self) -> Duration {
+        self.0.engine.now()
+    }
+
+    fn relax(&self) {
+        self.0.engine.relax();
+    }
+
+    fn wait(&self, signal: &Signal, seen: u32) {
+        self.0.engine.wait(&self.0.controller, signal, seen);
+    }
+
+    fn leaked(&self, leak: Leak) {
+        let Leaked { queues, buffers } = &self.0.leaked;
+        queues.fetch_add(leak.queues, Ordering::Relaxed);
+        buffers.fetch_add(leak.buffers, Ordering::Relaxed);
+    }
+}
+
+impl ConfigAccess for Platform {
+    fn read32(&self, at: Address, offset: u16) -> u32 {
+        self.0.engine.access();
+        match on_bus_0(at) {
+            Some(device) => self.0.bus.config_read(device, offset),
+            None => u32::MAX,
+        }
+    }
+
+    fn write32(&self, at: Address, offset: u16, value: u32) {
+        self.0.engine.access();
+        if let Some(device) = on_bus_0(at) {
+            self.0.bus.config_write(device, offset, value);
+        }
+    }
+}
+
+/// The device number of a function that there can be.
+fn on_bus_0(at: Address) -> Option<u8> {
+    (at.bus == 0 && at.function == 0).then_some(at.device)
+}
+
+/// A window of device registers.
+#[derive(Clone)]
+pub struct Window {
+    platform: Platform,
+    address: u64,
+    len: usize,
+}
+
+impl Window {
+    /// The bus address of an access, if it is within and aligned.
+    fn at<const N: usize>(&self, offset: usize) -> Result<u64, TransportError> {
+        let address = self.address.wrapping_add(offset as u64);
+        let last = self.len.checked_sub(N);
+        let within = last.is_some_and(|last| offset <= last);
+        if !within || !address.is_multiple_of(N as u64) {
+            return Err(TransportError::Range { offset, len: N });
+        }
+        Ok(address)
+    }
+
+    fn read<const N: usize>(&self, offset: usize) -> Result<[u8; N], TransportError> {
+        let address = self.at::<N>(offset)?;
+        let Parts { engine, bus, .. } = self.platform.parts();
+        engine.access();
+        let mut bytes = [0; N];
+        bus.read(address, &mut bytes);
+        Ok(bytes)
+    }
+
+    fn write<const N: usize>(&self, offset: usize, bytes: [u8; N]) -> Result<(), TransportError> {
+        let address = self.at::<N>(offset)?;
+        let Parts { engine, bus, .. } = self.platform.parts();
+        engine.access();
+        bus.write(address, &bytes);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Window({:#x}, {} bytes)", self.address, self.len)
+    }
+}
+
+impl Registers for Window {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn slice(&self, offset: usize, len: usize) -> Option<Self> {
+        let within = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        within.then(|| Self {
+            platform: self.platform.clone(),
+            address: self.address + offset as u64,
+            len,
+        })
+    }
+
+    fn read8(&self, offset: usize) -> Result<u8, TransportError> {
+        self.read(offset).map(u8::from_le_bytes)
+    }
+
+    fn read16(&self, offset: usize) -> Result<u16, TransportError> {
+        self.read(offset).map(u16::from_le_bytes)
+    }
+
+    fn read32(&self, offset: usize) -> Result<u32, TransportError> {
+        self.read(offset).map(u32::from_le_bytes)
+    }
+
+    fn write8(&self, offset: usize, value: u8) -> Result<(), TransportError> {
+        self.write(offset, value.to_le_bytes())
+    }
+
+    fn write16(&self, offset: usize, value: u16) -> Result<(), TransportError> {
+        self.write(offset, value.to_le_bytes())
+    }
+
+    fn write32(&self, offset: usize, value: u32) -> Result<(), TransportError> {
+        self.write(offset, value.to_le_bytes())
+    }
+}
