@@ -14,6 +14,7 @@
 //! | [`serial`], [`failure`], [`exit`] | how results leave |
 //! | [`interrupts`], [`time`], [`watchdog`] | handlers by vector, the clock, the guard against hangs |
 //! | [`pci`] | configuration space |
+//! | [`platform`], [`exercise`] | what all of it provides to the drivers, and the drivers at work |
 
 #![cfg_attr(not(test), no_std)]
 
@@ -29,6 +30,8 @@ pub mod start_info;
 mod compiler;
 #[cfg(not(test))]
 mod cpu;
+#[cfg(not(test))]
+pub mod exercise;
 #[cfg(not(test))]
 pub mod exit;
 #[cfg(not(test))]
@@ -47,6 +50,8 @@ mod paging;
 pub mod pci;
 #[cfg(not(test))]
 mod pit;
+#[cfg(not(test))]
+pub mod platform;
 #[cfg(not(test))]
 pub mod serial;
 #[cfg(not(test))]

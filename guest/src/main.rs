@@ -7,7 +7,7 @@ extern crate alloc;
 
 use ringway_guest::command_line::CommandLine;
 use ringway_guest::exit::{Outcome, exit};
-use ringway_guest::{failure, memory, serial, time};
+use ringway_guest::{exercise, failure, memory, serial, time};
 
 mod boot;
 mod selftest;
@@ -22,9 +22,12 @@ fn main(command_line: &CommandLine) -> ! {
     );
     let ok = match command_line.value("selftest") {
         Some(which) => selftest::run(which),
-        None => failure::fail("setup", format_args!("the command line asks for nothing")),
+        None => match exercise::run(command_line) {
+            Ok(ok) => ok,
+            Err(why) => failure::fail("setup", format_args!("{why}")),
+        },
     };
-    serial::print(serial::event("end").flag("ok", ok));
+    exercise::end(ok);
     exit(if ok {
         Outcome::Success
     } else {

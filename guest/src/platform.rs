@@ -1,6 +1,9 @@
 //! What this machine provides to Ringway's drivers.
 
-#![expect(unsafe_code, reason = "the contracts of a platform and of a window of registers")]
+#![expect(
+    unsafe_code,
+    reason = "the contracts of a platform and of a window of registers"
+)]
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -62,7 +65,13 @@ unsafe impl Platform for Machine {
         Ok(Memory { shared, address })
     }
 
-    fn map(&self, at: NonNull<u8>, len: usize, _: Direction, segments: &mut Segments<'_>) -> Result<(), PlatformError> {
+    fn map(
+        &self,
+        at: NonNull<u8>,
+        len: usize,
+        _: Direction,
+        segments: &mut Segments<'_>,
+    ) -> Result<(), PlatformError> {
         segments.push(at.addr().get() as u64, len)
     }
 
@@ -81,7 +90,9 @@ unsafe impl Platform for Machine {
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
         let called = handler.clone();
         // A message is for one device: there is nothing to find out.
-        let vector = interrupts::allocate(&(Arc::new(move || drop(called.handle())) as interrupts::Handler)).ok()?;
+        let vector =
+            interrupts::allocate(&(Arc::new(move || drop(called.handle())) as interrupts::Handler))
+                .ok()?;
         self.0.messages.lock().push((vector, handler));
         let (address, data) = interrupts::message(vector);
         Some(Message { address, data })
@@ -100,12 +111,18 @@ unsafe impl Platform for Machine {
                 handler.handle();
             }
         });
-        let Ok(vector) = interrupts::allocate(&all) else { return false };
+        let Ok(vector) = interrupts::allocate(&all) else {
+            return false;
+        };
         if interrupts::route_gsi(line, vector, Trigger::LevelHigh).is_err() {
             interrupts::unregister(vector);
             return false;
         }
-        lines.push(Line { gsi: line, vector, handlers });
+        lines.push(Line {
+            gsi: line,
+            vector,
+            handlers,
+        });
         true
     }
 
@@ -143,7 +160,9 @@ unsafe impl Platform for Machine {
 impl ConfigAccess for Machine {
     fn read32(&self, at: Address, offset: u16) -> u32 {
         // Ports reach the first 256 bytes of a function.
-        u8::try_from(offset).map_or(u32::MAX, |offset| pci::read32(at.bus(), at.device(), at.function(), offset))
+        u8::try_from(offset).map_or(u32::MAX, |offset| {
+            pci::read32(at.bus(), at.device(), at.function(), offset)
+        })
     }
 
     fn write32(&self, at: Address, offset: u16, value: u32) {

@@ -27,14 +27,17 @@ const STATUS_DRAINED: u8 = 1 << 6;
 
 const FIFO_SIZE: u32 = 16;
 
-/// Most looks at the line status before a byte is given up: some seconds. Whoever reads the other end may be slow; if
-/// it is gone, the image must still come to its end.
+/// Most looks at the line status before the reader at the other end is taken to be gone: some seconds. It may be slow,
+/// but the image must come to its end without it too.
 const MOST_LOOKS: u32 = 1 << 22;
 
 static PORT: Lock<Port> = Lock::new(Port { room: 0 });
 
 /// Whether a line has been begun and not ended.
 static MID_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the reader was taken to be gone. Nothing waits for it any more.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
 
 /// The port, and how many bytes its FIFO can certainly take.
 struct Port {
@@ -130,10 +133,9 @@ impl fmt::Write for Port {
 }
 
 fn wait_for(status: u8) {
-    for _ in 0..MOST_LOOKS {
-        // SAFETY: the 16550 at this port has no access to memory; reading its line status clears error bits alone.
-        if unsafe { cpu::in8(LINE_STATUS) } & status != 0 {
-            return;
-        }
+    // SAFETY: the 16550 at this port has no access to memory; reading its line status clears error bits alone.
+    let ready = |_: &u32| unsafe { cpu::in8(LINE_STATUS) } & status != 0;
+    if !READER_GONE.load(Relaxed) && (0..MOST_LOOKS).find(ready).is_none() {
+        READER_GONE.store(true, Relaxed);
     }
 }

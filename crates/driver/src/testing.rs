@@ -68,6 +68,7 @@ struct Inner {
     trust: Trust,
     spaces: Mutex<BTreeMap<u64, Arc<Space>>>,
     log: Arc<Mutex<Vec<Access>>>,
+    windows: Mutex<Vec<(u64, u64)>>,
     milliseconds: AtomicU64,
     allocations: Mutex<Vec<Weak<Allocation>>>,
     mapped: Mutex<Vec<(NonNullSend, usize)>>,
@@ -85,6 +86,7 @@ impl TestPlatform {
             trust,
             spaces: Mutex::default(),
             log: Arc::default(),
+            windows: Mutex::default(),
             milliseconds: AtomicU64::new(0),
             allocations: Mutex::default(),
             mapped: Mutex::default(),
@@ -118,14 +120,14 @@ impl TestPlatform {
 
     /// The bytes at `address`, without an access.
     pub(crate) fn peek<const N: usize>(&self, address: u64) -> [u8; N] {
-        let registers = self.registers(address, N as u64).unwrap();
+        let registers = self.window(address, N as u64).unwrap();
         let state = registers.space.state.lock().unwrap();
         state.0[registers.from..][..N].try_into().unwrap()
     }
 
     /// Changes the bytes at `address`, without an access.
     pub(crate) fn poke(&self, address: u64, bytes: &[u8]) {
-        let registers = self.registers(address, bytes.len() as u64).unwrap();
+        let registers = self.window(address, bytes.len() as u64).unwrap();
         let mut state = registers.space.state.lock().unwrap();
         state.0[registers.from..][..bytes.len()].copy_from_slice(bytes);
     }
@@ -133,6 +135,22 @@ impl TestPlatform {
     /// The accesses since this was last asked.
     pub(crate) fn take_log(&self) -> Vec<Access> {
         core::mem::take(&mut self.0.log.lock().unwrap())
+    }
+
+    /// Address and length of each window that was mapped since this was last asked.
+    pub(crate) fn take_windows(&self) -> Vec<(u64, u64)> {
+        core::mem::take(&mut self.0.windows.lock().unwrap())
+    }
+
+    fn window(&self, address: u64, len: u64) -> Option<TestRegisters> {
+        let spaces = self.0.spaces.lock().unwrap();
+        let (start, space) = spaces.range(..=address).next_back()?;
+        let whole = TestRegisters {
+            space: Arc::clone(space),
+            from: 0,
+            len: space.state.lock().unwrap().0.len(),
+        };
+        whole.slice((address - start) as usize, len as usize)
     }
 
     /// What a device can reach now: memory for devices that is still held, and buffers that are mapped. To be dropped before they are.
@@ -265,17 +283,9 @@ unsafe impl Platform for TestPlatform {
     }
 
     fn registers(&self, address: u64, len: u64) -> Result<TestRegisters, PlatformError> {
-        let not_mapped = PlatformError::NotMapped(address);
-        let spaces = self.0.spaces.lock().unwrap();
-        let (start, space) = spaces.range(..=address).next_back().ok_or(not_mapped)?;
-        let window = TestRegisters {
-            space: Arc::clone(space),
-            from: 0,
-            len: space.state.lock().unwrap().0.len(),
-        };
-        window
-            .slice((address - start) as usize, len as usize)
-            .ok_or(not_mapped)
+        self.0.windows.lock().unwrap().push((address, len));
+        self.window(address, len)
+            .ok_or(PlatformError::NotMapped(address))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
@@ -326,12 +336,12 @@ unsafe impl Platform for TestPlatform {
 
 impl ConfigAccess for TestPlatform {
     fn read32(&self, at: pci::Address, offset: u16) -> u32 {
-        self.registers(config_space(at) + u64::from(offset), 4)
+        self.window(config_space(at) + u64::from(offset), 4)
             .map_or(u32::MAX, |registers| registers.read32(0).unwrap())
     }
 
     fn write32(&self, at: pci::Address, offset: u16, value: u32) {
-        if let Ok(registers) = self.registers(config_space(at) + u64::from(offset), 4) {
+        if let Some(registers) = self.window(config_space(at) + u64::from(offset), 4) {
             registers.write32(0, value).unwrap();
         }
     }

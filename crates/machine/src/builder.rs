@@ -279,11 +279,7 @@ impl Board {
                 return Err(Error::NoAddresses(plan.name));
             };
             functions.push(function);
-            let place = Place::Pci(Address {
-                bus: 0,
-                device,
-                function: 0,
-            });
+            let place = Place::Pci(Address::new(0, device, 0));
             attached.push((plan.number, Attached::new(plan.name, place, counters)));
         }
         Ok(functions)

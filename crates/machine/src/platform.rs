@@ -213,7 +213,7 @@ impl ConfigAccess for Platform {
 
 /// The device number of a function that there can be.
 fn on_bus_0(at: Address) -> Option<u8> {
-    (at.bus == 0 && at.function == 0).then_some(at.device)
+    (at.bus() == 0 && at.function() == 0).then(|| at.device())
 }
 
 /// A window of device registers.

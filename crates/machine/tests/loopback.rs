@@ -2,10 +2,8 @@
 #![cfg(test)]
 
 use core::fmt;
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -13,17 +11,18 @@ use ringway_device::Device;
 use ringway_device::blk::{Blk as BlkDevice, Disk};
 use ringway_device::entropy::{Entropy, Source};
 use ringway_driver::blk::{Blk, Done};
-use ringway_driver::bringup::Interrupts;
-use ringway_driver::bus::{Driver, attach};
+use ringway_driver::bringup::{Interrupts, Live};
+use ringway_driver::bus::attach;
 use ringway_driver::dma::{Buffer, DmaBuffer};
 use ringway_driver::entropy::Rng;
 use ringway_driver::error::{Error, RequestError};
+use ringway_driver::mmio;
+use ringway_driver::pci::{self, Pci};
 use ringway_driver::platform::Trust;
 use ringway_driver::transport::Transport;
-use ringway_driver::{mmio, pci};
-use ringway_machine::{Builder, History, Machine, Options, Platform, Run, Slot};
+use ringway_machine::{Builder, History, Machine, Options, Platform, Run};
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
-use ringway_spec::{F, Features};
+use ringway_spec::{DeviceId, F, Features};
 
 /// Long enough for any of this, on any machine; virtual time on an inline one.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -56,7 +55,9 @@ impl fmt::Debug for Case {
             F::INDIRECT_DESC => "event_idx",
             _ => "plain",
         };
-        let Self { way, run, trust, .. } = self;
+        let Self {
+            way, run, trust, ..
+        } = self;
         write!(f, "{way:?}, {ring}, {run:?}, {trust:?}")
     }
 }
@@ -70,12 +71,14 @@ fn cases() -> Vec<Case> {
     for run in runs {
         for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
             for without in [Features::NONE, F::EVENT_IDX, F::INDIRECT_DESC, both] {
-                cases.push(Case {
-                    way,
-                    without,
-                    run,
-                    trust: Trust::Pool,
-                });
+                for trust in [Trust::Pool, Trust::Trusted, Trust::Revoked] {
+                    cases.push(Case {
+                        way,
+                        without,
+                        run,
+                        trust,
+                    });
+                }
             }
         }
     }
@@ -173,96 +176,233 @@ fn machine(case: Case) -> Machine {
     plug(builder, "rng", rng(), options).build().unwrap()
 }
 
-/// What is to be done to a device, whatever its transport.
-trait Exercise {
-    fn on<T: Transport<Platform = Platform>>(self, transport: T, case: Case);
+/// A buffer of either kind: the program's own, or in memory for devices.
+trait Bytes: Buffer + fmt::Debug {
+    fn new(platform: &Platform, bytes: &[u8]) -> Self;
+    fn contents(&self) -> Vec<u8>;
 }
 
-/// Finds the device that driver `D` of some transport would be for, and does `exercise` to it.
-fn find(machine: &Machine, case: Case, id: ringway_spec::DeviceId, exercise: impl Exercise) {
+impl Bytes for Box<[u8]> {
+    fn new(_: &Platform, bytes: &[u8]) -> Self {
+        bytes.into()
+    }
+
+    fn contents(&self) -> Vec<u8> {
+        self.to_vec()
+    }
+}
+
+impl Bytes for DmaBuffer {
+    fn new(platform: &Platform, bytes: &[u8]) -> Self {
+        let mut buffer = Self::new(platform, bytes.len()).unwrap();
+        buffer.write(0, bytes).unwrap();
+        buffer
+    }
+
+    fn contents(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len()];
+        self.read(0, &mut bytes).unwrap();
+        bytes
+    }
+}
+
+/// What is to be done to a device, whatever its transport.
+trait Exercise {
+    const ID: DeviceId;
+    fn on<B: Bytes>(case: Case, transport: impl Transport<Platform = Platform>);
+}
+
+/// Finds the device that an exercise is for, and does it, with the kind of buffer that the platform's trust allows.
+fn exercise<E: Exercise>(case: Case) -> Machine {
+    let _row = Row(case);
+    let machine = machine(case);
     let platform = machine.platform();
     match case.way {
         Way::Mmio => {
             let slots = machine.mmio_slots().to_vec();
-            let found = mmio::scan(&platform, slots)
-                .map(|device| device.unwrap())
-                .find(|device| device.device_id() == id);
-            exercise.on(found.expect("in a slot"), case);
+            let found = mmio::scan(platform.clone(), slots).map(Result::unwrap);
+            on_one_of::<E, _>(case, found);
         }
         Way::PciMessages | Way::PciLine => {
-            let found = pci::devices(&platform)
-                .map(|device| device.unwrap())
-                .find(|device| device.device_id() == id);
-            exercise.on(found.expect("on the bus"), case);
+            let found = pci::scan(&platform)
+                .filter(|function| function.device_id().is_some())
+                .map(|function| Pci::new(platform.clone(), &function).unwrap());
+            on_one_of::<E, _>(case, found);
         }
     }
+    assert_eq!(platform.ram_used(), 0, "the device let go of all of it");
+    assert_eq!(machine.interrupts().lost, 0);
+    machine
+}
+
+fn on_one_of<E: Exercise, T: Transport<Platform = Platform>>(
+    case: Case,
+    mut found: impl Iterator<Item = T>,
+) {
+    let device = found.find(|device| device.device_id() == E::ID).unwrap();
+    match case.trust {
+        Trust::Pool => E::on::<Box<[u8]>>(case, device),
+        Trust::Trusted | Trust::Revoked => E::on::<DmaBuffer>(case, device),
+    }
+}
+
+fn check_bring_up<T: Transport>(case: Case, device: &mut Live<T>) {
+    let interrupts = match case.way {
+        Way::PciMessages => Interrupts::Each,
+        Way::PciLine | Way::Mmio => Interrupts::Line,
+    };
+    let features = device.features();
+    assert_eq!(device.interrupts(), interrupts);
+    assert!(!features.intersects(case.without));
+    let offered = (F::EVENT_IDX | F::INDIRECT_DESC) - case.without;
+    assert!(features.contains(offered | F::VERSION_1));
 }
 
 /// Uses a disk from start to end.
 struct UseDisk;
 
 impl Exercise for UseDisk {
-    fn on<T: Transport<Platform = Platform>>(self, transport: T, case: Case) {
+    const ID: DeviceId = DeviceId::BLOCK;
+
+    fn on<B: Bytes>(case: Case, transport: impl Transport<Platform = Platform>) {
         let platform = transport.platform().clone();
-        let mut disk: Blk<T> = attach(transport).unwrap();
-        assert_eq!(disk.device().interrupts(), expected_interrupts(case));
-        assert!(!disk.device().features().intersects(case.without));
+        let buffer = |bytes: &[u8]| B::new(&platform, bytes);
+        let mut disk: Blk<_, B> = attach(transport).unwrap();
+        check_bring_up(case, disk.device());
         assert_eq!(disk.disk().sectors, SECTORS as u64);
 
-        assert_eq!(&name(&mut disk)[..13], b"loopback disk");
-        fill_the_ring(&mut disk, case);
-        write_and_read_back(&mut disk);
-        let past = disk.read(SECTORS as u64, sectors(1)).unwrap_err();
-        assert!(matches!(
-            past.why,
-            Error::Request(RequestError::PastEnd { .. })
-        ));
+        disk.id(buffer(&[0; ID_BYTES])).unwrap();
+        let name = succeed(disk.wait(LIMIT).unwrap()).unwrap();
+        assert_eq!(name.contents(), *b"loopback disk\0\0\0\0\0\0\0");
 
-        drop(disk);
-        assert_eq!(platform.ram_used(), 0, "the device let go of all of it");
+        read_as_much_as_there_is_room_for(case, &mut disk, || buffer(&[0; SECTOR_SIZE]));
+
+        let written: Vec<u8> = (0..3 * SECTOR_SIZE).map(|at| (at * 5) as u8).collect();
+        disk.write(40, buffer(&written)).unwrap();
+        assert!(succeed(disk.wait(LIMIT).unwrap()).is_some());
+        disk.flush().unwrap();
+        assert!(succeed(disk.wait(LIMIT).unwrap()).is_none());
+        disk.read(39, buffer(&[0; 5 * SECTOR_SIZE])).unwrap();
+        let read = succeed(disk.wait(LIMIT).unwrap()).unwrap();
+        let expected = [original(39), written, original(43)].concat();
+        assert!(read.contents() == expected, "what was written, and no more");
+
+        let past = disk.read(SECTORS as u64, buffer(&[0; SECTOR_SIZE]));
+        let why = past.unwrap_err().why;
+        assert!(matches!(why, Error::Request(RequestError::PastEnd { .. })));
     }
 }
 
-fn expected_interrupts(case: Case) -> Interrupts {
-    match case.way {
-        Way::PciMessages => Interrupts::Each,
-        Way::PciLine | Way::Mmio => Interrupts::Line,
-    }
-}
-
-fn sectors(count: usize) -> Box<[u8]> {
-    vec![0; count * SECTOR_SIZE].into()
-}
-
-fn name<T: Transport>(disk: &mut Blk<T>) -> Box<[u8]> {
-    disk.id(vec![0; ID_BYTES].into()).unwrap();
-    succeed(disk.wait(LIMIT).unwrap()).unwrap()
-}
-
-/// Asks for as much as there is room for, and takes it all back.
-fn fill_the_ring<T: Transport, B: Buffer>(disk: &mut Blk<T, B>, case: Case)
-where
-    Blk<T, B>: Sectors<B>,
-{
+/// Fills the ring with requests, and takes them all back.
+fn read_as_much_as_there_is_room_for<T: Transport<Platform = Platform>, B: Bytes>(
+    case: Case,
+    disk: &mut Blk<T, B>,
+    buffer: impl Fn() -> B,
+) {
     let mut asked = HashMap::new();
     let why = loop {
         let sector = asked.len() % SECTORS;
-        match disk.read(sector as u64, disk.make()) {
+        match disk.read(sector as u64, buffer()) {
             Ok(token) => asked.insert(token, sector),
             Err(rejected) => break rejected.why,
         };
     };
-    // A request is three descriptors, or one that names a table of three.
-    let room = match case.without.contains(F::INDIRECT_DESC) {
-        true => disk.queue_size() / 3,
-        false => disk.queue_size(),
+    // A request is one descriptor, which names a table, or one for each of its header, its data and its status.
+    let of_each = if case.without.contains(F::INDIRECT_DESC) {
+        3
+    } else {
+        1
     };
+    let room = disk.queue_size() / of_each;
     assert_eq!((why, disk.in_flight()), (Error::QueueFull, room));
+
     while !asked.is_empty() {
         let done = disk.wait(LIMIT).unwrap();
-        let sector = asked.remove(&done.token).expect("asked for, once");
-        let buffer = succeed(done).expect("a buffer went with it");
-        assert!(disk.bytes(&buffer) == original(sector), "sector {sector}");
+        let sector = asked.remove(&done.token).expect("asked for, and once");
+        let read = succeed(done).unwrap();
+        assert!(read.contents() == original(sector), "sector {sector}");
     }
     assert!(disk.poll().unwrap().is_none());
+}
+
+/// The buffer of a request that went well.
+fn succeed<B>(done: Done<B>) -> Option<B> {
+    done.result.unwrap();
+    done.buffer
+}
+
+/// Uses a source of entropy from start to end.
+struct UseEntropy;
+
+impl Exercise for UseEntropy {
+    const ID: DeviceId = DeviceId::ENTROPY;
+
+    fn on<B: Bytes>(case: Case, transport: impl Transport<Platform = Platform>) {
+        let platform = transport.platform().clone();
+        let mut rng: Rng<_, B> = attach(transport).unwrap();
+        check_bring_up(case, rng.device());
+
+        let mut asked = 0;
+        while rng.request(B::new(&platform, &[0; 100])).is_ok() {
+            asked += 1;
+        }
+        let filled = (0..asked).map(|_| rng.wait(LIMIT).unwrap());
+
+        // One buffer goes on counting where the one before ended.
+        let mut next = 0_u8;
+        for filled in filled {
+            let bytes = filled.buffer.contents();
+            assert_eq!(filled.random, 100);
+            for byte in bytes {
+                next = next.wrapping_add(1);
+                assert_eq!(byte, next);
+            }
+        }
+        assert_eq!(asked, rng.queue_size());
+        assert!(rng.poll().unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_disk_is_read_written_flushed_and_named_in_every_row() {
+    for case in cases() {
+        let machine = exercise::<UseDisk>(case);
+
+        let disk = machine.device("disk").unwrap();
+        assert!(disk.kicks() != 0 && disk.interrupts() != 0, "{case:?}");
+        assert_eq!(machine.device("rng").unwrap().kicks(), 0, "{case:?}");
+    }
+}
+
+#[test]
+fn entropy_fills_every_buffer_in_every_row() {
+    for case in cases() {
+        let machine = exercise::<UseEntropy>(case);
+
+        let rng = machine.device("rng").unwrap();
+        assert!(rng.kicks() != 0 && rng.interrupts() != 0, "{case:?}");
+        assert_eq!(machine.device("disk").unwrap().kicks(), 0, "{case:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
+        let history = |seed| {
+            let case = Case {
+                way,
+                without: Features::NONE,
+                run: Run::Inline { seed },
+                trust: Trust::Pool,
+            };
+            exercise::<UseDisk>(case).history().unwrap()
+        };
+
+        let first: Vec<History> = (0..8).map(history).collect();
+        let again: Vec<History> = (0..8).map(history).collect();
+
+        assert_eq!(first, again, "{way:?}");
+        let digests: HashSet<u64> = first.iter().map(|history| history.digest).collect();
+        assert!(digests.len() > 6, "{way:?}: seeds make a difference");
+    }
 }

@@ -11,9 +11,7 @@ use ringway_driver::interrupt::Signal;
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::{Address, ConfigAccess};
 use ringway_driver::platform::{Direction, Platform as _, Registers, Segments, Trust};
-use ringway_machine::{
-    Error, Machine, MmioDevice, Options, Place, Platform, Run, Step, Window,
-};
+use ringway_machine::{Error, Machine, MmioDevice, Options, Place, Platform, Run, Step, Window};
 use ringway_ring::driver::{Geometry, Queue, Segment};
 use ringway_spec::mmio::{MAGIC, register};
 use ringway_spec::pci::config::{BAR_64, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BAR0, Command};
@@ -75,11 +73,7 @@ fn what_nobody_claims_reads_as_all_ones() {
     let platform = machine.platform();
 
     let unclaimed = platform.registers(0x4000_0000, 0x1000).unwrap();
-    let function = Address {
-        bus: 0,
-        device: 9,
-        function: 0,
-    };
+    let function = Address::new(0, 9, 0);
 
     assert_eq!(unclaimed.read32(8), Ok(u32::MAX));
     assert_eq!(unclaimed.write32(8, 0), Ok(()));

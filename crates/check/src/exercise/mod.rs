@@ -21,6 +21,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use ringway_driver::error::{Error, Result};
+use ringway_driver::mmio;
+use ringway_driver::pci::{self, ConfigAccess};
+use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
 use ringway_spec::DeviceId;
 
@@ -82,15 +85,14 @@ impl<T: Transport + 'static> Subject for T {
     }
 }
 
-/// A device that a scan has found, or one that it could not open, to be reported as that.
-pub fn found<T: Transport + 'static>(
-    opened: Result<T>,
-    transport: &'static str,
-) -> Box<dyn Subject> {
-    match opened {
-        Ok(device) => Box::new(device),
-        Err(why) => Box::new(Unopened { transport, why }),
-    }
+/// All devices of a machine: those on PCI, and those in `slots`. A device that cannot be opened is one, too: it is reported as that.
+pub fn scan<P: Platform + ConfigAccess>(
+    platform: &P,
+    slots: impl IntoIterator<Item = mmio::Slot>,
+) -> Vec<Box<dyn Subject>> {
+    let functions = pci::devices(platform).map(|opened| subject(opened, "pci-modern"));
+    let windows = mmio::scan(platform.clone(), slots).map(|opened| subject(opened, "mmio"));
+    functions.chain(windows).collect()
 }
 
 /// Exercises `subjects`, which are called `virtioN` in their order, and leaves each of them reset. What happens meanwhile is told to `sink`.
@@ -127,6 +129,13 @@ pub fn run(
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
+fn subject<T: Transport + 'static>(opened: Result<T>, transport: &'static str) -> Box<dyn Subject> {
+    match opened {
+        Ok(device) => Box::new(device),
+        Err(why) => Box::new(Unopened { transport, why }),
+    }
+}
+
 /// A device that is there, and cannot be spoken to.
 struct Unopened {
     transport: &'static str,
@@ -150,3 +159,6 @@ impl Subject for Unopened {
         report
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -314,9 +314,159 @@ fn size(mut file: &File) -> io::Result<u64> {
 
 fn hex(hash: Sha256) -> String {
     use std::fmt::Write;
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        // A `String` takes whatever is written to it.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hash.finalize()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            // A `String` takes whatever is written to it.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::{NamedTempFile, TempDir};
+
+    use super::*;
+
+    const SECTORS: usize = 5000;
+
+    fn original() -> Vec<u8> {
+        let mut bytes = vec![0; SECTORS * SECTOR_SIZE];
+        // A hole in the middle.
+        Numbers::new(1).fill(&mut bytes[..1 << 20]);
+        bytes[2 << 20..].fill(9);
+        bytes
+    }
+
+    fn disk(write: bool) -> (NamedTempFile, Disk) {
+        let file = NamedTempFile::new().unwrap();
+        fs::write(&file, original()).unwrap();
+        let image = Image::open(file.path(), write).unwrap();
+        let disk = Disk::new(image, &Progress::new()).unwrap();
+        (file, disk)
+    }
+
+    fn sha256(bytes: &[u8]) -> String {
+        hex(Sha256::new().chain_update(bytes))
+    }
+
+    /// Writes as a device does, and says so as its driver does.
+    fn write(disk: &Disk, sector: u64, bytes: &[u8]) -> Wrote {
+        let path = disk.path();
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(bytes, sector * 512).unwrap();
+        Wrote {
+            sector,
+            bytes: bytes.len() as u64,
+            sha256: sha256(bytes),
+        }
+    }
+
+    fn refusal(path: &Path) -> String {
+        let line = Image::open(path, false).err().unwrap().to_string();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line
+    }
+
+    #[test]
+    fn a_copy_is_what_the_image_is_and_has_its_digest() {
+        let (_file, disk) = disk(false);
+
+        assert_eq!(fs::read(disk.path()).unwrap(), original());
+        assert_eq!(disk.reads_as(&sha256(&original())), Ok(()));
+        let other = disk.reads_as(&sha256(b"other")).unwrap_err();
+        assert!(other.contains(&sha256(b"other")), "{other}");
+    }
+
+    #[test]
+    fn a_hole_in_an_image_is_none_of_the_copys_blocks() {
+        use std::os::unix::fs::MetadataExt;
+        let (_file, disk) = disk(false);
+
+        let blocks = disk.copy.metadata().unwrap().blocks() * 512;
+
+        assert!(blocks < (3 * SECTORS * SECTOR_SIZE / 4) as u64, "{blocks}");
+    }
+
+    #[test]
+    fn what_was_written_is_found_and_the_copy_is_as_before_afterwards() {
+        let (file, mut disk) = disk(false);
+        for _ in 0..2 {
+            let wrote = [
+                write(&disk, 0, &[1; 512]),
+                write(&disk, 2040, &[2; 8192]),
+                write(&disk, SECTORS as u64 - 1, &[3; 512]),
+            ];
+
+            let found = disk.verify(&wrote, &Progress::new());
+
+            assert_eq!(found, (Ok(()), Ok(())));
+            assert_eq!(fs::read(disk.path()).unwrap(), original());
+            assert_eq!(disk.reads_as(&sha256(&original())), Ok(()));
+        }
+        assert_eq!(fs::read(&file).unwrap(), original());
+    }
+
+    #[test]
+    fn an_image_that_is_written_stays_written_and_is_what_is_read_next() {
+        let (file, mut disk) = disk(true);
+        let first = [write(&disk, 7, &[1; 1024])];
+        let found = disk.verify(&first, &Progress::new());
+        let mut expected = original();
+        expected[7 * 512..9 * 512].fill(1);
+        let digest = disk.reads_as(&sha256(&expected));
+
+        let second = [write(&disk, 8, &[2; 512])];
+        let then = disk.verify(&second, &Progress::new());
+
+        assert_eq!(
+            (found, digest, then),
+            ((Ok(()), Ok(())), Ok(()), (Ok(()), Ok(())))
+        );
+        expected[8 * 512..9 * 512].fill(2);
+        assert_eq!(fs::read(&file).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_not_written_or_not_told_is_found_out() {
+        let (_file, mut disk) = disk(false);
+        let mut wrote = [write(&disk, 1, &[1; 512]), write(&disk, 99, &[2; 512])];
+        write(&disk, 99, &[3; 512]);
+        write(&disk, 4321, &[4]);
+
+        let (held, rest) = disk.verify(&wrote, &Progress::new());
+        wrote[0].sector = SECTORS as u64;
+        let (beyond, _) = disk.verify(&wrote, &Progress::new());
+
+        assert!(held.unwrap_err().starts_with("sector 99: SHA-256"));
+        assert_eq!(rest, Err("sector 4321 has changed".to_owned()));
+        assert_eq!(beyond, Err("sector 5000: it is not on the disk".to_owned()));
+    }
+
+    #[test]
+    fn a_disk_is_made_up_from_its_seed() {
+        let digest = |seed| {
+            let image = Image::made_up(seed).unwrap();
+            Disk::new(image, &Progress::new()).unwrap().sha256
+        };
+
+        assert_eq!(digest(1), digest(1));
+        assert_ne!(digest(1), digest(2));
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_used_is_refused_in_one_line() {
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("empty"), "").unwrap();
+        fs::write(path("odd"), [0; 513]).unwrap();
+
+        assert!(refusal(&path("missing")).contains("missing does not exist"));
+        assert!(refusal(&path("empty")).contains("empty is empty"));
+        assert!(refusal(&path("odd")).contains("multiple of 512"));
+        assert!(refusal(folder.path()).contains("neither a file nor a block device"));
+    }
 }

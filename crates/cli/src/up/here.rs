@@ -1,37 +1,74 @@
 //! A machine in this process: our devices behind our drivers.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use ringway_check::event::Event;
-use ringway_check::exercise::{self, Numbers, Subject};
+use ringway_check::exercise::{self, Numbers};
 use ringway_device::Device;
 use ringway_device::blk::Blk;
 use ringway_device::entropy::{Entropy, Source};
+use ringway_driver::mmio::Slot;
 use ringway_host::{Access, Image, OsEntropy};
-use ringway_machine::{Machine, Options, Run};
+use ringway_machine::{Builder, Machine, Options, Run};
 
 use super::{DISK_NAME, Plan};
-use crate::refusal::{Refusal, Result};
+use crate::refusal::Result;
 
-/// How much RAM the machine has, in bytes: for what a disk has in flight, which is 16 MiB at most, twice over.
+/// How much RAM the machine has, in bytes. A disk has no more than 16 MiB in flight.
 const RAM: usize = 64 << 20;
 
-/// Runs what is planned. With a `seed`, on this thread alone.
+/// Exercises what is planned. With a `seed`, all happens on this thread.
 pub(super) fn run(plan: &Plan, seed: Option<u64>, sink: &mut dyn FnMut(Event)) -> Result<()> {
-    let run = seed.map_or(Run::Threaded, |seed| Run::Inline { seed });
-    let mut builder = Machine::builder().ram(RAM).run(run);
-    for (kind, device) in devices(plan, seed)? {
-        builder = builder.pci(&format!("{kind} on PCI"), device, Options::default());
-    }
-    for (kind, device) in devices(plan, seed)? {
-        builder = builder.mmio(&format!("{kind} on MMIO"), device, Options::default());
-    }
-    let machine = builder.build()?;
+    let machine = builder(plan, seed)?.build()?;
+    let slots = machine.mmio_slots().iter().map(|slot| Slot {
+        address: slot.address,
+        len: slot.len,
+        line: Some(slot.line),
+    });
+    let subjects = exercise::scan(&machine.platform(), slots);
     let options = exercise::Options {
         seed: plan.seed,
         first: 0,
     };
-    exercise::run(subjects(&machine)?, &options, sink);
+    exercise::run(subjects, &options, sink);
     Ok(())
+}
+
+fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
+    let run = seed.map_or(Run::Threaded, |seed| Run::Inline { seed });
+    let mut builder = Machine::builder().ram(RAM).run(run);
+    if let Some(path) = &plan.disk {
+        builder = builder
+            .pci("disk on PCI", disk(path)?, Options::default())
+            .mmio("disk on MMIO", disk(path)?, Options::default());
+    }
+    if plan.entropy {
+        builder = builder
+            .pci("entropy on PCI", entropy(seed), Options::default())
+            .mmio("entropy on MMIO", entropy(seed), Options::default());
+    }
+    Ok(builder)
+}
+
+fn disk(path: &str) -> Result<Box<dyn Device>> {
+    let image = Image::open(path, Access::ReadWrite)?.named(DISK_NAME);
+    Ok(Box::new(Blk::new(Arc::new(image), 1)))
+}
+
+/// From the operating system; from a seed, if all is to be the same again.
+fn entropy(seed: Option<u64>) -> Box<dyn Device> {
+    match seed {
+        None => Box::new(Entropy::new(OsEntropy)),
+        Some(seed) => Box::new(Entropy::new(Seeded(Numbers::new(seed)))),
+    }
+}
+
+/// Bytes that follow from a seed.
+struct Seeded(Numbers);
+
+impl Source for Seeded {
+    fn fill(&mut self, into: &mut [u8]) -> ringway_device::Result {
+        self.0.fill(into);
+        Ok(())
+    }
 }

@@ -48,7 +48,9 @@ struct Course {
 pub(crate) fn up(args: &Up) -> Result<bool> {
     // All that can be refused is, before anything is written anywhere.
     let given = args.disk.as_deref();
-    let given = given.map(|path| Image::open(path, args.write)).transpose()?;
+    let given = given
+        .map(|path| Image::open(path, args.write))
+        .transpose()?;
     let progress = Progress::new();
     let qemu = match args.on {
         On::Here => None,

@@ -37,7 +37,9 @@ fn write_to(out: &mut String, report: &Report) -> fmt::Result {
         let longest = cells.map(String::len).max();
         longest.max(HEADS.get(column).map(|head| head.len()))
     };
-    let widths: Vec<_> = (0..HEADS.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<_> = (0..HEADS.len())
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
 
     write_row(out, STRONG, &HEADS.map(str::to_owned), &widths)?;
     writeln!(out, "  {STRONG}CHECKS{Reset}")?;
@@ -71,7 +73,10 @@ fn write_row(out: &mut String, style: Style, row: &[String; 9], widths: &[usize]
 }
 
 fn write_verdict(out: &mut String, checks: &[Check]) -> fmt::Result {
-    let (all, failed) = (checks.len(), checks.iter().filter(|check| !check.ok).count());
+    let (all, failed) = (
+        checks.len(),
+        checks.iter().filter(|check| !check.ok).count(),
+    );
     match (all, failed) {
         (0, _) => writeln!(out, "  no driver"),
         (_, 0) => writeln!(out, "  {GOOD}✓ {all}{Reset}"),
@@ -208,7 +213,10 @@ virtio0  blk   pci-modern  split         4  3.0 MiB     6.0 MiB   0.25        2.
 
         let text = plain(vec![idle], Vec::new());
 
-        assert!(text.contains("      -           -  no driver\n         no features\n"), "{text}");
+        assert!(
+            text.contains("      -           -  no driver\n         no features\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,94 +1,69 @@
-//! Message-signalled interrupts of a function (MSI-X).
+//! A function's message-signalled interrupts: the table of its vectors, and the switch between them and its line.
 
-use ringway_spec::pci::config::{CAPABILITY_MSIX, SIZE};
+use core::mem::offset_of;
+
+use ringway_spec::pci::config::Command;
 use ringway_spec::pci::msix::{
-    BIR_MASK, CONTROL_ENABLE, CONTROL_FUNCTION_MASK, CONTROL_TABLE_SIZE_MASK, OFFSET_MASK,
-    VECTOR_MASKED, table_bytes,
+    Capability, CONTROL_ENABLE, CONTROL_FUNCTION_MASK, TableEntry, VECTOR_MASKED, table_bytes,
 };
 
-use super::address::{Address, ConfigAccess, read16, read32, write16};
-use super::capability::window;
-use super::function::Function;
-use crate::platform::{Message, Platform, Registers};
+use super::ConfigAccess;
+use super::config::Config;
+use crate::platform::{Message, Registers};
 use crate::registers::write64;
 use crate::transport::Result;
 
-/// Where the fields of the capability are.
-const CONTROL: usize = 2;
-const TABLE: usize = 4;
-const LENGTH: usize = 12;
-
-/// Where the fields of an entry are, and its bytes.
-const MESSAGE_ADDRESS: usize = 0;
-const MESSAGE_DATA: usize = 8;
-const VECTOR_CONTROL: usize = 12;
-const ENTRY: usize = 16;
-
-/// A function's vectors: its table, mapped, and the register that switches them on.
+/// The vectors of a function.
 #[derive(Debug)]
-pub(super) struct Msix<P: Platform> {
-    at: usize,
-    vectors: u16,
-    table: P::Registers,
+pub(super) struct Msix<R> {
+    /// Offset of the capability in configuration space.
+    pub(super) capability: usize,
+    pub(super) vectors: u16,
+    pub(super) table: R,
 }
 
-impl<P: Platform + ConfigAccess> Msix<P> {
-    /// Finds the table. `None` if the function has none, or says that it is where it cannot be: then it has its line only.
-    pub(super) fn find(platform: &P, function: &Function) -> Option<Self> {
-        let (at, _) = function
-            .capabilities(platform)
-            .find(|(at, id)| *id == CAPABILITY_MSIX && at + LENGTH <= SIZE)?;
-        let address = function.address;
-        // One less than there are.
-        let vectors = (read16(platform, address, at + CONTROL) & CONTROL_TABLE_SIZE_MASK) + 1;
-        let place = read32(platform, address, at + TABLE);
-        // No more than 2048 entries.
-        let bytes = table_bytes(vectors) as u32;
-        let table = window(
-            platform,
-            function,
-            (place & BIR_MASK) as u8,
-            place & OFFSET_MASK,
-            bytes,
-        )?;
-        Some(Self { at, vectors, table })
-    }
-
-    /// Switches messages on or off for the function. Entries without a message are masked.
-    pub(super) fn enable(&self, platform: &P, address: Address, on: bool) {
-        let at = self.at + CONTROL;
-        let control = read16(platform, address, at) & !(CONTROL_ENABLE | CONTROL_FUNCTION_MASK);
-        write16(
-            platform,
-            address,
-            at,
-            if on {
-                control | CONTROL_ENABLE
-            } else {
-                control
-            },
-        );
-    }
-}
-
-impl<P: Platform> Msix<P> {
-    /// How many there are.
-    pub(super) fn vectors(&self) -> u16 {
-        self.vectors
-    }
-
-    /// Has `vector` send `message`; masked meanwhile, and for good if there is none.
+impl<R: Registers> Msix<R> {
+    /// Has `vector` send `message`, or nothing.
     pub(super) fn set(&self, vector: u16, message: Option<Message>) -> Result<()> {
-        let entry = usize::from(vector) * ENTRY;
-        let control = self.table.read32(entry + VECTOR_CONTROL)?;
-        self.table
-            .write32(entry + VECTOR_CONTROL, control | VECTOR_MASKED)?;
+        // An entry is masked while it is neither its old nor its new message.
+        self.mask(vector, true)?;
         if let Some(message) = message {
-            write64(&self.table, entry + MESSAGE_ADDRESS, message.address)?;
-            self.table.write32(entry + MESSAGE_DATA, message.data)?;
+            let entry = table_bytes(vector);
+            let address = entry + offset_of!(TableEntry, address_low);
+            write64(&self.table, address, message.address)?;
             self.table
-                .write32(entry + VECTOR_CONTROL, control & !VECTOR_MASKED)?;
+                .write32(entry + offset_of!(TableEntry, data), message.data)?;
+            self.mask(vector, false)?;
         }
         Ok(())
+    }
+
+    /// Has the function send messages instead of raising its line, or, with all its vectors masked, the other way round.
+    pub(super) fn enable(&self, config: &Config<'_, impl ConfigAccess>, on: bool) -> Result<()> {
+        let command = config.command();
+        if on {
+            config.set_command(command | Command::INTX_DISABLE);
+            self.control(config, CONTROL_ENABLE);
+            return Ok(());
+        }
+        self.control(config, 0);
+        config.set_command(command - Command::INTX_DISABLE);
+        (0..self.vectors).try_for_each(|vector| self.mask(vector, true))
+    }
+
+    fn control(&self, config: &Config<'_, impl ConfigAccess>, value: u16) {
+        // In the upper half of the first word; of the other bits of both, none can be written.
+        let word = config.read32(self.capability);
+        let shift = 8 * offset_of!(Capability, control);
+        let bits = u32::from(CONTROL_ENABLE | CONTROL_FUNCTION_MASK) << shift;
+        config.write32(self.capability, word & !bits | u32::from(value) << shift);
+    }
+
+    fn mask(&self, vector: u16, masked: bool) -> Result<()> {
+        let control = table_bytes(vector) + offset_of!(TableEntry, vector_control);
+        // The other bits are to stay as they are.
+        let others = self.table.read32(control)? & !VECTOR_MASKED;
+        let bit = if masked { VECTOR_MASKED } else { 0 };
+        self.table.write32(control, others | bit)
     }
 }

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn lines_are_heard_and_the_end_is_told() {
-        let (heard, ended) = shell("echo one; printf 'two\\r\\n'; echo oh >&2; printf three; exit 3");
+        let (heard, ended) =
+            shell("echo one; printf 'two\\r\\n'; echo oh >&2; printf three; exit 3");
 
         assert_eq!(heard, ["one", "two", "three"]);
         assert!(matches!(ended.how, How::Left(status) if status.code() == Some(3)));

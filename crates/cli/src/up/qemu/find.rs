@@ -59,7 +59,9 @@ pub(super) fn image(named: Option<&Path>, progress: &Progress) -> Result<PathBuf
 /// The checkout around the current directory.
 fn checkout() -> Option<PathBuf> {
     let here = env::current_dir().ok()?;
-    let around = here.ancestors().find(|folder| folder.join(MANIFEST).is_file());
+    let around = here
+        .ancestors()
+        .find(|folder| folder.join(MANIFEST).is_file());
     around.map(Path::to_path_buf)
 }
 

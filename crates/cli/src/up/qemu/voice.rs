@@ -66,7 +66,11 @@ impl Voice {
                 format!("QEMU ended before the image did, with {status}")
             }
         };
-        for line in ended.complaint.lines().chain(self.noise.iter().map(String::as_str)) {
+        for line in ended
+            .complaint
+            .lines()
+            .chain(self.noise.iter().map(String::as_str))
+        {
             // A `String` takes whatever is written to it.
             let _ = write!(why, "\n{line}");
         }

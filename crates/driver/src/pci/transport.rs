@@ -1,0 +1,281 @@
+//! A virtio device on PCI, through its modern interface.
+
+use ringway_ring::barrier;
+use ringway_spec::pci::config::{Command, INTERRUPT_LINE, INTERRUPT_PIN};
+use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
+use ringway_spec::{DeviceId, F, Features, Status};
+
+use super::capability::{Layout, Place};
+use super::config::Config;
+use super::msix::Msix;
+use super::{Address, ConfigAccess, Function};
+use crate::error::{Error, TransportError};
+use crate::platform::{Message, Platform, Registers};
+use crate::registers;
+use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
+
+/// Most bytes of configuration space that are mapped. No device type has as many; a device may claim any number.
+const CONFIG_BYTES_MAX: u64 = 4096;
+/// What the interrupt line reads if it is connected to nothing.
+const NO_LINE: u8 = 0xff;
+
+/// A virtio device on PCI, through its modern interface.
+///
+/// Dropped, it cannot reach memory any more, reset or not. Its doorbells then ring nowhere.
+#[derive(Debug)]
+pub struct Pci<P: Platform + ConfigAccess> {
+    platform: P,
+    address: Address,
+    id: DeviceId,
+    vendor: u16,
+    common: P::Registers,
+    notify: P::Registers,
+    notify_multiplier: u32,
+    isr: P::Registers,
+    config: Option<P::Registers>,
+    msix: Option<Msix<P::Registers>>,
+    line: Option<u8>,
+}
+
+impl<P: Platform + ConfigAccess> Pci<P> {
+    /// Finds the registers of the device that `function` is, maps what is used of them, and lets it answer and reach memory.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::NotVirtio`] if it is none; [`Violation::Capability`](crate::error::Violation::Capability) if its
+    /// capabilities do not say where its registers are, as those of a device do that has the legacy interface alone;
+    /// [`Error::Platform`] if they cannot be mapped.
+    pub fn new(platform: P, function: &Function) -> crate::Result<Self> {
+        let address = function.address;
+        let ids = u32::from(function.device) << 16 | u32::from(function.vendor);
+        let id = function
+            .device_id()
+            .ok_or(TransportError::NotVirtio(ids))?;
+        let config = Config::new(&platform, address);
+        let layout = Layout::find(&config)?;
+        let map = |place: Place, most: u64| platform.registers(place.address, place.len.min(most));
+        // A queue's address is at most as far from the first as the highest offset there is.
+        let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 2;
+        let line = config.read8(INTERRUPT_LINE);
+        let has_line = config.read8(INTERRUPT_PIN) != 0 && line != NO_LINE;
+        let mut this = Self {
+            address,
+            id,
+            vendor: function.subsystem_vendor,
+            common: map(layout.common, size_of::<CommonConfig>() as u64)?,
+            notify: map(layout.notify, notify_most)?,
+            notify_multiplier: layout.notify_multiplier,
+            isr: map(layout.isr, 1)?,
+            config: layout
+                .device
+                .map(|place| map(place, CONFIG_BYTES_MAX))
+                .transpose()?,
+            msix: match layout.msix {
+                Some(table) => Some(Msix {
+                    capability: table.capability,
+                    vectors: table.vectors,
+                    table: map(table.place, u64::MAX)?,
+                }),
+                None => None,
+            },
+            line: has_line.then_some(line),
+            platform,
+        };
+        let config = this.space();
+        config.set_command(config.command() | Command::MEMORY | Command::BUS_MASTER);
+        // Whoever had the device before may have left messages behind.
+        this.use_messages(false)?;
+        Ok(this)
+    }
+
+    /// Where the function is.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    fn space(&self) -> Config<'_, P> {
+        Config::new(&self.platform, self.address)
+    }
+
+    fn select(&self, index: u16) -> Result<()> {
+        self.common.write16(common::QUEUE_SELECT, index)
+    }
+
+    /// Reads a register that never has all its bits set.
+    fn read16(&self, offset: usize) -> Result<u16> {
+        match self.common.read16(offset)? {
+            u16::MAX => Err(TransportError::Absent),
+            value => Ok(value),
+        }
+    }
+
+    /// Writes a vector, or none, to a register, and reads back whether the device agrees (§4.1.5.1.2.2).
+    fn set_vector(&self, register: usize, vector: Option<u16>) -> Result<bool> {
+        if vector.is_some_and(|vector| vector >= self.messages_max()) {
+            return Ok(false);
+        }
+        let vector = vector.unwrap_or(NO_VECTOR);
+        self.common.write16(register, vector)?;
+        Ok(self.common.read16(register)? == vector)
+    }
+
+    /// Configuration space, for an access to the `len` bytes at `offset`.
+    fn device_config(&self, offset: usize, len: usize) -> Result<&P::Registers> {
+        let range = TransportError::Range { offset, len };
+        self.config.as_ref().ok_or(range)
+    }
+}
+
+impl<P: Platform + ConfigAccess> Transport for Pci<P> {
+    type Platform = P;
+
+    fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    fn name(&self) -> &'static str {
+        "pci-modern"
+    }
+
+    fn device_id(&self) -> DeviceId {
+        self.id
+    }
+
+    fn vendor_id(&self) -> u32 {
+        self.vendor.into()
+    }
+
+    fn transport_features(&self) -> Features {
+        F::VERSION_1
+    }
+
+    fn device_features(&mut self) -> Result<Features> {
+        registers::read_features(|select| {
+            self.common.write32(common::DEVICE_FEATURE_SELECT, select)?;
+            self.common.read32(common::DEVICE_FEATURE)
+        })
+    }
+
+    fn set_driver_features(&mut self, features: Features) -> Result<()> {
+        registers::write_features(features, |select, word| {
+            self.common.write32(common::DRIVER_FEATURE_SELECT, select)?;
+            self.common.write32(common::DRIVER_FEATURE, word)
+        })
+    }
+
+    fn status(&mut self) -> Result<Status> {
+        match self.common.read8(common::DEVICE_STATUS)? {
+            u8::MAX => Err(TransportError::Absent),
+            status => Ok(Status::from_bits_truncate(status)),
+        }
+    }
+
+    fn set_status(&mut self, status: Status) -> Result<()> {
+        // What was written to the rings, before the status that has the device look at them.
+        barrier::doorbell();
+        self.common.write8(common::DEVICE_STATUS, status.bits())
+    }
+
+    fn config_generation(&mut self) -> Result<u32> {
+        self.common.read8(common::CONFIG_GENERATION).map(u32::from)
+    }
+
+    fn read_config(&mut self, offset: usize, into: &mut [u8]) -> Result<()> {
+        registers::read_config(self.device_config(offset, into.len())?, offset, into)
+    }
+
+    fn write_config(&mut self, offset: usize, from: &[u8]) -> Result<()> {
+        registers::write_config(self.device_config(offset, from.len())?, offset, from)
+    }
+
+    fn queue_size_max(&mut self, index: u16) -> Result<u16> {
+        if index >= self.common.read16(common::NUM_QUEUES)? {
+            return Ok(0);
+        }
+        self.select(index)?;
+        self.read16(common::QUEUE_SIZE)
+    }
+
+    fn queue_enabled(&mut self, index: u16) -> Result<bool> {
+        self.select(index)?;
+        Ok(self.read16(common::QUEUE_ENABLE)? != 0)
+    }
+
+    fn enable_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()> {
+        let QueueSetup { size, areas } = setup;
+        self.select(index)?;
+        self.common.write16(common::QUEUE_SIZE, *size)?;
+        for (register, address) in [
+            (common::QUEUE_DESC, areas.descriptor),
+            (common::QUEUE_DRIVER, areas.driver),
+            (common::QUEUE_DEVICE, areas.device),
+        ] {
+            registers::write64(&self.common, register, address)?;
+        }
+        // The ring as it was cleared, before the register that has the device look at it.
+        barrier::doorbell();
+        self.common.write16(common::QUEUE_ENABLE, 1)
+    }
+
+    fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<P>> {
+        self.select(index)?;
+        // Not an offset in bytes, and not the index (§4.1.4.4). In 64 bits, the product of 16 and 32 does not overflow.
+        let number = self.common.read16(common::QUEUE_NOTIFY_OFF)?;
+        let offset = u64::from(number) * u64::from(self.notify_multiplier);
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let registers = self
+            .notify
+            .slice(offset, 2)
+            .filter(|_| offset.is_multiple_of(2))
+            .ok_or(TransportError::Range { offset, len: 2 })?;
+        Doorbell::new(registers, DoorbellValue::Bits16(index))
+    }
+
+    fn messages_max(&self) -> u16 {
+        self.msix.as_ref().map_or(0, |msix| msix.vectors)
+    }
+
+    fn set_message(&mut self, vector: u16, message: Option<Message>) -> Result<()> {
+        match &self.msix {
+            Some(msix) => msix.set(vector, message),
+            None => Ok(()),
+        }
+    }
+
+    fn use_messages(&mut self, on: bool) -> Result<()> {
+        match &self.msix {
+            Some(msix) => msix.enable(&self.space(), on),
+            None => Ok(()),
+        }
+    }
+
+    fn set_config_vector(&mut self, vector: Option<u16>) -> Result<bool> {
+        self.set_vector(common::CONFIG_MSIX_VECTOR, vector)
+    }
+
+    fn set_queue_vector(&mut self, index: u16, vector: Option<u16>) -> Result<bool> {
+        self.select(index)?;
+        self.set_vector(common::QUEUE_MSIX_VECTOR, vector)
+    }
+
+    fn line(&self) -> Option<Line<P>> {
+        let number = self.line?.into();
+        let cause = Cause::ReadClears(self.isr.clone());
+        Some(Line { number, cause })
+    }
+}
+
+impl<P: Platform + ConfigAccess> Drop for Pci<P> {
+    fn drop(&mut self) {
+        // A device that cannot be reached sends no messages.
+        let _ = self.use_messages(false);
+        let config = self.space();
+        let command = config.command() - Command::MEMORY;
+        config.set_command(command);
+        // Last: until here the device may have had a use of memory, if it did not confirm its reset.
+        config.set_command(command - Command::BUS_MASTER);
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests;

@@ -1,0 +1,50 @@
+//! The drivers, at work: finds every virtio device of the machine and puts it through its exercise.
+
+use alloc::string::{String, ToString};
+
+use ringway_check::event::Event;
+use ringway_check::exercise::{self, Options};
+use ringway_driver::mmio::Slot;
+
+use crate::command_line::CommandLine;
+use crate::platform::Machine;
+use crate::{serial, watchdog};
+
+/// Exercises all devices: those of the PCI buses, and those whose windows the command line names. Says whether all checks of all devices
+/// passed.
+///
+/// The command line may give `seed=N`, and `first=N`, the number of the first device.
+///
+/// # Errors
+///
+/// What keeps it from beginning, in words.
+pub fn run(command_line: &CommandLine) -> Result<bool, String> {
+    let number = |key| {
+        let number = command_line.number(key);
+        number.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+    };
+    let options = Options {
+        seed: number("seed")?,
+        first: u32::try_from(number("first")?).map_err(|error| error.to_string())?,
+    };
+    let windows = command_line.mmio_devices().map_err(|error| error.to_string())?;
+    let slots = windows.into_iter().map(|window| Slot {
+        address: window.registers.start,
+        len: window.registers.end - window.registers.start,
+        line: Some(window.gsi),
+    });
+    let subjects = exercise::scan(&Machine::default(), slots);
+    if subjects.is_empty() {
+        return Err("the machine has no virtio device".to_string());
+    }
+    let reports = exercise::run(subjects, &options, &mut |event| {
+        watchdog::pet();
+        serial::line(&event.to_line());
+    });
+    Ok(reports.iter().all(|report| report.checks.iter().all(|check| check.ok)))
+}
+
+/// Says that all is done.
+pub fn end(ok: bool) {
+    serial::line(&Event::End { ok }.to_line());
+}
