@@ -21,13 +21,17 @@ use crate::{serial, watchdog};
 pub fn run(command_line: &CommandLine) -> Result<bool, String> {
     let number = |key| {
         let number = command_line.number(key);
-        number.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+        number
+            .map(Option::unwrap_or_default)
+            .map_err(|error| error.to_string())
     };
     let options = Options {
         seed: number("seed")?,
         first: u32::try_from(number("first")?).map_err(|error| error.to_string())?,
     };
-    let windows = command_line.mmio_devices().map_err(|error| error.to_string())?;
+    let windows = command_line
+        .mmio_devices()
+        .map_err(|error| error.to_string())?;
     let slots = windows.into_iter().map(|window| Slot {
         address: window.registers.start,
         len: window.registers.end - window.registers.start,
@@ -41,7 +45,9 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         watchdog::pet();
         serial::line(&event.to_line());
     });
-    Ok(reports.iter().all(|report| report.checks.iter().all(|check| check.ok)))
+    Ok(reports
+        .iter()
+        .all(|report| report.checks.iter().all(|check| check.ok)))
 }
 
 /// Says that all is done.

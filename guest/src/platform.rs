@@ -89,10 +89,11 @@ unsafe impl Platform for Machine {
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
         let called = handler.clone();
-        // A message is for one device: there is nothing to find out.
-        let vector =
-            interrupts::allocate(&(Arc::new(move || drop(called.handle())) as interrupts::Handler))
-                .ok()?;
+        let all: interrupts::Handler = Arc::new(move || {
+            // A message is for one device: there is nothing to find out.
+            called.handle();
+        });
+        let vector = interrupts::allocate(&all).ok()?;
         self.0.messages.lock().push((vector, handler));
         let (address, data) = interrupts::message(vector);
         Some(Message { address, data })

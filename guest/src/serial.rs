@@ -27,21 +27,21 @@ const STATUS_DRAINED: u8 = 1 << 6;
 
 const FIFO_SIZE: u32 = 16;
 
-/// Most looks at the line status before the reader at the other end is taken to be gone: some seconds. It may be slow,
-/// but the image must come to its end without it too.
-const MOST_LOOKS: u32 = 1 << 22;
+/// Most looks at the line status in the course of failing: some seconds. The reader at the other end may be slow, but
+/// the image must come to its end without it too. Until then it is waited for, under the watchdog's eyes.
+const LAST_LOOKS: u64 = 1 << 24;
 
-static PORT: Lock<Port> = Lock::new(Port { room: 0 });
+static PORT: Lock<Port> = Lock::new(Port::new(u64::MAX));
 
 /// Whether a line has been begun and not ended.
 static MID_LINE: AtomicBool = AtomicBool::new(false);
 
-/// Whether the reader was taken to be gone. Nothing waits for it any more.
-static READER_GONE: AtomicBool = AtomicBool::new(false);
-
-/// The port, and how many bytes its FIFO can certainly take.
+/// The port, as one of its users sees it.
 struct Port {
+    /// How many bytes the FIFO can certainly take.
     room: u32,
+    /// How many more looks at the line status there may be.
+    looks: u64,
 }
 
 /// Sets the port up: 8 bits, no parity, one stop bit, FIFO on, no interrupts.
@@ -82,7 +82,7 @@ pub fn print(event: Object<String>) {
 
 /// Sends one line in the course of failing: whatever the state of the machine, with no lock and no memory of its own.
 pub(crate) fn emergency(write: impl FnOnce(&mut dyn fmt::Write)) {
-    let mut port = Port { room: 0 };
+    let mut port = Port::new(LAST_LOOKS);
     if MID_LINE.load(Relaxed) {
         port.end_line();
     }
@@ -90,9 +90,9 @@ pub(crate) fn emergency(write: impl FnOnce(&mut dyn fmt::Write)) {
     port.end_line();
 }
 
-/// Returns once everything sent has left the port.
+/// Returns once everything sent has left the port, or after a few seconds.
 pub(crate) fn drain() {
-    wait_for(STATUS_DRAINED);
+    Port::new(LAST_LOOKS).wait_for(STATUS_DRAINED);
 }
 
 /// Makes the port raise its interrupt line (4) whenever its FIFO is empty, or not.
@@ -102,6 +102,10 @@ pub fn interrupt_when_empty(on: bool) {
 }
 
 impl Port {
+    const fn new(looks: u64) -> Self {
+        Self { room: 0, looks }
+    }
+
     fn send(&mut self, text: &str) {
         MID_LINE.store(true, Relaxed);
         for byte in text.bytes() {
@@ -116,12 +120,19 @@ impl Port {
 
     fn send_byte(&mut self, byte: u8) {
         if self.room == 0 {
-            wait_for(STATUS_EMPTY);
+            self.wait_for(STATUS_EMPTY);
             self.room = FIFO_SIZE;
         }
         self.room -= 1;
         // SAFETY: the 16550 at this port has no access to memory.
         unsafe { cpu::out8(DATA, byte) };
+    }
+
+    fn wait_for(&mut self, status: u8) {
+        // SAFETY: the 16550 at this port has no access to memory; reading its line status clears error bits alone.
+        while self.looks > 0 && unsafe { cpu::in8(LINE_STATUS) } & status == 0 {
+            self.looks -= 1;
+        }
     }
 }
 
@@ -129,13 +140,5 @@ impl fmt::Write for Port {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.send(text);
         Ok(())
-    }
-}
-
-fn wait_for(status: u8) {
-    // SAFETY: the 16550 at this port has no access to memory; reading its line status clears error bits alone.
-    let ready = |_: &u32| unsafe { cpu::in8(LINE_STATUS) } & status != 0;
-    if !READER_GONE.load(Relaxed) && (0..MOST_LOOKS).find(ready).is_none() {
-        READER_GONE.store(true, Relaxed);
     }
 }

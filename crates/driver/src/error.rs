@@ -124,7 +124,8 @@ pub enum TransportError {
     },
     /// The device does not answer: registers read as all ones.
     Absent,
-    /// The window does not hold a virtio device: this is what stands in place of the magic value (§4.2.2).
+    /// There is no virtio device here, but something that says this of itself: in place of the magic value (§4.2.2), or as its vendor
+    /// and device id (§4.1.2).
     NotVirtio(u32),
     /// The device speaks a version of the transport that this driver does not (§4.2.2).
     Version(u32),
@@ -261,7 +262,7 @@ impl fmt::Display for TransportError {
         match self {
             Self::Range { offset, len } => write!(f, "{len} bytes at {offset:#x} are out of range"),
             Self::Absent => f.write_str("device does not answer"),
-            Self::NotVirtio(magic) => write!(f, "no virtio device here: magic value is {magic:#x}"),
+            Self::NotVirtio(magic) => write!(f, "no virtio device here, but {magic:#x}"),
             Self::Version(version) => write!(f, "transport version {version} is unknown"),
             Self::Placeholder => f.write_str("slot is empty"),
             Self::Os(number) => write!(f, "operating system error {number}"),

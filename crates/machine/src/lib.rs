@@ -40,3 +40,8 @@ pub use error::{Error, Result};
 pub use interrupts::{InterruptCounts, REDELIVERIES_MAX, Source};
 pub use machine::{Attached, Machine, Place};
 pub use platform::{Platform, Window};
+
+/// The examples of the README, run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -122,6 +122,7 @@ unsafe impl platform::Platform for Platform {
     }
 
     fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
+        self.0.engine.asked();
         let memory = self.0.ram.take(len, align);
         memory.ok_or(PlatformError::NoMemory(len))
     }
@@ -133,6 +134,7 @@ unsafe impl platform::Platform for Platform {
         _direction: Direction,
         segments: &mut Segments<'_>,
     ) -> Result<(), PlatformError> {
+        self.0.engine.asked();
         let memory = self.0.ram.find(at, len);
         let Memory { shared, address } = memory.ok_or(PlatformError::NotReachable)?;
         if self.0.trust != Trust::Revoked {
@@ -146,6 +148,7 @@ unsafe impl platform::Platform for Platform {
     }
 
     fn unmap(&self, _at: NonNull<u8>, _len: usize, _direction: Direction, first: u64) {
+        self.0.engine.asked();
         if self.0.trust == Trust::Revoked {
             self.0.iommu.unmap(first);
         }
@@ -196,7 +199,7 @@ unsafe impl platform::Platform for Platform {
 
 impl ConfigAccess for Platform {
     fn read32(&self, at: Address, offset: u16) -> u32 {
-        self.0.engine.access();
+        self.0.engine.asked();
         match on_bus_0(at) {
             Some(device) => self.0.bus.config_read(device, offset),
             None => u32::MAX,
@@ -204,7 +207,7 @@ impl ConfigAccess for Platform {
     }
 
     fn write32(&self, at: Address, offset: u16, value: u32) {
-        self.0.engine.access();
+        self.0.engine.asked();
         if let Some(device) = on_bus_0(at) {
             self.0.bus.config_write(device, offset, value);
         }
@@ -239,7 +242,7 @@ impl Window {
     fn read<const N: usize>(&self, offset: usize) -> Result<[u8; N], TransportError> {
         let address = self.at::<N>(offset)?;
         let Parts { engine, bus, .. } = self.platform.parts();
-        engine.access();
+        engine.asked();
         let mut bytes = [0; N];
         bus.read(address, &mut bytes);
         Ok(bytes)
@@ -248,7 +251,7 @@ impl Window {
     fn write<const N: usize>(&self, offset: usize, bytes: [u8; N]) -> Result<(), TransportError> {
         let address = self.at::<N>(offset)?;
         let Parts { engine, bus, .. } = self.platform.parts();
-        engine.access();
+        engine.asked();
         bus.write(address, &bytes);
         Ok(())
     }

@@ -11,9 +11,9 @@ use std::sync::Mutex;
 
 use ringway_device::blk::{Blk, Disk};
 use ringway_device::entropy::{Entropy, Source};
-use ringway_device::{Batch, Device, Error as DeviceError, Violation, Worker};
-use ringway_driver::mmio::Slot;
+use ringway_device::{Device, Error as DeviceError, Worker};
 use ringway_machine::{Builder, Machine, Options as Presented, Run};
+use ringway_ring::device::{Batch, Chain, Violation};
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 use ringway_spec::{DeviceId, F, Features};
 use sha2::{Digest, Sha256};
@@ -119,7 +119,7 @@ impl Source for Bytes {
     }
 }
 
-/// A device that takes requests, and does nothing; of any type.
+/// A device that does nothing with its requests; of any type.
 struct Mute(DeviceId);
 
 impl Device for Mute {
@@ -147,16 +147,21 @@ impl Device for Mute {
     fn write_config(&mut self, _: usize, _: &[u8]) {}
 
     fn activate(&mut self, _: Features) -> Vec<Box<dyn Worker>> {
-        vec![Box::new(Nothing)]
+        vec![Box::<Keep>::default()]
     }
 
     fn reset(&mut self) {}
 }
 
-struct Nothing;
+/// Takes every request, and keeps it.
+#[derive(Default)]
+struct Keep(Vec<Chain>);
 
-impl Worker for Nothing {
-    fn serve(&mut self, _: &mut Batch<'_>) -> Result<(), Violation> {
+impl Worker for Keep {
+    fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
+        while let Some(chain) = batch.next_chain()? {
+            self.0.push(chain);
+        }
         Ok(())
     }
 }
@@ -177,11 +182,7 @@ fn inline(seed: u64) -> Builder {
 fn exercise(builder: Builder, seed: u64) -> (Vec<DeviceReport>, Vec<Event>) {
     let machine = builder.build().unwrap();
     let platform = machine.platform();
-    let slots = machine.mmio_slots().iter().map(|slot| Slot {
-        address: slot.address,
-        len: slot.len,
-        line: Some(slot.line),
-    });
+    let slots = machine.mmio_slots().iter().copied();
     let mut events = Vec::new();
     let options = Options { seed, first: 0 };
     let reports = run(scan(&platform, slots), &options, &mut |event| {
@@ -385,7 +386,7 @@ fn a_device_that_does_nothing_is_waited_for_once_and_lets_go_of_all() {
 
         let late = "nothing came within the time allowed";
         let failed = failed(&reports[0]);
-        assert!(failed.len() >= 2, "{id}: {failed:?}");
+        assert!(!failed.is_empty(), "{id}: {failed:?}");
         assert_eq!(failed[0].detail.as_deref(), Some(late), "{id}");
         assert_eq!(detail(&reports[0], "gives every buffer back"), "it passed");
         assert_eq!(detail(&reports[0], "lets go when it is reset"), "it passed");

@@ -7,7 +7,6 @@ use ringway_check::exercise::{self, Numbers};
 use ringway_device::Device;
 use ringway_device::blk::Blk;
 use ringway_device::entropy::{Entropy, Source};
-use ringway_driver::mmio::Slot;
 use ringway_host::{Access, Image, OsEntropy};
 use ringway_machine::{Builder, Machine, Options, Run};
 
@@ -20,11 +19,7 @@ const RAM: usize = 64 << 20;
 /// Exercises what is planned. With a `seed`, all happens on this thread.
 pub(super) fn run(plan: &Plan, seed: Option<u64>, sink: &mut dyn FnMut(Event)) -> Result<()> {
     let machine = builder(plan, seed)?.build()?;
-    let slots = machine.mmio_slots().iter().map(|slot| Slot {
-        address: slot.address,
-        len: slot.len,
-        line: Some(slot.line),
-    });
+    let slots = machine.mmio_slots().iter().copied();
     let subjects = exercise::scan(&machine.platform(), slots);
     let options = exercise::Options {
         seed: plan.seed,

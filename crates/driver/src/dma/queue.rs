@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
+use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, size_of};
 
@@ -81,6 +82,14 @@ pub struct Rejected<B> {
     /// The buffer that was to go with it.
     pub buffer: Option<B>,
 }
+
+impl<B> fmt::Display for Rejected<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request was not taken: {}", self.why)
+    }
+}
+
+impl<B: fmt::Debug> core::error::Error for Rejected<B> {}
 
 /// The reason alone, for those who do not need the buffer back.
 impl<B> From<Rejected<B>> for Error {

@@ -62,22 +62,19 @@ impl Layout {
             let (at, id) = capability?;
             match id {
                 CAPABILITY_VENDOR => {
-                    let Some(capability) = read(config, at) else {
-                        continue;
-                    };
-                    let mut place = |least, align| place(&capability, &mut bars, least, align);
-                    match capability.cfg_type {
+                    let capability = Named::read(config, at);
+                    let mut locate = |least, align| capability.locate(&mut bars, least, align);
+                    match capability.says.cfg_type {
                         CapabilityType::COMMON_CFG => {
-                            choose(&mut common, || place(common::MIN_LENGTH as u64, 4));
+                            choose(&mut common, || locate(common::MIN_LENGTH as u32, 4));
                         }
                         CapabilityType::NOTIFY_CFG => choose(&mut notify, || {
-                            let place = place(2, 2)?;
-                            Some(place.and_then(|place| {
-                                Ok((place, multiplier(config, at, &capability)?))
-                            }))
+                            let place = locate(2, 2)?;
+                            let multiplier = capability.notify_multiplier(config);
+                            Some(place.and_then(|place| Ok((place, multiplier?))))
                         }),
-                        CapabilityType::ISR_CFG => choose(&mut isr, || place(1, 1)),
-                        CapabilityType::DEVICE_CFG => choose(&mut device, || place(1, 4)),
+                        CapabilityType::ISR_CFG => choose(&mut isr, || locate(1, 1)),
+                        CapabilityType::DEVICE_CFG => choose(&mut device, || locate(0, 4)),
                         _ => {}
                     }
                 }
@@ -85,13 +82,15 @@ impl Layout {
                 _ => {}
             }
         }
-        let (notify, notify_multiplier) = needed(notify, "there are no notification addresses")?;
+        let common = needed(common, "no common configuration")?;
+        let (notify, notify_multiplier) = needed(notify, "no notification addresses")?;
+        let device = device.transpose().map_err(Violation::Capability)?;
         Ok(Self {
-            common: needed(common, "there is no common configuration")?,
+            common,
             notify,
             notify_multiplier,
-            isr: needed(isr, "there is no ISR status")?,
-            device: device.transpose().map_err(Violation::Capability)?,
+            isr: needed(isr, "no ISR status")?,
+            device: device.filter(|place| place.len != 0),
             msix: table.transpose().map_err(Violation::Capability)?,
         })
     }
@@ -140,42 +139,64 @@ fn needed<T>(found: Found<T>, missing: &'static str) -> Result<T, Violation> {
     found.unwrap_or(Err(missing)).map_err(Violation::Capability)
 }
 
-/// The virtio capability at `at`, if there is room for one.
-fn read<C: ConfigAccess>(config: &Config<'_, C>, at: usize) -> Option<Capability> {
-    (at + size_of::<Capability>() <= SIZE).then(|| transmute!(config.words::<4>(at)))
+/// A capability that says where a structure is.
+struct Named {
+    at: usize,
+    says: Capability,
 }
 
-/// Where the structure is that `capability` names, if it is whole, at least `least` bytes long, and at a multiple of `align`.
-/// `None` if it is in a BAR of a kind that drivers pass over.
-fn place<C: ConfigAccess>(
-    capability: &Capability,
-    bars: &mut Bars<'_, C>,
-    least: u64,
-    align: u32,
-) -> Found<Place> {
-    if capability.bar >= BARS {
-        return None;
+impl Named {
+    /// The capability at `at`. What passes the end of configuration space reads as all ones.
+    fn read<C: ConfigAccess>(config: &Config<'_, C>, at: usize) -> Self {
+        Self {
+            at,
+            says: transmute!(config.words::<4>(at)),
+        }
     }
-    let found = || {
-        if usize::from(capability.cap_len) < size_of::<Capability>() {
-            return Err("it is shorter than what it is");
+
+    /// Where the structure is, if it has `least` bytes and begins at a multiple of `align`. `None` if it is in a BAR of a kind that
+    /// drivers pass over (§4.1.4.1).
+    fn locate<C: ConfigAccess>(
+        &self,
+        bars: &mut Bars<'_, C>,
+        least: u32,
+        align: u32,
+    ) -> Found<Place> {
+        if self.says.bar >= BARS {
+            return None;
         }
-        let offset = capability.offset.get();
-        if !offset.is_multiple_of(align) {
-            return Err("structure is misaligned");
+        let place = self.whole(size_of::<Capability>()).and_then(|()| {
+            let (offset, len) = (self.says.offset.get(), self.says.length.get());
+            if !offset.is_multiple_of(align) {
+                return Err("structure is misaligned");
+            }
+            if len < least {
+                return Err("structure is too short");
+            }
+            Ok((offset, len))
+        });
+        let bar = bars.find(self.says.bar);
+        if bar == Some(Bar::Ports) {
+            return None;
         }
-        if u64::from(capability.length.get()) < least {
-            return Err("structure is too short");
+        Some(place.and_then(|(offset, len)| within(bar, offset, len.into())))
+    }
+
+    /// What follows a capability that locates notification addresses.
+    fn notify_multiplier<C: ConfigAccess>(
+        &self,
+        config: &Config<'_, C>,
+    ) -> Result<u32, &'static str> {
+        self.whole(size_of::<NotifyCapability>())?;
+        Ok(config.read32(self.at + size_of::<Capability>()))
+    }
+
+    /// Whether the capability has as many bytes, and configuration space has them.
+    fn whole(&self, bytes: usize) -> Result<(), &'static str> {
+        if usize::from(self.says.cap_len) < bytes || self.at + bytes > SIZE {
+            return Err("too short for what it is");
         }
-        Ok((offset, capability.length.get()))
-    };
-    let (offset, length) = match found() {
-        Ok(found) => found,
-        Err(fault) => return Some(Err(fault)),
-    };
-    match bars.find(capability.bar) {
-        Some(Bar::Ports) => None,
-        bar => Some(within(bar, offset, length.into())),
+        Ok(())
     }
 }
 
@@ -195,19 +216,6 @@ fn within(bar: Option<Bar>, offset: u32, len: u64) -> Result<Place, &'static str
     })
 }
 
-/// The multiplier that follows the capability at `at`, which locates the notification addresses.
-fn multiplier<C: ConfigAccess>(
-    config: &Config<'_, C>,
-    at: usize,
-    capability: &Capability,
-) -> Result<u32, &'static str> {
-    let whole = size_of::<NotifyCapability>();
-    if usize::from(capability.cap_len) < whole || at + whole > SIZE {
-        return Err("it is shorter than what it is");
-    }
-    Ok(config.read32(at + size_of::<Capability>()))
-}
-
 /// Where the vectors are that the MSI-X capability at `at` speaks of.
 fn vectors<C: ConfigAccess>(
     config: &Config<'_, C>,
@@ -215,7 +223,7 @@ fn vectors<C: ConfigAccess>(
     bars: &mut Bars<'_, C>,
 ) -> Result<Table, &'static str> {
     if at + size_of::<msix::Capability>() > SIZE {
-        return Err("it is shorter than what it is");
+        return Err("too short for what it is");
     }
     let capability: msix::Capability = transmute!(config.words::<3>(at));
     // The number less one, in 11 bits.
@@ -228,4 +236,227 @@ fn vectors<C: ConfigAccess>(
         vectors,
         place,
     })
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::pci::testing::{
+        AT, COMMON, COMMON_CAPABILITY, CONFIG, DEVICE_CAPABILITY, FREE, Fake, ISR, ISR_CAPABILITY,
+        MSIX_CAPABILITY, NOTIFY, NOTIFY_CAPABILITY, NOTIFY_MULTIPLIER, REGISTERS_LEN, TABLE,
+    };
+
+    fn layout(fake: Fake) -> Result<Layout, Violation> {
+        let platform = fake.plug();
+        Layout::find(&Config::new(&platform, AT))
+    }
+
+    /// What is found of a device after `spoil` has changed it.
+    fn spoilt(spoil: impl FnOnce(&mut Fake)) -> Result<Layout, Violation> {
+        let mut fake = Fake::new();
+        spoil(&mut fake);
+        layout(fake)
+    }
+
+    fn fault(what: &'static str) -> Result<Layout, Violation> {
+        Err(Violation::Capability(what))
+    }
+
+    #[test]
+    fn every_structure_is_where_its_capability_says() {
+        let found = layout(Fake::new());
+
+        let place = |address, len| Place { address, len };
+        let expected = Layout {
+            common: place(COMMON, 0x1000),
+            notify: place(NOTIFY, 0x1000),
+            notify_multiplier: NOTIFY_MULTIPLIER,
+            isr: place(ISR, 0x1000),
+            device: Some(place(CONFIG, 60)),
+            msix: Some(Table {
+                capability: MSIX_CAPABILITY,
+                vectors: 4,
+                place: place(TABLE, 64),
+            }),
+        };
+        assert_eq!(found, Ok(expected));
+    }
+
+    #[test]
+    fn a_list_with_a_loop_is_refused() {
+        let to_itself = spoilt(|fake| fake.put(DEVICE_CAPABILITY + 1, &[DEVICE_CAPABILITY as u8]));
+        let to_the_first = spoilt(|fake| fake.put(ISR_CAPABILITY + 1, &[MSIX_CAPABILITY as u8]));
+
+        assert_eq!(to_itself, fault("list has a loop"));
+        assert_eq!(to_the_first, fault("list has a loop"));
+    }
+
+    #[test]
+    fn a_list_of_all_the_capabilities_there_is_room_for_ends() {
+        let long = spoilt(|fake| {
+            for at in (FREE..SIZE).step_by(4) {
+                fake.put(at, &[0xff, (at + 4) as u8]);
+            }
+            fake.put(DEVICE_CAPABILITY + 1, &[FREE as u8]);
+        });
+
+        assert_eq!(long, layout(Fake::new()));
+    }
+
+    #[test]
+    fn a_list_that_leads_into_the_header_is_refused() {
+        let first = spoilt(|fake| fake.put(CAPABILITIES_POINTER, &[0x3c]));
+        let later = spoilt(|fake| fake.put(COMMON_CAPABILITY + 1, &[0x04]));
+
+        assert_eq!(first, fault("list leads into the header"));
+        assert_eq!(later, fault("list leads into the header"));
+    }
+
+    #[test]
+    fn the_reserved_bits_of_a_link_do_not_count() {
+        let odd = spoilt(|fake| fake.put(CAPABILITIES_POINTER, &[MSIX_CAPABILITY as u8 | 3]));
+
+        assert_eq!(odd, layout(Fake::new()));
+    }
+
+    #[test]
+    fn a_device_without_a_list_lacks_everything() {
+        let without = spoilt(|fake| fake.put(STATUS, &[0]));
+
+        assert_eq!(without, fault("no common configuration"));
+    }
+
+    #[test]
+    fn what_every_device_has_may_not_be_missing() {
+        let without = |at: usize| spoilt(|fake| fake.put(at + 3, &[7]));
+
+        assert_eq!(without(COMMON_CAPABILITY), fault("no common configuration"));
+        assert_eq!(without(NOTIFY_CAPABILITY), fault("no notification addresses"));
+        assert_eq!(without(ISR_CAPABILITY), fault("no ISR status"));
+        assert_eq!(without(DEVICE_CAPABILITY).unwrap().device, None);
+        let without_vectors = spoilt(|fake| fake.put(MSIX_CAPABILITY, &[5]));
+        assert_eq!(without_vectors.unwrap().msix, None);
+    }
+
+    /// Driver defect 10: BAR range checked in 32 bits; a capability with a bad BAR, offset or length accepted.
+    #[test]
+    fn a_structure_that_passes_the_end_of_its_bar_is_refused() {
+        let common = |offset: u32, len: u32| {
+            spoilt(|fake| {
+                fake.virtio(
+                    COMMON_CAPABILITY,
+                    NOTIFY_CAPABILITY,
+                    CapabilityType::COMMON_CFG,
+                    (4, offset, len),
+                );
+            })
+        };
+        let passes = fault("structure passes the end of its BAR");
+
+        assert_eq!(common(REGISTERS_LEN, 64), passes);
+        assert_eq!(common(REGISTERS_LEN - 60, 64), passes);
+        assert_eq!(common(u32::MAX - 3, 64), passes);
+        assert_eq!(common(64, u32::MAX), passes);
+        assert_eq!(common(u32::MAX - 3, u32::MAX), passes);
+        assert!(common(REGISTERS_LEN - 64, 64).is_ok());
+    }
+
+    #[test]
+    fn vectors_that_pass_the_end_of_their_bar_are_refused() {
+        let table = |table: u32| spoilt(|fake| fake.put(MSIX_CAPABILITY + 4, &table.to_le_bytes()));
+
+        assert_eq!(table(0x0fc8 | 1), fault("structure passes the end of its BAR"));
+        assert_eq!(table(!7 | 1), fault("structure passes the end of its BAR"));
+        assert_eq!(table(2), fault("structure is in a BAR that is not there"));
+        assert_eq!(table(7), fault("structure is in a BAR that is not there"));
+        assert_eq!(table(0), fault("structure is in a BAR that is not there"));
+        assert!(table(0x0fc0 | 1).is_ok());
+    }
+
+    #[test]
+    fn a_capability_with_a_fault_is_refused_for_it() {
+        let byte = |at: usize, byte: u8| spoilt(|fake| fake.put(at, &[byte]));
+        let [bar, offset, length] = [4, 8, 12];
+
+        for (spoilt, what) in [
+            (byte(COMMON_CAPABILITY + 2, 15), "too short for what it is"),
+            (byte(NOTIFY_CAPABILITY + 2, 16), "too short for what it is"),
+            (byte(COMMON_CAPABILITY + offset, 2), "structure is misaligned"),
+            (byte(NOTIFY_CAPABILITY + offset, 1), "structure is misaligned"),
+            (byte(DEVICE_CAPABILITY + offset, 2), "structure is misaligned"),
+            (
+                spoilt(|fake| fake.put(COMMON_CAPABILITY + length, &[55, 0])),
+                "structure is too short",
+            ),
+            (
+                spoilt(|fake| fake.put(NOTIFY_CAPABILITY + length, &[1, 0])),
+                "structure is too short",
+            ),
+            (
+                spoilt(|fake| fake.put(ISR_CAPABILITY + length, &[0, 0])),
+                "structure is too short",
+            ),
+            (
+                byte(COMMON_CAPABILITY + bar, 5),
+                "structure is in a BAR that is not there",
+            ),
+            (
+                byte(COMMON_CAPABILITY + bar, 2),
+                "structure is in a BAR that is not there",
+            ),
+        ] {
+            assert_eq!(spoilt, fault(what));
+        }
+        // The ISR status may be anywhere, and a configuration space may be empty.
+        assert!(byte(ISR_CAPABILITY + offset, 1).is_ok());
+        assert_eq!(byte(DEVICE_CAPABILITY + length, 0).unwrap().device, None);
+    }
+
+    #[test]
+    fn a_capability_that_passes_the_end_of_configuration_space_is_refused() {
+        let last = |at: usize| {
+            spoilt(|fake| {
+                fake.put(NOTIFY_CAPABILITY + 3, &[7]);
+                fake.put(DEVICE_CAPABILITY + 1, &[at as u8]);
+                let bytes = [9, 0, 20, 2, 4, 0, 0, 0, 0, 0x30, 0, 0, 0, 0x10, 0, 0, 8, 0, 0, 0];
+                let room = bytes.len().min(SIZE - at);
+                fake.put(at, &bytes[..room]);
+            })
+        };
+
+        assert_eq!(last(SIZE - 20), layout(Fake::new()));
+        assert_eq!(last(SIZE - 16), fault("too short for what it is"));
+        assert_eq!(last(SIZE - 8), fault("too short for what it is"));
+    }
+
+    #[test]
+    fn a_capability_that_cannot_be_used_is_passed_over_for_the_next() {
+        for place in [
+            (6, 0, 0x1000),
+            (255, 0, 0x1000),
+            (0, 0, 0x1000),
+            (3, 0, 0x1000),
+            (4, REGISTERS_LEN, 0x1000),
+            (4, 2, 0x1000),
+        ] {
+            let found = spoilt(|fake| {
+                let first = CapabilityType::COMMON_CFG;
+                fake.virtio(FREE, MSIX_CAPABILITY, first, place);
+                fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+            });
+
+            assert_eq!(found, layout(Fake::new()));
+        }
+    }
+
+    #[test]
+    fn of_two_that_can_be_used_the_first_is() {
+        let found = spoilt(|fake| {
+            fake.virtio(FREE, MSIX_CAPABILITY, CapabilityType::ISR_CFG, (4, 0x40, 1));
+            fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+        });
+
+        let address = COMMON + 0x40;
+        assert_eq!(found.unwrap().isr, Place { address, len: 1 });
+    }
 }

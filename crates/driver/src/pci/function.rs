@@ -71,12 +71,12 @@ impl Function {
         if self.vendor != VENDOR || self.header & HEADER_TYPE_MASK != HEADER_TYPE_NORMAL {
             return None;
         }
-        match self.device {
-            TRANSITIONAL_DEVICE_BASE..MODERN_DEVICE_BASE => {
-                (self.subsystem != 0).then(|| DeviceId(self.subsystem.into()))
-            }
+        let id = match self.device {
+            TRANSITIONAL_DEVICE_BASE..MODERN_DEVICE_BASE => Some(DeviceId(self.subsystem.into())),
             device => device_type(device),
-        }
+        };
+        // There is no type 0.
+        id.filter(|id| *id != DeviceId(0))
     }
 }
 
@@ -128,5 +128,114 @@ impl<C: ConfigAccess> Iterator for Scan<'_, C> {
             return Some(function);
         }
         None
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::pci::testing::{AT, Fake};
+    use crate::platform::Trust;
+    use crate::testing::{Access, TestPlatform, config_space};
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Puts a function with this type of header at `at`.
+    fn place(platform: &TestPlatform, at: Address, header: u8, secondary_bus: u8) {
+        let mut bytes = vec![0; 256];
+        bytes[..4].copy_from_slice(&[0x34, 0x12, 0x78, 0x56]);
+        bytes[HEADER_TYPE] = header;
+        bytes[SECONDARY_BUS] = secondary_bus;
+        platform.place(config_space(at), bytes, |_, _| {});
+    }
+
+    fn found(platform: &TestPlatform) -> Vec<Address> {
+        scan(platform).map(|function| function.address).collect()
+    }
+
+    #[test]
+    fn a_function_says_what_it_is() {
+        let platform = Fake::new().plug();
+
+        let functions: Vec<_> = scan(&platform).collect();
+
+        let expected = Function {
+            address: AT,
+            vendor: VENDOR,
+            device: 0x1042,
+            revision: 1,
+            class: 0x01_8000,
+            subsystem_vendor: 0x1234,
+            subsystem: 0x1100,
+            header: 0,
+        };
+        assert_eq!(functions, [expected]);
+        assert_eq!(expected.device_id(), Some(DeviceId::BLOCK));
+    }
+
+    #[test]
+    fn a_transitional_device_has_its_type_in_its_subsystem() {
+        let function = Function::read(&Fake::new().plug(), AT).unwrap();
+        let with = |device, subsystem| Function {
+            device,
+            subsystem,
+            ..function
+        };
+
+        assert_eq!(with(0x1000, 1).device_id(), Some(DeviceId::NETWORK));
+        assert_eq!(with(0x103f, 25).device_id(), Some(DeviceId(25)));
+        assert_eq!(with(0x1001, 0).device_id(), None);
+        assert_eq!(with(0x1040, 2).device_id(), None);
+        assert_eq!(with(0x1080, 2).device_id(), None);
+        assert_eq!(with(0x0fff, 2).device_id(), None);
+        let other = Function {
+            vendor: 0x8086,
+            ..function
+        };
+        assert_eq!(other.device_id(), None);
+    }
+
+    #[test]
+    fn functions_beyond_the_first_are_looked_for_where_it_says_so() {
+        let platform = TestPlatform::new(Trust::Trusted);
+        place(&platform, Address::new(0, 1, 0), HEADER_MULTI_FUNCTION, 0);
+        place(&platform, Address::new(0, 1, 5), 0, 0);
+        place(&platform, Address::new(0, 2, 0), 0, 0);
+        place(&platform, Address::new(0, 2, 1), 0, 0);
+        place(&platform, Address::new(0, 3, 1), 0, 0);
+        place(&platform, Address::new(0, 31, 0), 0, 0);
+
+        let found = found(&platform);
+
+        let at = |device, function| Address::new(0, device, function);
+        assert_eq!(found, [at(1, 0), at(1, 5), at(2, 0), at(31, 0)]);
+    }
+
+    #[test]
+    fn buses_behind_bridges_are_scanned_once_whatever_bridges_say() {
+        let platform = TestPlatform::new(Trust::Trusted);
+        place(&platform, Address::new(0, 3, 0), HEADER_TYPE_BRIDGE, 2);
+        place(&platform, Address::new(0, 4, 0), HEADER_TYPE_BRIDGE, 2);
+        place(&platform, Address::new(1, 0, 0), 0, 0);
+        place(&platform, Address::new(2, 0, 0), HEADER_TYPE_BRIDGE, 0);
+        place(&platform, Address::new(2, 1, 0), HEADER_TYPE_BRIDGE, 2);
+        place(&platform, Address::new(2, 2, 0), HEADER_TYPE_BRIDGE, 255);
+        place(&platform, Address::new(255, 31, 0), 0, 0);
+
+        let found = found(&platform);
+
+        let at = Address::new;
+        let behind = [at(2, 0, 0), at(2, 1, 0), at(2, 2, 0), at(255, 31, 0)];
+        assert_eq!(found[..2], [at(0, 3, 0), at(0, 4, 0)]);
+        assert_eq!(found[2..], behind);
+    }
+
+    #[test]
+    fn a_scan_writes_nothing() {
+        let platform = Fake::new().plug();
+
+        scan(&platform).for_each(drop);
+
+        assert!(!platform.take_log().iter().any(Access::is_write));
     }
 }

@@ -9,7 +9,7 @@ use super::capability::{Layout, Place};
 use super::config::Config;
 use super::msix::Msix;
 use super::{Address, ConfigAccess, Function};
-use crate::error::{Error, TransportError};
+use crate::error::TransportError;
 use crate::platform::{Message, Platform, Registers};
 use crate::registers;
 use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
@@ -44,7 +44,7 @@ impl<P: Platform + ConfigAccess> Pci<P> {
     ///
     /// [`TransportError::NotVirtio`] if it is none; [`Violation::Capability`](crate::error::Violation::Capability) if its
     /// capabilities do not say where its registers are, as those of a device do that has the legacy interface alone;
-    /// [`Error::Platform`] if they cannot be mapped.
+    /// [`Error::Platform`](crate::Error::Platform) if they cannot be mapped.
     pub fn new(platform: P, function: &Function) -> crate::Result<Self> {
         let address = function.address;
         let ids = u32::from(function.device) << 16 | u32::from(function.vendor);

@@ -14,7 +14,7 @@ use super::Key;
 use crate::interrupts::{Controller, Handle, Source};
 use crate::sync::lock;
 
-/// How long a step takes, or an access to a register.
+/// How long a step takes, or what a driver asks of the machine.
 const STEP: Duration = Duration::from_micros(1);
 
 /// How long it takes when nothing can happen before the driver does something. Time-outs of seconds are thousands of these.
@@ -163,8 +163,8 @@ impl<H: Handle> Inline<H> {
         }
     }
 
-    /// The driver is about to touch a register: anything may happen before.
-    pub(crate) fn access(&self) {
+    /// The driver asks something of the machine: anything may happen before.
+    pub(crate) fn asked(&self) {
         lock(&self.state).clock += STEP;
         self.step(Choice::Any);
     }
@@ -173,10 +173,10 @@ impl<H: Handle> Inline<H> {
         self.step(Choice::Any);
     }
 
-    /// Steps until `done`, or until nothing can happen.
+    /// Steps until `done`, until nothing can happen, or until it returns early, as waiting may.
     pub(crate) fn wait(&self, done: impl Fn() -> bool) {
         for _ in 0..WAIT_STEPS_MAX {
-            if done() || self.step(Choice::Something) == Step::Idle {
+            if done() || matches!(self.step(Choice::Any), Step::Nothing | Step::Idle) {
                 return;
             }
         }
@@ -187,7 +187,9 @@ impl<H: Handle> Inline<H> {
         self.step(Choice::Something)
     }
 
+    /// Looking at the clock takes its time, too: a driver that polls between two looks sees things happen.
     pub(crate) fn now(&self) -> Duration {
+        self.step(Choice::Any);
         lock(&self.state).clock
     }
 

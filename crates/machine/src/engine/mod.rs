@@ -25,8 +25,8 @@ type Key = (usize, u16);
 pub enum Run {
     /// As machines do: each queue that is started is served on a thread of its own, and one thread delivers interrupts, as a processor would.
     Threaded,
-    /// On the thread that drives it, one step at a time, in an order that follows from `seed` alone. Whenever the driver touches a register,
-    /// [relaxes](ringway_driver::platform::Platform::relax) or waits, a queue may be served, an interrupt delivered, or nothing may happen; time goes by with the
+    /// On the thread that drives it, one step at a time, in an order that follows from `seed` alone. Whenever the driver asks something of the
+    /// machine (a register, memory, the time, to [wait](ringway_driver::platform::Platform::wait)), a queue may be served, an interrupt delivered, or nothing may happen; time goes by with the
     /// steps. The same program, with the same seed, has the same [history](History).
     ///
     /// Used from several threads, the machine works, but its history is not the same again.
@@ -51,10 +51,10 @@ impl<H: Handle> Engine<H> {
         }
     }
 
-    /// The driver is about to touch a register.
-    pub(crate) fn access(&self) {
+    /// The driver asks something of the machine.
+    pub(crate) fn asked(&self) {
         if let Self::Inline(inline) = self {
-            inline.access();
+            inline.asked();
         }
     }
 

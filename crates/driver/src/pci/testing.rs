@@ -1,0 +1,174 @@
+//! A block device on PCI for tests: registers as a device has them, and configuration space that a test can spoil.
+
+use std::vec;
+use std::vec::Vec;
+
+use ringway_spec::Features;
+use ringway_spec::pci::{CapabilityType, NO_VECTOR, common};
+
+use super::Address;
+use crate::platform::Trust;
+use crate::testing::{Access, TestPlatform, config_space};
+
+/// Where the function is.
+pub(super) const AT: Address = Address::new(0, 2, 0);
+/// BAR 4, of 64 bits: where the registers are.
+pub(super) const REGISTERS: u64 = 0x8_0000_4000;
+pub(super) const REGISTERS_LEN: u32 = 0x4000;
+pub(super) const COMMON: u64 = REGISTERS;
+pub(super) const ISR: u64 = REGISTERS + 0x1000;
+pub(super) const CONFIG: u64 = REGISTERS + 0x2000;
+pub(super) const NOTIFY: u64 = REGISTERS + 0x3000;
+pub(super) const NOTIFY_MULTIPLIER: u32 = 8;
+/// BAR 1, of 32 bits: where the vectors are.
+pub(super) const TABLE: u64 = 0xfebf_0000;
+pub(super) const VECTORS: u16 = 4;
+/// Vectors above the first two are refused.
+pub(super) const VECTORS_AGREED: u16 = 2;
+
+/// Offsets of the capabilities. They are linked in this order.
+pub(super) const MSIX_CAPABILITY: usize = 0x40;
+pub(super) const COMMON_CAPABILITY: usize = 0x50;
+pub(super) const NOTIFY_CAPABILITY: usize = 0x60;
+pub(super) const ISR_CAPABILITY: usize = 0x78;
+pub(super) const DEVICE_CAPABILITY: usize = 0x88;
+/// From here on there is nothing.
+pub(super) const FREE: usize = 0x98;
+
+/// The function, before it is on its bus.
+pub(super) struct Fake {
+    /// Configuration space.
+    pub(super) header: Vec<u8>,
+    /// Which of its bits can be written.
+    pub(super) writable: Vec<u8>,
+    pub(super) offered: Features,
+    /// The size of each queue, and its place among the notification addresses.
+    pub(super) queues: Vec<(u16, u16)>,
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        let mut fake = Self {
+            header: vec![0; 256],
+            writable: vec![0; 256],
+            offered: Features(0x4_0000_0003_0000_0001_0000_0200),
+            queues: vec![(256, 3), (128, 0)],
+        };
+        fake.put(0x00, &[0xf4, 0x1a, 0x42, 0x10]);
+        // A status that would be cleared by what is read being written.
+        fake.put(0x04, &[0x00, 0x01, 0x10, 0xf8]);
+        fake.put(0x08, &[0x01, 0x00, 0x80, 0x01]);
+        fake.put(0x10, &0xc001_u32.to_le_bytes());
+        fake.put(0x14, &(TABLE as u32).to_le_bytes());
+        fake.put(0x20, &(REGISTERS | 0xc).to_le_bytes());
+        fake.put(0x2c, &[0x34, 0x12, 0x00, 0x11]);
+        fake.put(0x34, &[MSIX_CAPABILITY as u8]);
+        fake.put(0x3c, &[11, 1]);
+        fake.put(MSIX_CAPABILITY, &[0x11, COMMON_CAPABILITY as u8, VECTORS as u8 - 1, 0]);
+        fake.put(MSIX_CAPABILITY + 4, &1_u32.to_le_bytes());
+        for (at, next, cfg_type, address, len) in [
+            (COMMON_CAPABILITY, NOTIFY_CAPABILITY, CapabilityType::COMMON_CFG, COMMON, 0x1000),
+            (NOTIFY_CAPABILITY, ISR_CAPABILITY, CapabilityType::NOTIFY_CFG, NOTIFY, 0x1000),
+            (ISR_CAPABILITY, DEVICE_CAPABILITY, CapabilityType::ISR_CFG, ISR, 0x1000),
+            (DEVICE_CAPABILITY, 0, CapabilityType::DEVICE_CFG, CONFIG, 60),
+        ] {
+            fake.virtio(at, next, cfg_type, (4, (address - REGISTERS) as u32, len));
+        }
+        fake.put(NOTIFY_CAPABILITY + 2, &[20]);
+        fake.put(NOTIFY_CAPABILITY + 16, &NOTIFY_MULTIPLIER.to_le_bytes());
+        fake.allow(0x04, &[0xff, 0xff]);
+        fake.allow(0x10, &0xffe0_u32.to_le_bytes());
+        fake.allow(0x14, &0xffff_f000_u32.to_le_bytes());
+        fake.allow(0x20, &(!u64::from(REGISTERS_LEN - 1)).to_le_bytes());
+        fake.allow(MSIX_CAPABILITY + 3, &[0xc0]);
+        fake
+    }
+
+    /// Changes configuration space.
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.header[at..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Says which bits can be written.
+    pub(super) fn allow(&mut self, at: usize, bits: &[u8]) {
+        self.writable[at..][..bits.len()].copy_from_slice(bits);
+    }
+
+    /// Puts a virtio capability at `at`, for `place`: the BAR, offset and length.
+    pub(super) fn virtio(
+        &mut self,
+        at: usize,
+        next: usize,
+        cfg_type: CapabilityType,
+        (bar, offset, len): (u8, u32, u32),
+    ) {
+        self.put(at, &[9, next as u8, 16, cfg_type.0, bar, 0, 0, 0]);
+        self.put(at + 8, &offset.to_le_bytes());
+        self.put(at + 12, &len.to_le_bytes());
+    }
+
+    /// Puts the function on the bus of a platform.
+    pub(super) fn plug(self) -> TestPlatform {
+        let platform = TestPlatform::new(Trust::Trusted);
+        let Self {
+            header,
+            writable,
+            offered,
+            queues,
+        } = self;
+        let original = header.clone();
+        platform.place(config_space(AT), header, move |bytes, _| {
+            for ((byte, original), writable) in bytes.iter_mut().zip(&original).zip(&writable) {
+                *byte = *byte & writable | original & !writable;
+            }
+        });
+        let entries = vec![0xff; usize::from(VECTORS) * 16];
+        platform.place(TABLE, entries, |_, _| {});
+        let registers = vec![0; REGISTERS_LEN as usize];
+        platform.place(REGISTERS, registers, behaviour(offered, queues));
+        platform.poke(COMMON + common::NUM_QUEUES as u64, &[2, 0]);
+        platform
+    }
+}
+
+/// What the registers do when they are written.
+fn behaviour(offered: Features, queues: Vec<(u16, u16)>) -> impl FnMut(&mut [u8], Access) {
+    const BANK: core::ops::Range<usize> = common::QUEUE_SIZE..common::MIN_LENGTH;
+    let bank = |&(size, notify_off): &(u16, u16)| {
+        let mut bank = vec![0; BANK.len()];
+        bank[..2].copy_from_slice(&size.to_le_bytes());
+        bank[2..4].copy_from_slice(&NO_VECTOR.to_le_bytes());
+        let at = common::QUEUE_NOTIFY_OFF - BANK.start;
+        bank[at..at + 2].copy_from_slice(&notify_off.to_le_bytes());
+        bank
+    };
+    let mut banks: Vec<_> = queues.iter().map(bank).collect();
+    let mut selected = None;
+    move |bytes, access| {
+        let Access::Write { at, value, .. } = access else {
+            return;
+        };
+        match at as usize {
+            common::DEVICE_FEATURE_SELECT => {
+                let word = offered.word(value).to_le_bytes();
+                bytes[common::DEVICE_FEATURE..][..4].copy_from_slice(&word);
+            }
+            common::QUEUE_SELECT => {
+                if let Some(bank) = selected.and_then(|index: usize| banks.get_mut(index)) {
+                    bank.copy_from_slice(&bytes[BANK]);
+                }
+                selected = Some(value as usize);
+                match banks.get(value as usize) {
+                    Some(bank) => bytes[BANK].copy_from_slice(bank),
+                    None => bytes[BANK].fill(0),
+                }
+            }
+            at @ (common::CONFIG_MSIX_VECTOR | common::QUEUE_MSIX_VECTOR) => {
+                if value >= VECTORS_AGREED.into() {
+                    bytes[at..][..2].copy_from_slice(&NO_VECTOR.to_le_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+}
