@@ -109,6 +109,9 @@ mod tests {
         assert_eq!(parts, (0xa5, 0x1f, 6));
         assert_eq!(address.routing_id(), 0xa5fe);
         assert_eq!(Address::from_routing_id(0xa5fe), address);
-        assert_eq!(format!("{address} {}", Address::new(0, 2, 0)), "a5:1f.6 00:02.0");
+        assert_eq!(
+            format!("{address} {}", Address::new(0, 2, 0)),
+            "a5:1f.6 00:02.0"
+        );
     }
 }

@@ -13,7 +13,7 @@ use ringway_spec::Features;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::driver::Areas;
-use crate::map::{Map, Segment};
+use crate::map::{Found, Map, Segment};
 use crate::shared::View;
 use crate::split;
 
@@ -23,11 +23,18 @@ use crate::split;
 #[derive(Debug)]
 #[must_use = "the driver waits for it to be completed"]
 pub struct Chain {
-    pub(crate) id: u16,
+    head: Head,
     /// First the readable ones, then the writable ones.
-    pub(crate) segments: Vec<Segment>,
-    /// How many of them are readable.
-    pub(crate) readable: usize,
+    segments: Vec<Segment>,
+}
+
+/// What is known of a chain beside its segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    /// What the driver calls it.
+    pub(crate) id: u16,
+    /// How many of its segments are readable.
+    pub(crate) readable: u32,
     pub(crate) writable_bytes: u32,
 }
 
@@ -35,20 +42,30 @@ impl Chain {
     /// What the driver wrote for the device. `map` is the one of the batch that the chain was taken in, or a newer one.
     pub fn readable<'m>(&'m self, map: &'m Map) -> Readable<'m> {
         Readable {
-            cursor: Cursor::new(map, self.segments.get(..self.readable).unwrap_or_default()),
+            cursor: Cursor::new(
+                map,
+                self.segments
+                    .get(..self.head.readable as usize)
+                    .unwrap_or_default(),
+            ),
         }
     }
 
     /// Where the device answers.
     pub fn writable<'m>(&'m self, map: &'m Map) -> Writable<'m> {
         Writable {
-            cursor: Cursor::new(map, self.segments.get(self.readable..).unwrap_or_default()),
+            cursor: Cursor::new(
+                map,
+                self.segments
+                    .get(self.head.readable as usize..)
+                    .unwrap_or_default(),
+            ),
         }
     }
 
     /// How many bytes the device may write.
     pub const fn writable_bytes(&self) -> u32 {
-        self.writable_bytes
+        self.head.writable_bytes
     }
 }
 
@@ -200,7 +217,7 @@ impl Queue {
         Batch {
             queue: self,
             map,
-            hint: 0,
+            found: Found::default(),
             left,
         }
     }
@@ -251,7 +268,7 @@ pub struct Batch<'q> {
     queue: &'q mut Queue,
     map: &'q Map,
     /// The region found last.
-    hint: u32,
+    found: Found,
     /// Chains that may still be taken: a driver that never stops adding does not keep us here for ever.
     left: u16,
 }
@@ -276,23 +293,22 @@ impl<'q> Batch<'q> {
         self.left = left;
         let mut segments = self.queue.spare.pop().unwrap_or_default();
         segments.clear();
-        match &mut self.queue.ring {
-            Ring::Split(ring) => match ring.next_chain(self.map, &mut self.hint, segments) {
-                Ok(chain) => Ok(Some(chain)),
-                Err((spare, result)) => {
-                    self.queue.spare.push(spare);
-                    result.map_or(Ok(None), Err)
-                }
-            },
+        let taken = match &mut self.queue.ring {
+            Ring::Split(ring) => ring.next_chain(self.map, &mut self.found, &mut segments),
+        };
+        if let Ok(Some(head)) = taken {
+            return Ok(Some(Chain { head, segments }));
         }
+        self.queue.spare.push(segments);
+        taken.map(|_| None)
     }
 
     /// Gives a chain back, with the number of bytes written from its first writable byte on; no more than it has are claimed.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
-        let written = written.min(chain.writable_bytes);
+        let written = written.min(chain.head.writable_bytes);
         match &mut self.queue.ring {
-            Ring::Split(ring) => ring.complete(chain.id, written),
+            Ring::Split(ring) => ring.complete(chain.head.id, written),
         }
         if self.queue.spare.len() < SPARE_MAX {
             self.queue.spare.push(chain.segments);

@@ -65,6 +65,15 @@ pub struct Segment {
     pub(crate) offset: u64,
 }
 
+/// A region that was found, by value: looking into it again takes no look at the map. It is of the map that found it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    region: u32,
+    start: u64,
+    /// 0 as long as none was found.
+    len: u64,
+}
+
 impl Segment {
     /// How many bytes.
     #[expect(clippy::len_without_is_empty, reason = "never empty")]
@@ -107,8 +116,12 @@ impl Map {
 
     /// The `len` bytes at `address`, if one region holds them all. What is found is kept alive by the result.
     pub fn shared(&self, address: u64, len: usize) -> Option<Shared> {
-        let (region, offset) = self.locate(address)?;
-        region.memory.slice(usize::try_from(offset).ok()?, len)
+        let found = self.find(address)?;
+        let offset = usize::try_from(address.wrapping_sub(found.start)).ok()?;
+        self.regions
+            .get(found.region as usize)?
+            .memory
+            .slice(offset, len)
     }
 
     /// The bytes of `segment`, if this map has them.
@@ -121,20 +134,18 @@ impl Map {
             .slice(usize::try_from(segment.offset).ok()?, segment.len as usize)
     }
 
-    /// Finds the first run of the `len` bytes at `address`: all of them, or as many as its region holds. `hint` is the
+    /// Finds the first run of the `len` bytes at `address`: all of them, or as many as its region holds. `found` is the
     /// region found last, which is most often the next one too. `None` if no region holds `address`, or `len` is 0.
     #[inline]
-    pub(crate) fn segment(&self, address: u64, len: u32, hint: &mut u32) -> Option<Segment> {
-        let (region, offset, left) = match self.within(*hint, address) {
-            Some((offset, left)) => (*hint, offset, left),
-            None => {
-                let found = self.index(address)?;
-                let (offset, left) = self.within(found, address)?;
-                *hint = found;
-                (found, offset, left)
-            }
-        };
-        let len = u32::try_from(left).map_or(len, |left| left.min(len));
+    pub(crate) fn segment(&self, address: u64, len: u32, found: &mut Found) -> Option<Segment> {
+        if address.wrapping_sub(found.start) >= found.len {
+            *found = self.find(address)?;
+        }
+        let offset = address.wrapping_sub(found.start);
+        let left = found.len.wrapping_sub(offset);
+        // No more than `len`, which has 32 bits.
+        let len = u64::from(len).min(left) as u32;
+        let region = found.region;
         (len != 0).then_some(Segment {
             region,
             len,
@@ -142,13 +153,13 @@ impl Map {
         })
     }
 
-    /// Where `address` is in region `index`, and how many bytes the region has from there on. `None` if it is not in it.
-    #[inline]
-    fn within(&self, index: u32, address: u64) -> Option<(u64, u64)> {
-        let region = self.regions.get(index as usize)?;
-        let offset = address.checked_sub(region.start)?;
-        let left = (region.memory.len() as u64).checked_sub(offset)?;
-        (left != 0).then_some((offset, left))
+    /// The region that holds `address`.
+    #[cold]
+    fn find(&self, address: u64) -> Option<Found> {
+        let region = self.index(address)?;
+        let found = self.regions.get(region as usize)?;
+        let (start, len) = (found.start, found.memory.len() as u64);
+        (address.wrapping_sub(start) < len).then_some(Found { region, start, len })
     }
 
     /// The region that would hold `address`: the last to begin at or below it.
@@ -157,12 +168,6 @@ impl Map {
             .regions
             .partition_point(|region| region.start <= address);
         u32::try_from(after.checked_sub(1)?).ok()
-    }
-
-    fn locate(&self, address: u64) -> Option<(&Region, u64)> {
-        let index = self.index(address)?;
-        let (offset, _) = self.within(index, address)?;
-        Some((self.regions.get(index as usize)?, offset))
     }
 }
 
@@ -195,7 +200,7 @@ mod tests {
     #[test]
     fn bytes_that_cross_into_the_next_region_are_two_segments() {
         let map = Map::new(vec![region(0x1000, 0x1000), region(0x2000, 0x1000)]).unwrap();
-        let mut hint = 0;
+        let mut hint = Found::default();
 
         let first = map.segment(0x1ffc, 8, &mut hint).unwrap();
         let second = map.segment(0x2000, 8 - first.len(), &mut hint).unwrap();
@@ -220,7 +225,7 @@ mod tests {
     fn a_map_without_the_bytes_gives_no_view_of_a_segment_kept_from_another() {
         let large = Map::new(vec![region(0, 0x2000)]).unwrap();
         let small = Map::new(vec![region(0, 0x1000)]).unwrap();
-        let segment = large.segment(0x1800, 16, &mut 0).unwrap();
+        let segment = large.segment(0x1800, 16, &mut Found::default()).unwrap();
 
         assert!(large.view(&segment).is_some());
         assert!(small.view(&segment).is_none());

@@ -87,9 +87,17 @@ fn a_device_is_what_its_registers_say() {
 #[test]
 fn what_is_no_device_of_version_2_is_refused() {
     for (register, value, error) in [
-        (register::MAGIC_VALUE, 0x1234, TransportError::NotVirtio(0x1234)),
+        (
+            register::MAGIC_VALUE,
+            0x1234,
+            TransportError::NotVirtio(0x1234),
+        ),
         (register::MAGIC_VALUE, u32::MAX, TransportError::Absent),
-        (register::VERSION, LEGACY_VERSION, TransportError::Version(1)),
+        (
+            register::VERSION,
+            LEGACY_VERSION,
+            TransportError::Version(1),
+        ),
         (register::VERSION, 3, TransportError::Version(3)),
         (register::DEVICE_ID, 0, TransportError::Placeholder),
     ] {

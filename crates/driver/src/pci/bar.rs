@@ -120,7 +120,10 @@ mod tests {
         let memory = |address, size| Some(Bar::Memory { address, size });
         let table = memory(TABLE, 0x1000);
         let registers = memory(REGISTERS, REGISTERS_LEN.into());
-        assert_eq!(bars, [Some(Bar::Ports), table, None, None, registers, None, None]);
+        assert_eq!(
+            bars,
+            [Some(Bar::Ports), table, None, None, registers, None, None]
+        );
     }
 
     #[test]
@@ -137,7 +140,11 @@ mod tests {
         let log = platform.take_log();
         let command = config_space(AT) + COMMAND as u64;
         let bar = |index: u64| config_space(AT) + BAR0 as u64 + 4 * index;
-        let write = |at, value: u32| Access::Write { at, width: 4, value };
+        let write = |at, value: u32| Access::Write {
+            at,
+            width: 4,
+            value,
+        };
         let writes: Vec<_> = log.into_iter().filter(Access::is_write).collect();
         let low = REGISTERS as u32 | 0xc;
         assert_eq!(found[0], found[1]);
@@ -149,7 +156,10 @@ mod tests {
                 write(bar(4), low),
                 write(bar(5), u32::MAX),
                 write(bar(5), (REGISTERS >> 32) as u32),
-                write(command, (Command::MEMORY | Command::BUS_MASTER).bits().into()),
+                write(
+                    command,
+                    (Command::MEMORY | Command::BUS_MASTER).bits().into()
+                ),
             ]
         );
         config.set_command(Command::from_bits_retain(0x100));
@@ -165,6 +175,7 @@ mod tests {
         };
         let last = {
             let mut fake = Fake::new();
+            fake.put(0x20, &0xc_u64.to_le_bytes());
             fake.allow(0x20, &(!0x7fff_u64).to_le_bytes());
             let platform = fake.plug();
             platform.poke(config_space(AT) + 0x20, &(!0x3fff_u64 | 0xc).to_le_bytes());

@@ -331,7 +331,10 @@ mod tests {
         let without = |at: usize| spoilt(|fake| fake.put(at + 3, &[7]));
 
         assert_eq!(without(COMMON_CAPABILITY), fault("no common configuration"));
-        assert_eq!(without(NOTIFY_CAPABILITY), fault("no notification addresses"));
+        assert_eq!(
+            without(NOTIFY_CAPABILITY),
+            fault("no notification addresses")
+        );
         assert_eq!(without(ISR_CAPABILITY), fault("no ISR status"));
         assert_eq!(without(DEVICE_CAPABILITY).unwrap().device, None);
         let without_vectors = spoilt(|fake| fake.put(MSIX_CAPABILITY, &[5]));
@@ -365,7 +368,10 @@ mod tests {
     fn vectors_that_pass_the_end_of_their_bar_are_refused() {
         let table = |table: u32| spoilt(|fake| fake.put(MSIX_CAPABILITY + 4, &table.to_le_bytes()));
 
-        assert_eq!(table(0x0fc8 | 1), fault("structure passes the end of its BAR"));
+        assert_eq!(
+            table(0x0fc8 | 1),
+            fault("structure passes the end of its BAR")
+        );
         assert_eq!(table(!7 | 1), fault("structure passes the end of its BAR"));
         assert_eq!(table(2), fault("structure is in a BAR that is not there"));
         assert_eq!(table(7), fault("structure is in a BAR that is not there"));
@@ -381,9 +387,18 @@ mod tests {
         for (spoilt, what) in [
             (byte(COMMON_CAPABILITY + 2, 15), "too short for what it is"),
             (byte(NOTIFY_CAPABILITY + 2, 16), "too short for what it is"),
-            (byte(COMMON_CAPABILITY + offset, 2), "structure is misaligned"),
-            (byte(NOTIFY_CAPABILITY + offset, 1), "structure is misaligned"),
-            (byte(DEVICE_CAPABILITY + offset, 2), "structure is misaligned"),
+            (
+                byte(COMMON_CAPABILITY + offset, 2),
+                "structure is misaligned",
+            ),
+            (
+                byte(NOTIFY_CAPABILITY + offset, 1),
+                "structure is misaligned",
+            ),
+            (
+                byte(DEVICE_CAPABILITY + offset, 2),
+                "structure is misaligned",
+            ),
             (
                 spoilt(|fake| fake.put(COMMON_CAPABILITY + length, &[55, 0])),
                 "structure is too short",
@@ -418,7 +433,9 @@ mod tests {
             spoilt(|fake| {
                 fake.put(NOTIFY_CAPABILITY + 3, &[7]);
                 fake.put(DEVICE_CAPABILITY + 1, &[at as u8]);
-                let bytes = [9, 0, 20, 2, 4, 0, 0, 0, 0, 0x30, 0, 0, 0, 0x10, 0, 0, 8, 0, 0, 0];
+                let bytes = [
+                    9, 0, 20, 2, 4, 0, 0, 0, 0, 0x30, 0, 0, 0, 0x10, 0, 0, 8, 0, 0, 0,
+                ];
                 let room = bytes.len().min(SIZE - at);
                 fake.put(at, &bytes[..room]);
             })

@@ -115,8 +115,8 @@ impl<C: ConfigAccess> Iterator for Scan<'_, C> {
             }
             let function = Function::read(self.config, at);
             // Function 0 says whether there are others; without it, there are none.
-            let multiple = function
-                .is_some_and(|function| function.header & HEADER_MULTI_FUNCTION != 0);
+            let multiple =
+                function.is_some_and(|function| function.header & HEADER_MULTI_FUNCTION != 0);
             self.next += if multiple || at.function() != 0 { 1 } else { 8 };
             let Some(function) = function else { continue };
             if function.header & HEADER_TYPE_MASK == HEADER_TYPE_BRIDGE {

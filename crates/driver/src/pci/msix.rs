@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use ringway_spec::pci::config::Command;
 use ringway_spec::pci::msix::{
-    Capability, CONTROL_ENABLE, CONTROL_FUNCTION_MASK, TableEntry, VECTOR_MASKED, table_bytes,
+    CONTROL_ENABLE, CONTROL_FUNCTION_MASK, Capability, TableEntry, VECTOR_MASKED, table_bytes,
 };
 
 use super::ConfigAccess;

@@ -64,12 +64,33 @@ impl Fake {
         fake.put(0x2c, &[0x34, 0x12, 0x00, 0x11]);
         fake.put(0x34, &[MSIX_CAPABILITY as u8]);
         fake.put(0x3c, &[11, 1]);
-        fake.put(MSIX_CAPABILITY, &[0x11, COMMON_CAPABILITY as u8, VECTORS as u8 - 1, 0]);
+        fake.put(
+            MSIX_CAPABILITY,
+            &[0x11, COMMON_CAPABILITY as u8, VECTORS as u8 - 1, 0],
+        );
         fake.put(MSIX_CAPABILITY + 4, &1_u32.to_le_bytes());
         for (at, next, cfg_type, address, len) in [
-            (COMMON_CAPABILITY, NOTIFY_CAPABILITY, CapabilityType::COMMON_CFG, COMMON, 0x1000),
-            (NOTIFY_CAPABILITY, ISR_CAPABILITY, CapabilityType::NOTIFY_CFG, NOTIFY, 0x1000),
-            (ISR_CAPABILITY, DEVICE_CAPABILITY, CapabilityType::ISR_CFG, ISR, 0x1000),
+            (
+                COMMON_CAPABILITY,
+                NOTIFY_CAPABILITY,
+                CapabilityType::COMMON_CFG,
+                COMMON,
+                0x1000,
+            ),
+            (
+                NOTIFY_CAPABILITY,
+                ISR_CAPABILITY,
+                CapabilityType::NOTIFY_CFG,
+                NOTIFY,
+                0x1000,
+            ),
+            (
+                ISR_CAPABILITY,
+                DEVICE_CAPABILITY,
+                CapabilityType::ISR_CFG,
+                ISR,
+                0x1000,
+            ),
             (DEVICE_CAPABILITY, 0, CapabilityType::DEVICE_CFG, CONFIG, 60),
         ] {
             fake.virtio(at, next, cfg_type, (4, (address - REGISTERS) as u32, len));

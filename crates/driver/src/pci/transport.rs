@@ -48,9 +48,7 @@ impl<P: Platform + ConfigAccess> Pci<P> {
     pub fn new(platform: P, function: &Function) -> crate::Result<Self> {
         let address = function.address;
         let ids = u32::from(function.device) << 16 | u32::from(function.vendor);
-        let id = function
-            .device_id()
-            .ok_or(TransportError::NotVirtio(ids))?;
+        let id = function.device_id().ok_or(TransportError::NotVirtio(ids))?;
         let config = Config::new(&platform, address);
         let layout = Layout::find(&config)?;
         let map = |place: Place, most: u64| platform.registers(place.address, place.len.min(most));

@@ -10,9 +10,9 @@ use ringway_spec::{F, Features};
 
 use super::{Tail, passed};
 use crate::barrier::Order;
-use crate::device::{Chain, Violation};
+use crate::device::{Head, Violation};
 use crate::driver::Areas;
-use crate::map::{Map, Segment};
+use crate::map::{Found, Map, Segment};
 use crate::shared::Words;
 
 /// Bytes of a descriptor.
@@ -48,14 +48,11 @@ pub(crate) struct Device {
     broken: Option<Violation>,
 }
 
-/// No chain: nothing there, or a rule broken. With the list that was to hold its segments.
-type NoChain = (Vec<Segment>, Option<Violation>);
-
 /// The segments of a chain while it is walked.
 struct Walk<'w> {
     map: &'w Map,
-    hint: &'w mut u32,
-    segments: Vec<Segment>,
+    found: &'w mut Found,
+    segments: &'w mut Vec<Segment>,
     readable: usize,
     readable_bytes: u64,
     writable_bytes: u64,
@@ -125,49 +122,47 @@ impl Device {
         Ok(this)
     }
 
+    /// Takes the next chain, and puts its segments into `segments`, which is empty.
     #[inline]
     pub(crate) fn next_chain(
         &mut self,
         map: &Map,
-        hint: &mut u32,
-        segments: Vec<Segment>,
-    ) -> Result<Chain, NoChain> {
-        if self.broken.is_some() {
-            return Err((segments, self.broken));
+        found: &mut Found,
+        segments: &mut Vec<Segment>,
+    ) -> Result<Option<Head>, Violation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
         }
-        if self.next_available == self.available_seen {
-            match self.look_for_available() {
-                Ok(true) => {}
-                Ok(false) => return Err((segments, None)),
-                Err(violation) => return Err((segments, Some(violation))),
-            }
+        if self.next_available == self.available_seen && !self.look_for_available()? {
+            return Ok(None);
+        }
+        if self.in_flight >= self.size {
+            return Err(self.latch(Violation::TooManyInFlight(self.size)));
         }
         let id = self.available.load(usize::from(self.next_available));
         let mut walk = Walk {
             map,
-            hint,
+            found,
             segments,
             readable: 0,
             readable_bytes: 0,
             writable_bytes: 0,
         };
-        let walked = if self.in_flight < self.size {
-            self.walk(id, &mut walk)
-        } else {
-            Err(Violation::TooManyInFlight(self.size))
-        };
-        if let Err(violation) = walked {
-            return Err((walk.segments, Some(self.latch(violation))));
+        if let Err(violation) = self.walk(id, &mut walk) {
+            return Err(self.latch(violation));
         }
+        if walk.readable_bytes.wrapping_add(walk.writable_bytes) > u64::from(u32::MAX) {
+            return Err(self.latch(Violation::ChainTooLarge));
+        }
+        // There are no more segments than descriptors and regions; the bytes were just found to be below 2³².
+        let (readable, writable_bytes) = (walk.readable as u32, walk.writable_bytes as u32);
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Chain {
+        Ok(Some(Head {
             id,
-            segments: walk.segments,
-            readable: walk.readable,
-            // The walk has found it to be below 2³².
-            writable_bytes: walk.writable_bytes as u32,
-        })
+            readable,
+            writable_bytes,
+        }))
     }
 
     #[inline]
@@ -315,7 +310,7 @@ impl Device {
         };
         let memory: Segment = walk
             .map
-            .segment(address, table.len, walk.hint)
+            .segment(address, table.len, walk.found)
             .filter(|segment| segment.len == table.len)
             .ok_or(not_mapped)?;
         let memory = walk.map.view(&memory).ok_or(not_mapped)?;
@@ -349,38 +344,44 @@ impl Device {
 }
 
 impl Walk<'_> {
-    /// Adds one descriptor's bytes: one segment, or more if they go on in the next region. A descriptor without bytes adds none.
-    #[inline]
+    /// Adds one descriptor's bytes: one segment, or more if they go on in the next region. A descriptor without bytes
+    /// adds none.
+    #[inline(always)]
     fn add(&mut self, address: u64, tail: Tail) -> Result<(), Violation> {
         let writable = tail.flags.contains(DescriptorFlags::WRITE);
-        if !writable && self.readable != self.segments.len() {
+        if !writable && self.writable_bytes != 0 {
             return Err(Violation::ReadableAfterWritable);
         }
-        let not_mapped = Violation::NotMapped {
-            address,
-            len: tail.len,
-        };
-        let mut left = tail.len;
-        let mut at = address;
-        while left != 0 {
-            // Each turn takes one region at least to its end, so there are no more turns than regions.
-            let segment = self.map.segment(at, left, self.hint).ok_or(not_mapped)?;
-            left = left.wrapping_sub(segment.len);
-            self.segments.push(segment);
-            if left != 0 {
-                at = at.checked_add(u64::from(segment.len)).ok_or(not_mapped)?;
-            }
+        match self.map.segment(address, tail.len, self.found) {
+            Some(segment) if segment.len == tail.len => self.segments.push(segment),
+            _ => self.add_across(address, tail.len)?,
         }
-        let sum = if writable {
-            &mut self.writable_bytes
-        } else {
-            self.readable = self.segments.len();
-            &mut self.readable_bytes
-        };
+        let len = u64::from(tail.len);
         // At most 32768 descriptors of less than 2³² bytes each.
-        *sum = sum.wrapping_add(u64::from(tail.len));
-        if self.readable_bytes.wrapping_add(self.writable_bytes) > u64::from(u32::MAX) {
-            return Err(Violation::ChainTooLarge);
+        if writable {
+            self.writable_bytes = self.writable_bytes.wrapping_add(len);
+        } else {
+            self.readable_bytes = self.readable_bytes.wrapping_add(len);
+            self.readable = self.segments.len();
+        }
+        Ok(())
+    }
+
+    /// Adds bytes that no region holds whole: as many segments as regions that they lie in.
+    #[cold]
+    fn add_across(&mut self, address: u64, len: u32) -> Result<(), Violation> {
+        let not_mapped = Violation::NotMapped { address, len };
+        let (mut at, mut left) = (address, len);
+        while left != 0 {
+            // Each turn takes one region to its end, so there are no more turns than regions.
+            let segment = self.map.segment(at, left, self.found).ok_or(not_mapped)?;
+            self.segments.push(segment);
+            left = left.wrapping_sub(segment.len);
+            at = match at.checked_add(u64::from(segment.len)) {
+                Some(next) => next,
+                None if left == 0 => return Ok(()),
+                None => return Err(not_mapped),
+            };
         }
         Ok(())
     }

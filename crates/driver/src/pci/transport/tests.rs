@@ -215,7 +215,10 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
 
     let at = NOTIFY + 3 * u64::from(NOTIFY_MULTIPLIER);
     assert_eq!(platform.take_log(), [write(at, 2, 0)]);
-    assert_eq!(platform.peek::<1>(COMMON + common::QUEUE_SELECT as u64), [1]);
+    assert_eq!(
+        platform.peek::<1>(COMMON + common::QUEUE_SELECT as u64),
+        [1]
+    );
 }
 
 /// Driver defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
@@ -236,7 +239,11 @@ fn without_a_multiplier_all_queues_share_a_doorbell() {
     let (platform, mut device) = probed(fake);
 
     for index in 0..2 {
-        device.doorbell(index, Features::NONE).unwrap().ring().unwrap();
+        device
+            .doorbell(index, Features::NONE)
+            .unwrap()
+            .ring()
+            .unwrap();
 
         let kick = *platform.take_log().last().unwrap();
         assert_eq!(kick, write(NOTIFY, 2, index.into()));
