@@ -3,7 +3,9 @@
 
 mod bad_input;
 mod cargo;
+mod devices;
 mod faults;
+mod image;
 mod report;
 mod up;
 
@@ -67,6 +69,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-faults",
         "a panic, an exception or a hang of the image is a failed report",
         faults::run,
+    ),
+    piece(
+        "guest-devices",
+        "our drivers against QEMU's devices, with every switch of theirs",
+        devices::run,
     ),
     piece(
         "up",

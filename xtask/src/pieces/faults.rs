@@ -1,29 +1,20 @@
 //! Faults of the bare-metal image, provoked: each must end the machine with a
 //! report that says what happened, and none may leave it standing.
 
-use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::image::{FAILURE, Machine, SUCCESS};
 use super::{Desk, cargo};
 use crate::failure::{Failure, Result};
 use crate::fetch;
 
 /// Most time for one run: many times what a slow machine takes.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The image, below the repository.
-const IMAGE: &str = "guest/target/release/ringway-guest";
-/// QEMU's exit status when the image says that all went well.
-const SUCCESS: i32 = 33;
-/// QEMU's exit status when the image says that something failed.
-const FAILURE: i32 = 35;
-/// The machines the image runs on, and what each needs.
-const MACHINES: [(&str, &[&str]); 2] = [
-    ("q35", &[]),
-    ("microvm", &["-global", "virtio-mmio.force-legacy=false"]),
-];
+/// The machines the image runs on.
+const MACHINES: [Machine; 2] = [Machine::Q35, Machine::Microvm];
 /// Self-tests of the image, and what its failed report calls each; `None`
 /// for the one that does not fail.
 const CASES: [(&str, Option<&str>); 7] = [
@@ -39,21 +30,21 @@ const CASES: [(&str, Option<&str>); 7] = [
 pub(super) fn run(desk: &Desk<'_>) -> Result<Vec<String>> {
     cargo::guest(desk)?;
     let qemu = fetch::qemu(&desk.run, desk.repo)?;
-    let image = desk.repo.join(IMAGE);
     let mut wrong = Vec::new();
-    for (machine, extra) in MACHINES {
+    for machine in MACHINES {
         for (selftest, what) in CASES {
-            let mut command = boot(&qemu.path, machine, &image);
-            command
-                .args(extra)
-                .args(["-append", &asked(selftest, what)]);
+            let mut command = machine.boot(&qemu.path, desk.repo);
+            command.args(["-append", &asked(selftest, what)]);
             let why = match desk.run.run(&mut command, LIMIT) {
                 Ok(done) => fault(&done.stdout, done.status, what).map(|why| (why, done.log)),
                 Err(failure) => Some((failure.what, failure.output)),
             };
             if let Some((why, log)) = why {
                 let log = String::from_utf8_lossy(&log);
-                wrong.push(format!("selftest={selftest} on {machine}: {why}\n{log}"));
+                wrong.push(format!(
+                    "selftest={selftest} on {}: {why}\n{log}",
+                    machine.name()
+                ));
             }
         }
     }
@@ -76,24 +67,6 @@ fn asked(selftest: &str, what: Option<&str>) -> String {
         ""
     };
     format!("selftest={selftest}{watchdog}")
-}
-
-fn boot(qemu: &Path, machine: &str, image: &Path) -> Command {
-    let mut command = Command::new(qemu);
-    command
-        .args(["-M", machine, "-cpu", "max", "-m", "256"])
-        .args([
-            "-nodefaults",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-            "-no-reboot",
-        ])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
-        .arg("-kernel")
-        .arg(image);
-    command
 }
 
 /// What is wrong with how the image ended, if anything. `what` is the fault its
