@@ -29,13 +29,20 @@ pub(crate) enum Command {
     Up(Up),
 }
 
-const EXIT_CODES: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0  every check passed
   1  a check failed: the report says which
-  2  nothing was checked: the line on standard error says why, and what to do";
+  2  nothing was checked: the line on standard error says why, and what to do"
+    };
+}
 
-const UP_EXAMPLES: &str = "\
+const EXIT_CODES: &str = exit_codes!();
+
+const UP_EXAMPLES: &str = concat!(
+    "\
 Examples:
   ringway up                            our drivers and our devices, in this process
   ringway up --on qemu                  the same drivers, on bare metal, and QEMU's devices
@@ -43,10 +50,9 @@ Examples:
   ringway up --only entropy --json      one type of device, and a report for programs
   ringway up --seed 7                   one thread, one step at a time: the same again each time
 
-Exit codes:
-  0  every check passed
-  1  a check failed: the report says which
-  2  nothing was checked: the line on standard error says why, and what to do";
+",
+    exit_codes!()
+);
 
 /// How to bring a machine up.
 #[derive(Args, Debug)]

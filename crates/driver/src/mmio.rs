@@ -85,7 +85,7 @@ impl<P: Platform> Mmio<P> {
         }
         // An empty slot is of the version that its machine has: of it, nothing else is of interest (§4.2.3.1.1).
         let id = DeviceId(registers.read32(register::DEVICE_ID)?);
-        if id == DeviceId(0) {
+        if id == DeviceId::INVALID {
             return Err(TransportError::Placeholder);
         }
         if version == LEGACY_VERSION {
@@ -228,5 +228,5 @@ impl<P: Platform> Transport for Mmio<P> {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod tests;

@@ -1,9 +1,8 @@
 //! Virtio over PCI.
 //!
-//! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions, [`Function::device_id`] says which are virtio
-//! devices, [`Pci::new`] makes a
-//! [`Transport`](crate::transport::Transport) of one. Of configuration space, the platform provides [`ConfigAccess`]; buses and addresses
-//! are expected to have been assigned, by firmware or the platform.
+//! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions, [`Function::device_id`] says which are
+//! virtio devices, and [`Pci::new`] makes a [`Transport`](crate::transport::Transport) of one. The platform provides [`ConfigAccess`]; buses
+//! and addresses are expected to have been assigned, by it or by firmware.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
@@ -81,7 +80,7 @@ pub fn devices<P: Platform + ConfigAccess>(
         .map(|function| Pci::new(platform.clone(), &function))
 }
 
-/// Access to PCI configuration space, by a [`Platform`](crate::platform::Platform) that has it.
+/// Access to PCI configuration space, by a [`Platform`] that has it.
 ///
 /// It speaks of one segment. A machine with several has a platform for each.
 pub trait ConfigAccess {
@@ -92,7 +91,7 @@ pub trait ConfigAccess {
     fn write32(&self, at: Address, offset: u16, value: u32);
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod testing;
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn width(offset: usize, len: usize) -> usize {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::platform::{Platform, Trust};

@@ -227,9 +227,9 @@ impl TestPlatform {
             .map(|(_, handler)| handler.clone())
             .collect();
         drop(lines);
-        handlers
-            .iter()
-            .fold(false, |ours, handler| handler.handle() || ours)
+        // Each is asked: the line may be raised by several.
+        let ours = handlers.iter().filter(|handler| handler.handle());
+        ours.count() != 0
     }
 }
 
@@ -366,7 +366,7 @@ impl TestRegisters {
         let range = TransportError::Range { offset, len: width };
         let window = self.slice(offset, width).ok_or(range)?;
         let at = self.space.start + window.from as u64;
-        if at % width as u64 != 0 {
+        if !at.is_multiple_of(width as u64) {
             return Err(range);
         }
         let mut state = self.space.state.lock().unwrap();

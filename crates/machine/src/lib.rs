@@ -18,6 +18,38 @@
 //! again.
 //!
 //! Devices that break the rules can be put in any place: see [`PciFunction`], [`MmioDevice`] and [`Ports`].
+//!
+//! ```
+//! use core::time::Duration;
+//! use ringway_device::entropy::{Entropy, Source};
+//! use ringway_driver::{bus, entropy::Rng, mmio};
+//! use ringway_machine::{Machine, Options, Run};
+//!
+//! struct Dice(u8);
+//!
+//! impl Source for Dice {
+//!     fn fill(&mut self, into: &mut [u8]) -> ringway_device::Result {
+//!         into.fill(self.0);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let machine = Machine::builder()
+//!     .run(Run::Inline { seed: 1 })
+//!     .mmio("dice", Box::new(Entropy::new(Dice(4))), Options::default())
+//!     .build()?;
+//! let slots = machine.mmio_slots().iter().copied();
+//! let devices = mmio::scan(machine.platform(), slots).flatten();
+//! let mut rng: Rng<_> = bus::probe(devices)?.ok_or("no source of entropy")?;
+//!
+//! rng.request(vec![0; 6].into()).map_err(|rejected| rejected.why)?;
+//! let filled = rng.wait(Duration::from_secs(1))?;
+//!
+//! assert_eq!(*filled.buffer, [4; 6]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod builder;
 mod bus;

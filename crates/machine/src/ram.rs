@@ -18,10 +18,12 @@ pub(crate) struct Ram {
     pages: Mutex<Pages>,
 }
 
-/// Free runs of pages: the first page of each, and how many there are. No two touch.
 #[derive(Debug)]
 struct Pages {
+    /// Free runs: the first page of each, and how many there are. No two touch.
     free: BTreeMap<u64, u64>,
+    /// From this page on, none was ever handed out: they are zero still.
+    untouched: u64,
 }
 
 /// Pages that somebody has. Free again when dropped.
@@ -58,7 +60,7 @@ impl Ram {
         if count == 0 || !align.is_power_of_two() || align > RAM_BASE / PAGE {
             return None;
         }
-        let first = lock(&self.pages).take(count, align)?;
+        let (first, dirty) = lock(&self.pages).take(count, align)?;
         let loan = Loan {
             ram: Arc::clone(self),
             first,
@@ -66,7 +68,8 @@ impl Ram {
         };
         let offset = first * PAGE;
         let shared = self.memory.slice(offset as usize, len)?.guarded(loan);
-        shared.view().fill(0);
+        let dirty = len.min((dirty * PAGE) as usize);
+        shared.view().slice(0, dirty)?.fill(0);
         Some(Memory {
             shared,
             address: RAM_BASE + offset,
@@ -109,11 +112,13 @@ impl Pages {
     fn new(count: u64) -> Self {
         Self {
             free: BTreeMap::from([(0, count)]),
+            untouched: 0,
         }
     }
 
-    /// Takes the first run of `count` pages that begins at a multiple of `align`.
-    fn take(&mut self, count: u64, align: u64) -> Option<u64> {
+    /// Takes the first run of `count` pages that begins at a multiple of `align`. Also says how many of them, from the first on, may not be
+    /// zero any more.
+    fn take(&mut self, count: u64, align: u64) -> Option<(u64, u64)> {
         let (start, free, first) = self.free.iter().find_map(|(&start, &free)| {
             let first = start.next_multiple_of(align);
             (first + count <= start + free).then_some((start, free, first))
@@ -121,7 +126,9 @@ impl Pages {
         self.free.remove(&start);
         self.add(start, first - start);
         self.add(first + count, start + free - (first + count));
-        Some(first)
+        let dirty = self.untouched.saturating_sub(first).min(count);
+        self.untouched = self.untouched.max(first + count);
+        Some((first, dirty))
     }
 
     /// Gives a run back, joined to the free runs that it touches.
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn memory_is_zeroed_aligned_and_at_an_address_of_its_own() {
         let ram = Ram::new(BYTES).unwrap();
-        let dirty = ram.take(BYTES, 1).unwrap();
+        let dirty = ram.take(5 * PAGE as usize, 1).unwrap();
         dirty.shared.view().fill(0xff);
         drop(dirty);
 

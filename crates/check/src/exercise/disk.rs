@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use ringway_driver::blk::{Blk, Failure};
+use ringway_driver::bringup::Interrupts;
 use ringway_driver::bus::attach;
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::error::{Error, RequestError};
@@ -76,8 +77,19 @@ fn look<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceRepor
 
     if disk.read_only {
         report.check("refuses to be written", refuses_writes(session));
-        return about;
+    } else {
+        change(session, report);
     }
+    if session.blk.device().interrupts() != Interrupts::Polled && disk.sectors != 0 {
+        let interrupts = interrupts(session);
+        report.check("interrupts whoever waits for it", interrupts);
+    }
+    about
+}
+
+/// Writes here and there, and reads that back.
+fn change<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceReport) {
+    let disk = *session.blk.disk();
     let ranges = ranges(disk.sectors, disk.block_size, session.bench.seed);
     let mut write = Write::new(ranges);
     let wrote = session.run(Way::Blocking, &mut write);
@@ -88,7 +100,6 @@ fn look<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceRepor
     let written = write.written();
     let read_back = session.run(Way::Async, &mut ReadBack::new(&written));
     report.check("holds what was written", read_back);
-    about
 }
 
 /// Asks for the disk's name. `None` if it has none to give.
@@ -160,6 +171,22 @@ fn refuses_writes<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
     session.refused(asked, |why| {
         matches!(why, Error::Request(RequestError::ReadOnly))
     })
+}
+
+/// Reads the first block until an interrupt says that it is there. A device may well be done before anybody waits, but not every time.
+fn interrupts<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
+    const READS: usize = 64;
+    let block = session.blk.disk().block_size as usize;
+    for _ in 0..READS {
+        if session.blk.counts().interrupts != 0 {
+            return Ok(());
+        }
+        let buffer = session.buffer(block)?;
+        let asked = session.blk.read(0, buffer);
+        session.tally.given += u64::from(asked.is_ok());
+        session.only(asked)?;
+    }
+    Err(format!("none of {READS} reads was announced by one"))
 }
 
 /// Sectors of a block: one at least.

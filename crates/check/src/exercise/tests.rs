@@ -209,8 +209,8 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[test]
 fn devices_that_do_as_they_should_pass_every_check() {
-    for seed in 0..12 {
-        let sectors = [1, 2, 129, 4096, 40_000][seed as usize % 5];
+    for seed in 0..6 {
+        let sectors = [1, 2, 129, 1024, 2047][seed as usize % 5];
         let disks = [512, 512].map(|block| MemoryDisk::new(sectors, block, Fault::None));
         let before = disks.each_ref().map(|disk| disk.bytes());
         let without = [Features::NONE, F::EVENT_IDX, F::INDIRECT_DESC];
@@ -284,6 +284,21 @@ fn holds_what_was_told(name: &str, events: &[Event], disk: &MemoryDisk, before: 
         now[now.len() - SECTOR_SIZE..],
         before[now.len() - SECTOR_SIZE..]
     );
+}
+
+#[test]
+fn a_disk_is_read_through_buffers_that_are_used_again() {
+    // More than is in flight at a time.
+    let sectors = 36_000;
+    let disk = MemoryDisk::new(sectors, 512, Fault::None);
+    let before = disk.bytes();
+    let machine = inline(1).pci("disk", blk(&disk), Presented::default());
+
+    let (reports, _) = exercise(machine, 1);
+
+    let about = reports[0].disk.as_ref().unwrap();
+    assert_eq!(about.sha256, Some(sha256(&before)));
+    assert_eq!(reports[0].in_flight, reports[0].queue_size);
 }
 
 #[test]
@@ -422,17 +437,17 @@ fn a_type_without_a_driver_is_no_failure_unless_there_is_no_other() {
 #[test]
 fn the_same_seed_gives_the_same_run_again() {
     let run = |seed| {
-        let disk = MemoryDisk::new(5000, 512, Fault::None);
+        let disk = MemoryDisk::new(1000, 512, Fault::None);
         let machine = inline(seed)
             .pci("disk", blk(&disk), Presented::default())
             .mmio("entropy", entropy(seed), Presented::default());
         (exercise(machine, seed), disk.bytes())
     };
 
-    for seed in [6, 7] {
-        assert_eq!(run(seed), run(seed));
-    }
-    assert_ne!(run(6), run(7));
+    let first = run(6);
+
+    assert_eq!(first, run(6));
+    assert_ne!(first, run(7));
 }
 
 #[test]

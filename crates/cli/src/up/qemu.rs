@@ -6,6 +6,7 @@ mod voice;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use ringway_check::event::Event;
 use ringway_check::report::Check;
@@ -15,6 +16,9 @@ use super::progress::Progress;
 use super::{DISK_NAME, Plan};
 use crate::refusal::Result;
 use voice::Voice;
+
+/// How long a machine may say nothing. The image says by itself that it hangs, well before.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// A kind of machine.
 struct Kind {
@@ -87,7 +91,7 @@ impl Qemu {
         let mut run = |kind: &Kind| {
             let mut voice = Voice::default();
             let command = self.command(kind, plan, first);
-            let ended = child::run(command, &mut |line| {
+            let ended = child::run(command, SILENCE, &mut |line| {
                 if let Some(event) = voice.hear(line) {
                     first += u32::from(matches!(event, Event::Device(_)));
                     sink(event);

@@ -12,9 +12,9 @@ const HEADS: [&str; 9] = [
     "RING",
     "REQUESTS",
     "MOVED",
-    "PER SECOND",
-    "KICKS",
-    "INTERRUPTS",
+    "RATE",
+    "KICKS/REQ",
+    "INTERRUPTS/REQ",
 ];
 
 const STRONG: Style = Style::new().bold();
@@ -111,13 +111,13 @@ fn cells(device: &DeviceReport) -> [String; 9] {
         if device.requests == 0 {
             return "-".to_owned();
         }
-        format!("{:.2}", count as f64 / device.requests as f64)
+        format!("{:.3}", count as f64 / device.requests as f64)
     };
     let seconds = device.microseconds as f64 / 1e6;
     let rate = if device.microseconds == 0 {
         "-".to_owned()
     } else {
-        size(device.bytes as f64 / seconds)
+        size(device.bytes as f64 / seconds) + "/s"
     };
     [
         device.name.clone(),
@@ -179,8 +179,8 @@ mod tests {
         let text = plain(vec![device()], Vec::new());
 
         let expected = "\
-DEVICE   TYPE  TRANSPORT   RING   REQUESTS    MOVED  PER SECOND  KICKS  INTERRUPTS  CHECKS
-virtio0  blk   pci-modern  split         4  3.0 MiB     6.0 MiB   0.25        2.00  ✓ 1
+DEVICE   TYPE  TRANSPORT   RING   REQUESTS    MOVED       RATE  KICKS/REQ  INTERRUPTS/REQ  CHECKS
+virtio0  blk   pci-modern  split         4  3.0 MiB  6.0 MiB/s      0.250           2.000  ✓ 1
          FLUSH VERSION_1
 ✓ every check passed, in this process, with seed 7
 ";
@@ -214,7 +214,7 @@ virtio0  blk   pci-modern  split         4  3.0 MiB     6.0 MiB   0.25        2.
         let text = plain(vec![idle], Vec::new());
 
         assert!(
-            text.contains("      -           -  no driver\n         no features\n"),
+            text.contains("  -          -               -  no driver\n         no features\n"),
             "{text}"
         );
     }

@@ -99,7 +99,7 @@ fn wide(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::pci::testing::{AT, Fake, REGISTERS, REGISTERS_LEN, TABLE};

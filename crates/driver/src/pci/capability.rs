@@ -238,7 +238,7 @@ fn vectors<C: ConfigAccess>(
     })
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::pci::testing::{

@@ -75,8 +75,7 @@ impl Function {
             TRANSITIONAL_DEVICE_BASE..MODERN_DEVICE_BASE => Some(DeviceId(self.subsystem.into())),
             device => device_type(device),
         };
-        // There is no type 0.
-        id.filter(|id| *id != DeviceId(0))
+        id.filter(|id| *id != DeviceId::INVALID)
     }
 }
 
@@ -131,7 +130,7 @@ impl<C: ConfigAccess> Iterator for Scan<'_, C> {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::pci::testing::{AT, Fake};

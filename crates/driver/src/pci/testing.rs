@@ -138,7 +138,10 @@ impl Fake {
             queues,
         } = self;
         let original = header.clone();
-        platform.place(config_space(AT), header, move |bytes, _| {
+        platform.place(config_space(AT), header, move |bytes, access| {
+            if !access.is_write() {
+                return;
+            }
             for ((byte, original), writable) in bytes.iter_mut().zip(&original).zip(&writable) {
                 *byte = *byte & writable | original & !writable;
             }
@@ -146,14 +149,14 @@ impl Fake {
         let entries = vec![0xff; usize::from(VECTORS) * 16];
         platform.place(TABLE, entries, |_, _| {});
         let registers = vec![0; REGISTERS_LEN as usize];
-        platform.place(REGISTERS, registers, behaviour(offered, queues));
+        platform.place(REGISTERS, registers, behaviour(offered, &queues));
         platform.poke(COMMON + common::NUM_QUEUES as u64, &[2, 0]);
         platform
     }
 }
 
 /// What the registers do when they are written.
-fn behaviour(offered: Features, queues: Vec<(u16, u16)>) -> impl FnMut(&mut [u8], Access) {
+fn behaviour(offered: Features, queues: &[(u16, u16)]) -> impl FnMut(&mut [u8], Access) + use<> {
     const BANK: core::ops::Range<usize> = common::QUEUE_SIZE..common::MIN_LENGTH;
     let bank = |&(size, notify_off): &(u16, u16)| {
         let mut bank = vec![0; BANK.len()];
@@ -184,10 +187,10 @@ fn behaviour(offered: Features, queues: Vec<(u16, u16)>) -> impl FnMut(&mut [u8]
                     None => bytes[BANK].fill(0),
                 }
             }
-            at @ (common::CONFIG_MSIX_VECTOR | common::QUEUE_MSIX_VECTOR) => {
-                if value >= VECTORS_AGREED.into() {
-                    bytes[at..][..2].copy_from_slice(&NO_VECTOR.to_le_bytes());
-                }
+            at @ (common::CONFIG_MSIX_VECTOR | common::QUEUE_MSIX_VECTOR)
+                if value >= VECTORS_AGREED.into() =>
+            {
+                bytes[at..][..2].copy_from_slice(&NO_VECTOR.to_le_bytes());
             }
             _ => {}
         }

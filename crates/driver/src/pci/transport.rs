@@ -275,5 +275,5 @@ impl<P: Platform + ConfigAccess> Drop for Pci<P> {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
 mod tests;

@@ -90,29 +90,24 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
         }
     }
 
-    /// Does `job`, with as many requests in flight as there is room for, taken in this `way`. After the first failure no more are made, and those in
-    /// flight are waited for.
+    /// Does `job`, its completions taken in this `way`: by a thread that waits, one request at a time; otherwise as many as there is room for. After
+    /// the first failure no more are made, and those in flight are waited for.
     pub(super) fn run(&mut self, way: Way, job: &mut impl Job) -> Finding {
+        let (depth, batch) = match way {
+            Way::Polled => (u16::MAX, BATCH),
+            Way::Blocking => (1, 1),
+            Way::Async => (u16::MAX, 1),
+        };
         let mut outcome = self.usable();
         let mut refused = None;
-        while outcome.is_ok() || self.blk.in_flight() != 0 {
+        while self.broken.is_none() {
             if outcome.is_ok() {
-                outcome = self.submit(job, &mut refused);
+                outcome = self.submit(job, depth, &mut refused);
             }
-            if self.broken.is_some() || self.blk.in_flight() == 0 {
+            if self.blk.in_flight() == 0 {
                 break;
             }
-            match way.take(&self.platform, &mut self.blk) {
-                Ok(done) => outcome = outcome.and(self.settle(job, done)),
-                Err(error) => return outcome.and(Err(self.broke(error))),
-            }
-            for _ in 0..BATCH {
-                match self.blk.poll() {
-                    Ok(Some(done)) => outcome = outcome.and(self.settle(job, done)),
-                    Ok(None) => break,
-                    Err(error) => return outcome.and(Err(self.broke(error))),
-                }
-            }
+            outcome = outcome.and(self.take(way, batch, job));
         }
         outcome
     }
@@ -153,9 +148,9 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
         self.broken.map_or(Ok(()), |error| Err(error.to_string()))
     }
 
-    /// Makes requests until there are no more, or no more room.
-    fn submit(&mut self, job: &mut impl Job, refused: &mut Option<Request>) -> Finding {
-        loop {
+    /// Makes requests until there are no more, no more room, or `depth` of them in flight.
+    fn submit(&mut self, job: &mut impl Job, depth: u16, refused: &mut Option<Request>) -> Finding {
+        while self.blk.in_flight() < depth {
             let next = match refused.take() {
                 Some(request) => Some(request),
                 None => job.next(self)?,
@@ -194,6 +189,22 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
                 Err(Rejected { why, .. }) => return Err(format!("sector {sector}: {why}")),
             }
         }
+        Ok(())
+    }
+
+    /// Takes one completion in this `way`, and of others that are there as many as make a `batch`.
+    fn take(&mut self, way: Way, batch: usize, job: &mut impl Job) -> Finding {
+        let taken = way.take(&self.platform, &mut self.blk);
+        let mut done = taken.map_err(|error| self.broke(error))?;
+        let mut outcome = self.settle(job, done);
+        for _ in 1..batch {
+            done = match self.blk.poll().map_err(|error| self.broke(error))? {
+                Some(done) => done,
+                None => break,
+            };
+            outcome = outcome.and(self.settle(job, done));
+        }
+        outcome
     }
 
     /// Looks at a completion, and lets `job` have it if it is good.

@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::sys;
 
-/// How long a child may be silent. The image says by itself that it hangs, well before.
-const SILENCE: Duration = Duration::from_secs(120);
-
 /// How long a child that has closed its output may take to end.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -40,8 +37,12 @@ pub(super) enum How {
     Stayed,
 }
 
-/// Runs `command`, and hands each line of its standard output to `hear`.
-pub(super) fn run(mut command: Command, hear: &mut dyn FnMut(&str)) -> io::Result<Ended> {
+/// Runs `command`, and hands each line of its standard output to `hear`. Kills it if there is none for longer than `silence`.
+pub(super) fn run(
+    mut command: Command,
+    silence: Duration,
+    hear: &mut dyn FnMut(&str),
+) -> io::Result<Ended> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -61,9 +62,9 @@ pub(super) fn run(mut command: Command, hear: &mut dyn FnMut(&str)) -> io::Resul
     thread::spawn(move || complain.send(errors.map(end_of)));
 
     let how = loop {
-        match said.recv_timeout(SILENCE) {
+        match said.recv_timeout(silence) {
             Ok(line) => hear(&line),
-            Err(RecvTimeoutError::Timeout) => break How::Silent(SILENCE),
+            Err(RecvTimeoutError::Timeout) => break How::Silent(silence),
             Err(RecvTimeoutError::Disconnected) => {
                 break child.leave().map_or(How::Stayed, How::Left);
             }
@@ -132,7 +133,8 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let mut heard = Vec::new();
-        let ended = run(command, &mut |line| heard.push(line.to_owned()));
+        let silence = Duration::from_secs(60);
+        let ended = run(command, silence, &mut |line| heard.push(line.to_owned()));
         (heard, ended.unwrap())
     }
 
@@ -144,6 +146,17 @@ mod tests {
         assert_eq!(heard, ["one", "two", "three"]);
         assert!(matches!(ended.how, How::Left(status) if status.code() == Some(3)));
         assert_eq!(ended.complaint, "oh");
+    }
+
+    #[test]
+    fn a_child_that_is_silent_for_too_long_is_killed() {
+        let silence = Duration::from_millis(50);
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+
+        let ended = run(command, silence, &mut |_| {}).unwrap();
+
+        assert!(matches!(ended.how, How::Silent(limit) if limit == silence));
     }
 
     #[test]
@@ -168,7 +181,9 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
-        let error = run(Command::new("no-such-program"), &mut |_| {}).err();
+        let command = Command::new("no-such-program");
+
+        let error = run(command, Duration::ZERO, &mut |_| {}).err();
 
         assert_eq!(error.map(|it| it.kind()), Some(io::ErrorKind::NotFound));
     }
