@@ -86,7 +86,7 @@ pub(crate) struct Up {
 
     /// The QEMU to use: qemu-system-x86_64
     ///
-    /// Otherwise the one that the environment names in RINGWAY_QEMU, one on the PATH, or one that `cargo xtask fetch qemu` has brought.
+    /// Otherwise the one that the environment names in `RINGWAY_QEMU`, one on the PATH, or one that `cargo xtask fetch qemu` has brought.
     #[arg(long, value_name = "FILE")]
     pub(crate) qemu: Option<PathBuf>,
 

@@ -33,8 +33,8 @@ fn main() -> ExitCode {
         Ok(true) => PASSED,
         Ok(false) => FAILED,
         Err(refusal) => {
-            let (style, reset) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset);
-            anstream::eprintln!("{style}error:{reset} {refusal}");
+            let style = anstyle::AnsiColor::Red.on_default().bold();
+            anstream::eprintln!("{style}error:{style:#} {refusal}");
             REFUSED
         }
     })

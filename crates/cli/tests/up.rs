@@ -36,10 +36,12 @@ impl Place {
 
     /// Puts a program there that says it is QEMU, and otherwise does as `script` says.
     fn qemu(&self, script: &str) -> PathBuf {
-        let path = self.path("qemu");
+        let (path, source) = (self.path("qemu"), self.path("source"));
         let version = "test \"$1\" = --version && echo QEMU emulator version 0 && exit";
-        fs::write(&path, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&source, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+        // Not written by this process: what another test starts just then would have it open still, and busy.
+        let mut install = Command::new("install");
+        assert!(install.arg(source).arg(&path).status().unwrap().success());
         fs::write(self.path("image"), b"\x7fELF").unwrap();
         path
     }

@@ -120,7 +120,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the buffer: on [`Error::QueueFull`] and [`Error::PoolFull`], take a completion and try again; [`Error::Request`] if there are no
+    /// [`Rejected`], with the buffer: on [`Error::QueueFull`](crate::Error::QueueFull) and [`Error::PoolFull`](crate::Error::PoolFull), take a completion and try again; [`Error::Request`](crate::Error::Request) if there are no
     /// such blocks.
     pub fn read(&mut self, sector: u64, buffer: B) -> Result<Token, Rejected<B>> {
         self.transfer(RequestType::IN, sector, buffer)
@@ -182,7 +182,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`]
+    /// [`Error::Transport`](crate::Error::Transport)
     pub fn kick(&mut self) -> Result<bool> {
         self.requests.kick()
     }
@@ -191,7 +191,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device broke a rule; [`Error::NeedsReset`] if it asks for a reset.
+    /// [`Error::Device`](crate::Error::Device) if the device broke a rule; [`Error::NeedsReset`](crate::Error::NeedsReset) if it asks for a reset.
     pub fn poll(&mut self) -> Result<Option<Done<B>>> {
         match self.requests.poll()? {
             Some(done) => Ok(Some(judge(done))),
@@ -203,7 +203,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`], or as [`poll`](Self::poll).
+    /// [`Error::TimedOut`](crate::Error::TimedOut), or as [`poll`](Self::poll).
     pub fn wait(&mut self, limit: Duration) -> Result<Done<B>> {
         self.requests.wait_for(&mut self.device, limit).map(judge)
     }

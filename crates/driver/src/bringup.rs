@@ -11,36 +11,29 @@
 //!
 //! Spec: VIRTIO 1.4 §3.1 "Device Initialization".
 
+mod config;
+mod link;
+mod queue_set;
+mod vectors;
+
 use core::time::Duration;
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-
-use ringway_spec::config::{Field, Gated};
-use ringway_spec::{DeviceId, F, Features, Status};
+use ringway_spec::{DeviceId, Features, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::dma::{Buffer, Core, End, Pending, Queue, QueueOptions};
-use crate::error::{Error, Result, TransportError, Violation};
-use crate::interrupt::{Handler, Signal};
-use crate::platform::{Message, Platform};
-use crate::transport::{Doorbell, QueueSetup, Transport};
+use crate::dma::{Buffer, Pending, QueueOptions};
+use crate::error::{Error, Result, Violation};
+use crate::interrupt::Signal;
+use crate::platform::Platform;
+use crate::transport::Transport;
+
+pub use config::Config;
+use link::Link;
+pub use queue_set::QueueSet;
+pub use vectors::Interrupts;
 
 /// How long a device may take to confirm a reset (§2.4.2), before its memory is given up.
 pub const RESET_LIMIT: Duration = Duration::from_secs(1);
-
-/// How often a configuration field is read again because the device changed its configuration meanwhile. One that never settles cannot hang
-/// the driver.
-const CONFIG_TRIES: usize = 16;
-
-/// The ring features that this crate can do.
-const RING_FEATURES: Features = Features(
-    F::VERSION_1.0
-        | F::INDIRECT_DESC.0
-        | F::EVENT_IDX.0
-        | F::ACCESS_PLATFORM.0
-        | F::ORDER_PLATFORM.0,
-);
 
 /// A device that was reset and noticed (`ACKNOWLEDGE`): registered, without a driver.
 #[derive(Debug)]
@@ -81,64 +74,16 @@ pub struct Wanted {
     pub without: Features,
 }
 
-/// A device as it is held in every state.
-#[derive(Debug)]
-struct Link<T: Transport> {
-    /// Taken when the device's use has ended.
-    transport: Option<T>,
-    core: Arc<Core<T::Platform>>,
-    id: DeviceId,
-    features: Features,
-    config: Arc<Signal>,
-    handlers: Vec<Handler<T::Platform>>,
-    interrupts: Interrupts,
-    /// Those who may be waiting for a queue.
-    waiting: Vec<Arc<Signal>>,
-    /// Whether the device was told of any memory.
-    told: bool,
-    /// Whether the driver has given up on it.
-    failed: bool,
-}
-
-/// How a device's interrupts arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interrupts {
-    /// A message for the configuration, and one for each queue.
-    Each,
-    /// A message for the configuration, and one for all queues.
-    Shared,
-    /// One message for all.
-    One,
-    /// The interrupt line.
-    Line,
-    /// They do not: the device is polled.
-    Polled,
-}
-
 impl<T: Transport> Acknowledged<T> {
     /// Steps 1 and 2: resets the device, and notices it.
     ///
     /// # Errors
     ///
     /// [`Violation::ResetNotConfirmed`] if it does not confirm the reset; [`Error::Transport`] if it cannot be reached.
-    pub fn new(mut transport: T) -> Result<Self> {
-        let platform = transport.platform().clone();
-        reset(&mut transport, &platform)?;
-        let link = Link {
-            core: Core::new(platform)?,
-            id: transport.device_id(),
-            features: Features::NONE,
-            config: Arc::default(),
-            handlers: Vec::new(),
-            interrupts: Interrupts::Polled,
-            waiting: Vec::new(),
-            told: false,
-            failed: false,
-            transport: Some(transport),
-        };
-        let mut this = Self { link };
-        this.link.add_status(Status::ACKNOWLEDGE)?;
-        Ok(this)
+    pub fn new(transport: T) -> Result<Self> {
+        let mut link = Link::new(transport)?;
+        link.add_status(Status::ACKNOWLEDGE)?;
+        Ok(Self { link })
     }
 
     /// What type of device it is.
@@ -311,15 +256,10 @@ impl<T: Transport> Live<T> {
     /// [`Error::NeedsReset`] if it does (§2.1.2); [`Error::Gone`] if somebody else reset it.
     pub fn check(&mut self) -> Result<()> {
         let changes = self.link.config.count();
-        let now = self.link.core.platform.now();
-        let silent = self.link.interrupts == Interrupts::Polled;
-        if changes == self.config_seen
-            && !(silent && now >= self.looked_at.saturating_add(Self::LOOK_EVERY))
-        {
+        if changes == self.config_seen && !self.is_due() {
             return Ok(());
         }
         self.config_seen = changes;
-        self.looked_at = now;
         let status = self.status()?;
         if status.contains(Status::NEEDS_RESET) {
             return Err(Error::NeedsReset);
@@ -330,6 +270,19 @@ impl<T: Transport> Live<T> {
         Ok(())
     }
 
+    /// Whether the status is to be looked at because nothing would announce a change of it.
+    fn is_due(&mut self) -> bool {
+        if self.link.interrupts != Interrupts::Polled {
+            return false;
+        }
+        let now = self.link.core.platform.now();
+        let due = now >= self.looked_at.saturating_add(Self::LOOK_EVERY);
+        if due {
+            self.looked_at = now;
+        }
+        due
+    }
+
     /// Ends the device's use, and returns its transport, to begin again. Buffers in flight can then be
     /// [reclaimed](Queue::reclaim) from the queues.
     ///
@@ -338,372 +291,6 @@ impl<T: Transport> Live<T> {
     /// [`Violation::ResetNotConfirmed`] if the device does not let go: what is in flight is lost.
     pub fn reset(mut self) -> Result<T> {
         self.link.end()?.ok_or(Error::Gone)
-    }
-}
-
-/// A device's configuration space (§2.5).
-#[derive(Debug)]
-pub struct Config<'d, T: Transport> {
-    link: &'d mut Link<T>,
-}
-
-impl<T: Transport> Config<'_, T> {
-    /// Reads one field: again, if the device changed its configuration meanwhile (§2.5.1).
-    ///
-    /// # Errors
-    ///
-    /// [`Violation::ConfigUnstable`] if it changes it every time.
-    pub fn read<V: FromBytes + IntoBytes>(&mut self, field: Field<V>) -> Result<V> {
-        let transport = self.link.transport()?;
-        let mut value = V::new_zeroed();
-        let mut before = transport.config_generation()?;
-        for _ in 0..CONFIG_TRIES {
-            transport.read_config(field.offset(), value.as_mut_bytes())?;
-            let after = transport.config_generation()?;
-            if after == before {
-                return Ok(value);
-            }
-            before = after;
-        }
-        Err(Violation::ConfigUnstable.into())
-    }
-
-    /// Reads one field, if a feature that makes it exist was negotiated.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read).
-    pub fn read_gated<V: FromBytes + IntoBytes>(&mut self, gated: Gated<V>) -> Result<Option<V>> {
-        if !gated.exists(self.link.features) {
-            return Ok(None);
-        }
-        self.read(gated.field()).map(Some)
-    }
-
-    /// Writes one field.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Transport`]
-    pub fn write<V: IntoBytes + Immutable>(&mut self, field: Field<V>, value: &V) -> Result<()> {
-        Ok(self
-            .link
-            .transport()?
-            .write_config(field.offset(), value.as_bytes())?)
-    }
-}
-
-/// Queues that are started together: one, an array, a list, or a pair of them.
-pub trait QueueSet<P: Platform> {
-    /// The same queues, live.
-    type Live;
-
-    /// Calls `each` with the index, the set-up and the signal of every queue.
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>));
-
-    /// Makes them live, with a doorbell for each, in the order of `each`. `None` if there are fewer.
-    fn live(
-        self,
-        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
-        interrupts: bool,
-    ) -> Option<Self::Live>;
-}
-
-impl<P, B, Q, A> QueueSet<P> for Pending<P, B, Q, A>
-where
-    P: Platform,
-    B: Buffer,
-    Q: IntoBytes + Immutable,
-    A: FromBytes + IntoBytes,
-{
-    type Live = Queue<P, B, Q, A>;
-
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
-        each(self.index, &self.setup, &self.signal);
-    }
-
-    fn live(
-        self,
-        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
-        interrupts: bool,
-    ) -> Option<Self::Live> {
-        doorbells
-            .next()
-            .map(|doorbell| Pending::live(self, doorbell, interrupts))
-    }
-}
-
-impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Vec<S> {
-    type Live = Vec<S::Live>;
-
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
-        self.iter().for_each(|queue| queue.each(each));
-    }
-
-    fn live(
-        self,
-        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
-        interrupts: bool,
-    ) -> Option<Self::Live> {
-        self.into_iter()
-            .map(|queue| queue.live(doorbells, interrupts))
-            .collect()
-    }
-}
-
-impl<P: Platform, X: QueueSet<P>, Y: QueueSet<P>> QueueSet<P> for (X, Y) {
-    type Live = (X::Live, Y::Live);
-
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
-        self.0.each(each);
-        self.1.each(each);
-    }
-
-    fn live(
-        self,
-        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
-        interrupts: bool,
-    ) -> Option<Self::Live> {
-        Some((
-            self.0.live(doorbells, interrupts)?,
-            self.1.live(doorbells, interrupts)?,
-        ))
-    }
-}
-
-impl<T: Transport> Link<T> {
-    fn transport(&mut self) -> Result<&mut T> {
-        self.transport.as_mut().ok_or(Error::Gone)
-    }
-
-    /// Adds a status bit. There is no way to take one away but a reset (§2.1.1).
-    fn add_status(&mut self, bit: Status) -> Result<Status> {
-        let transport = self.transport()?;
-        let status = transport.status()?;
-        transport.set_status(status | bit)?;
-        Ok(transport.status()?)
-    }
-
-    /// Tells the device that the driver has given up on it, and passes the reason on.
-    fn fail(&mut self, error: Error) -> Error {
-        // The reason is what matters; a device that cannot be told is not worse for it.
-        let _ = self.add_status(Status::FAILED);
-        self.failed = true;
-        error
-    }
-
-    fn negotiate(&mut self, wanted: &Wanted) -> Result<()> {
-        let id = self.id;
-        let transport = self.transport.as_mut().ok_or(Error::Gone)?;
-        let offered = transport.device_features()?;
-        let required = wanted.required | F::VERSION_1 | self.core.platform.required_features();
-        let can = (RING_FEATURES | transport.transport_features()) - wanted.without;
-        let missing = required - offered;
-        if !missing.is_empty() {
-            return Err(Error::FeaturesMissing(missing));
-        }
-        let mut accepted = offered.intersection(required | wanted.optional | can);
-        // Each turn takes away one feature at least.
-        while let Some((feature, needs)) = accepted.missing_dependency(id) {
-            if required.intersects(feature) {
-                return Err(Error::FeatureDependency { feature, needs });
-            }
-            accepted = accepted - feature;
-        }
-        transport.set_driver_features(accepted)?;
-        // §3.1.1 step 6: what the device thinks of it is read back.
-        if !self
-            .add_status(Status::FEATURES_OK)?
-            .contains(Status::FEATURES_OK)
-        {
-            return Err(Violation::FeaturesRejected.into());
-        }
-        self.features = accepted;
-        Ok(())
-    }
-
-    fn start(
-        &mut self,
-        queues: &mut impl QueueSet<T::Platform>,
-    ) -> Result<Vec<Doorbell<T::Platform>>> {
-        let mut setups = Vec::new();
-        queues.each(&mut |index, setup, signal| setups.push((index, *setup, Arc::clone(signal))));
-        self.connect(&setups)?;
-        self.waiting = setups
-            .iter()
-            .map(|(_, _, signal)| Arc::clone(signal))
-            .collect();
-        let features = self.features;
-        let mut doorbells = Vec::with_capacity(setups.len());
-        // From here on the device knows of our memory, whatever becomes of the rest.
-        self.told = true;
-        for (index, setup, _) in &setups {
-            let transport = self.transport()?;
-            doorbells.push(transport.doorbell(*index, features)?);
-            transport.enable_queue(*index, setup)?;
-            if !transport.queue_enabled(*index)? {
-                return Err(Violation::QueueNotEnabled(*index).into());
-            }
-        }
-        self.add_status(Status::DRIVER_OK)?;
-        Ok(doorbells)
-    }
-
-    /// Connects interrupts, the best way of those that device and platform have room for. Running out of vectors degrades, and never fails.
-    fn connect(&mut self, queues: &[(u16, QueueSetup, Arc<Signal>)]) -> Result<()> {
-        let all: Vec<_> = queues
-            .iter()
-            .map(|(_, _, signal)| Arc::clone(signal))
-            .collect();
-        // A change of configuration may be a cry for a reset: whoever waits for a queue wants to hear of it.
-        let config = || {
-            core::iter::once(Arc::clone(&self.config))
-                .chain(all.iter().cloned())
-                .collect::<Vec<_>>()
-        };
-        let each = core::iter::once(config())
-            .chain(all.iter().map(|signal| Vec::from([Arc::clone(signal)])));
-        let ways = [
-            (Interrupts::Each, each.collect::<Vec<_>>()),
-            (Interrupts::Shared, Vec::from([config(), all.clone()])),
-            (Interrupts::One, Vec::from([config()])),
-        ];
-        for (way, vectors) in ways {
-            if self.connect_messages(way, vectors, queues)? {
-                return Ok(());
-            }
-        }
-        let line = self.transport()?.line();
-        if let Some(line) = line {
-            let number = line.number;
-            let handler = Handler::line(line, all, Arc::clone(&self.config));
-            if self.core.platform.line(number, handler.clone()) {
-                self.handlers.push(handler);
-                self.interrupts = Interrupts::Line;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries to connect a message for each of `vectors`. Says whether it could.
-    fn connect_messages(
-        &mut self,
-        way: Interrupts,
-        vectors: Vec<Vec<Arc<Signal>>>,
-        queues: &[(u16, QueueSetup, Arc<Signal>)],
-    ) -> Result<bool> {
-        let transport = self.transport.as_mut().ok_or(Error::Gone)?;
-        if vectors.len() > usize::from(transport.messages_max()) {
-            return Ok(false);
-        }
-        let mut messages: Vec<Message> = Vec::with_capacity(vectors.len());
-        for signals in vectors {
-            let handler = Handler::message(signals);
-            let Some(message) = self.core.platform.message(handler.clone()) else {
-                break;
-            };
-            self.handlers.push(handler);
-            messages.push(message);
-        }
-        let complete = match way {
-            Interrupts::Each => messages.len() == queues.len() + 1,
-            Interrupts::Shared => messages.len() == 2,
-            _ => messages.len() == 1,
-        };
-        if complete && Self::program(transport, way, &messages, queues)? {
-            self.interrupts = way;
-            return Ok(true);
-        }
-        self.disconnect();
-        Ok(false)
-    }
-
-    /// Tells the device which vector is for what. Says whether it agreed.
-    fn program(
-        transport: &mut T,
-        way: Interrupts,
-        messages: &[Message],
-        queues: &[(u16, QueueSetup, Arc<Signal>)],
-    ) -> Result<bool> {
-        // Vectors are numbered from 0; there are no more than the device said it has, in 16 bits.
-        for (vector, message) in (0..).zip(messages) {
-            transport.set_message(vector, Some(*message))?;
-        }
-        transport.use_messages(true)?;
-        let mut agreed = transport.set_config_vector(Some(0))?;
-        for (place, (index, _, _)) in (1..).zip(queues) {
-            let vector = match way {
-                Interrupts::Each => place,
-                Interrupts::Shared => 1,
-                _ => 0,
-            };
-            agreed = agreed && transport.set_queue_vector(*index, Some(vector))?;
-        }
-        if !agreed {
-            transport.set_config_vector(None)?;
-            for (index, _, _) in queues {
-                transport.set_queue_vector(*index, None)?;
-            }
-            transport.use_messages(false)?;
-        }
-        Ok(agreed)
-    }
-
-    fn disconnect(&mut self) {
-        for handler in self.handlers.drain(..) {
-            self.core.platform.disconnect(&handler);
-        }
-        self.interrupts = Interrupts::Polled;
-    }
-
-    /// Resets the device and settles what becomes of the memory it was told of.
-    fn end(&mut self) -> Result<Option<T>> {
-        let Some(mut transport) = self.transport.take() else {
-            return Ok(None);
-        };
-        let reset = reset(&mut transport, &self.core.platform);
-        // Whether that worked or not, the device has nothing to say to us any more.
-        let _ = transport.use_messages(false);
-        self.disconnect();
-        let let_go = reset.is_ok() || !self.told;
-        self.core.finish(if let_go {
-            End::LetGo
-        } else {
-            End::NotConfirmed
-        });
-        // Whoever waits for a completion finds that the device is gone.
-        self.waiting.iter().for_each(|signal| signal.raise());
-        reset.map(|()| Some(transport))
-    }
-}
-
-impl<T: Transport> Drop for Link<T> {
-    fn drop(&mut self) {
-        if self.failed && !self.told {
-            // The device has nothing of ours. `FAILED` is left for whoever looks at it next (§3.1.1).
-            self.disconnect();
-            return self.core.finish(End::LetGo);
-        }
-        // Nobody is left to tell. What matters, the memory, is settled either way.
-        let _ = self.end();
-    }
-}
-
-/// Resets a device, and waits, within a bound, until it confirms (§2.4.2).
-fn reset<T: Transport>(transport: &mut T, platform: &T::Platform) -> Result<()> {
-    transport.set_status(Status::empty())?;
-    let deadline = platform.now().saturating_add(RESET_LIMIT);
-    loop {
-        match transport.status() {
-            Ok(status) if status.is_empty() => return Ok(()),
-            // A device that is being reset may not answer for a while.
-            Ok(_) | Err(TransportError::Absent) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if platform.now() >= deadline {
-            return Err(Violation::ResetNotConfirmed.into());
-        }
-        platform.relax();
     }
 }
 

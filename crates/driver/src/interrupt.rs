@@ -92,11 +92,12 @@ impl<P: Platform> Handler<P> {
             } => {
                 // A device that cannot be reached has not interrupted.
                 let causes = line.cause.take().unwrap_or_default();
-                if causes.contains(InterruptStatus::USED_BUFFER) {
-                    queues.iter().for_each(|signal| signal.raise());
-                }
                 if causes.contains(InterruptStatus::CONFIG_CHANGE) {
                     config.raise();
+                }
+                // A change of configuration may be a cry for a reset: whoever waits for a queue is to hear of it, too.
+                if !causes.is_empty() {
+                    queues.iter().for_each(|signal| signal.raise());
                 }
                 !causes.is_empty()
             }

@@ -92,17 +92,23 @@ impl Image {
 
     /// Makes one up, whose bytes follow from `seed`.
     pub(super) fn made_up(seed: u64) -> Result<Self> {
+        Self::of_numbers(MADE_UP, seed)
+    }
+
+    fn of_numbers(bytes: u64, seed: u64) -> Result<Self> {
         let file = nameless()?;
         let mut numbers = Numbers::new(seed);
-        let mut step = vec![0; STEP];
-        for at in (0..MADE_UP).step_by(STEP) {
+        let mut step = Vec::new();
+        for at in (0..bytes).step_by(STEP) {
+            window(&mut step, at, bytes);
             numbers.fill(&mut step);
-            file.write_all_at(&step, at).map_err(no_room)?;
+            file.write_all_at(&step, at)
+                .map_err(|error| no_room(&error))?;
         }
         Ok(Self {
             file,
             write: false,
-            bytes: MADE_UP,
+            bytes,
             name: "the disk".to_owned(),
         })
     }
@@ -115,7 +121,7 @@ impl Disk {
         progress.begin(format!("copying {}", image.name));
         // Where the file system can share what both have in common, nothing is copied.
         let shared = rustix::fs::ioctl_ficlone(&copy, &image.file).is_ok();
-        copy.set_len(image.bytes).map_err(no_room)?;
+        copy.set_len(image.bytes).map_err(|error| no_room(&error))?;
         let mut hash = Sha256::new();
         let mut step = Vec::new();
         for at in (0..image.bytes).step_by(STEP) {
@@ -124,9 +130,9 @@ impl Disk {
             read.map_err(Refusal::io("read", Path::new(&image.name)))?;
             hash.update(&step);
             if !shared {
-                write_sparse(&copy, &step, at).map_err(no_room)?;
+                write_sparse(&copy, &step, at).map_err(|error| no_room(&error))?;
             }
-            progress.at(at, image.bytes);
+            progress.at(at + step.len() as u64, image.bytes);
         }
         Ok(Self {
             sha256: hex(hash),
@@ -217,7 +223,7 @@ impl Disk {
                 let sector = (at + offset as u64) / SECTOR_SIZE as u64;
                 return Ok(Err(format!("sector {sector} has changed")));
             }
-            progress.at(at, self.image.bytes);
+            progress.at(at + now.len() as u64, self.image.bytes);
         }
         if self.image.write {
             self.sha256 = hex(hash);
@@ -296,10 +302,10 @@ fn write_sparse(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
 
 /// A file without a name in the directory for temporary ones.
 fn nameless() -> Result<File> {
-    tempfile::tempfile().map_err(no_room)
+    tempfile::tempfile().map_err(|error| no_room(&error))
 }
 
-fn no_room(error: io::Error) -> Refusal {
+fn no_room(error: &io::Error) -> Refusal {
     let folder = std::env::temp_dir();
     Refusal::new(format_args!(
         "cannot make a disk in {}: {error}: name another directory in TMPDIR",
@@ -448,16 +454,16 @@ mod tests {
 
     #[test]
     fn a_disk_is_made_up_from_its_seed() {
-        let end = |seed| {
-            let image = Image::made_up(seed).unwrap();
-            let mut bytes = [0; 64];
-            image.file.read_exact_at(&mut bytes, MADE_UP - 64).unwrap();
-            assert_eq!(image.bytes, MADE_UP);
+        let made = |seed| {
+            let image = Image::of_numbers(5 << 18, seed).unwrap();
+            let mut bytes = vec![0; 5 << 18];
+            image.file.read_exact_at(&mut bytes, 0).unwrap();
+            assert_eq!(image.bytes, size(&image.file).unwrap());
             bytes
         };
 
-        assert_eq!(end(1), end(1));
-        assert_ne!(end(1), end(2));
+        assert!(made(1) == made(1));
+        assert!(made(1) != made(2));
     }
 
     #[test]

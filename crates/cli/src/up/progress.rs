@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// What is shown while nobody knows how much there is to do, and then.
+const UNSIZED: &str = "{spinner} {msg}";
+const SIZED: &str =
+    "{spinner} {msg:28} {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}";
+
 /// One line that says what is going on, and how far it has come.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -13,25 +18,24 @@ impl Progress {
     pub(super) fn new() -> Self {
         // Hidden by itself where nobody looks.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(style(UNSIZED));
         bar.enable_steady_tick(Duration::from_millis(100));
         Self { bar }
     }
 
     /// Something begins, and nobody knows yet how much of it there is.
     pub(super) fn begin(&self, what: String) {
-        self.bar.reset();
-        self.bar.unset_length();
-        self.bar.set_style(style("{spinner} {msg}"));
+        self.bar.set_style(style(UNSIZED));
         self.bar.set_message(what);
+        self.bar.unset_length();
+        self.bar.reset();
     }
 
     /// `done` of `total` bytes of what was begun are done.
     pub(super) fn at(&self, done: u64, total: u64) {
         if self.bar.length().is_none() {
-            self.bar.set_style(style(
-                "{spinner} {msg:28} {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
-            ));
             self.bar.set_length(total);
+            self.bar.set_style(style(SIZED));
         }
         self.bar.set_position(done);
     }

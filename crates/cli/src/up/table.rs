@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use anstyle::{AnsiColor, Reset, Style};
+use anstyle::{AnsiColor, Style};
 use ringway_check::report::{Check, DeviceReport, Place, Report};
 
 const HEADS: [&str; 9] = [
@@ -42,7 +42,7 @@ fn write_to(out: &mut String, report: &Report) -> fmt::Result {
         .collect();
 
     write_row(out, STRONG, &HEADS.map(str::to_owned), &widths)?;
-    writeln!(out, "  {STRONG}CHECKS{Reset}")?;
+    writeln!(out, "  {STRONG}CHECKS{STRONG:#}")?;
     for (device, row) in report.devices.iter().zip(&rows) {
         write_row(out, Style::new(), row, &widths)?;
         write_verdict(out, &device.checks)?;
@@ -50,7 +50,7 @@ fn write_to(out: &mut String, report: &Report) -> fmt::Result {
             [] => "no features".to_owned(),
             features => features.join(" "),
         };
-        writeln!(out, "         {FAINT}{about}{Reset}")?;
+        writeln!(out, "         {FAINT}{about}{FAINT:#}")?;
     }
     for device in &report.devices {
         write_failures(out, &device.name, &device.checks)?;
@@ -64,9 +64,9 @@ fn write_row(out: &mut String, style: Style, row: &[String; 9], widths: &[usize]
         let between = if column == 0 { "" } else { "  " };
         // Words to the left, numbers to the right.
         if column < 4 {
-            write!(out, "{between}{style}{cell:<width$}{Reset}")?;
+            write!(out, "{between}{style}{cell:<width$}{style:#}")?;
         } else {
-            write!(out, "{between}{style}{cell:>width$}{Reset}")?;
+            write!(out, "{between}{style}{cell:>width$}{style:#}")?;
         }
     }
     Ok(())
@@ -79,8 +79,8 @@ fn write_verdict(out: &mut String, checks: &[Check]) -> fmt::Result {
     );
     match (all, failed) {
         (0, _) => writeln!(out, "  no driver"),
-        (_, 0) => writeln!(out, "  {GOOD}✓ {all}{Reset}"),
-        _ => writeln!(out, "  {BAD}✗ {failed} of {all}{Reset}"),
+        (_, 0) => writeln!(out, "  {GOOD}✓ {all}{GOOD:#}"),
+        _ => writeln!(out, "  {BAD}✗ {failed} of {all}{BAD:#}"),
     }
 }
 
@@ -88,7 +88,7 @@ fn write_failures(out: &mut String, whose: &str, checks: &[Check]) -> fmt::Resul
     for check in checks.iter().filter(|check| !check.ok) {
         let detail = check.detail.as_deref().unwrap_or_default();
         let detail = detail.replace('\n', "\n    ");
-        writeln!(out, "{BAD}✗{Reset} {whose} {}: {detail}", check.what)?;
+        writeln!(out, "{BAD}✗{BAD:#} {whose} {}: {detail}", check.what)?;
     }
     Ok(())
 }
@@ -100,9 +100,9 @@ fn summary(report: &Report) -> String {
     };
     let seed = report.seed;
     if report.ok {
-        format!("{GOOD}✓{Reset} every check passed, {place}, with seed {seed}")
+        format!("{GOOD}✓{GOOD:#} every check passed, {place}, with seed {seed}")
     } else {
-        format!("{BAD}✗ not every check passed{Reset}, {place}, with seed {seed}")
+        format!("{BAD}✗ not every check passed{BAD:#}, {place}, with seed {seed}")
     }
 }
 

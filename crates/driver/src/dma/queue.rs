@@ -105,7 +105,7 @@ pub struct Counts {
     pub completed: u64,
     /// Times the device was told of new ones.
     pub kicks: u64,
-    /// Interrupts that concerned the queue, modulo 2³².
+    /// Interrupts that concerned the queue or the whole device, modulo 2³².
     pub interrupts: u32,
 }
 

@@ -1,0 +1,205 @@
+//! A device as it is held in every state, from its first reset to its last.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ringway_spec::{DeviceId, F, Features, Status};
+
+use super::queue_set::QueueSet;
+use super::vectors::Interrupts;
+use super::{RESET_LIMIT, Wanted};
+use crate::dma::{Core, End};
+use crate::error::{Error, Result, TransportError, Violation};
+use crate::interrupt::{Handler, Signal};
+use crate::platform::Platform;
+use crate::transport::{Doorbell, QueueSetup, Transport};
+
+/// The ring features that this crate can do.
+const RING_FEATURES: Features = Features(
+    F::VERSION_1.0
+        | F::INDIRECT_DESC.0
+        | F::EVENT_IDX.0
+        | F::ACCESS_PLATFORM.0
+        | F::ORDER_PLATFORM.0,
+);
+
+/// A device as it is held in every state.
+#[derive(Debug)]
+pub(super) struct Link<T: Transport> {
+    /// Taken when the device's use has ended.
+    pub(super) transport: Option<T>,
+    pub(super) core: Arc<Core<T::Platform>>,
+    pub(super) id: DeviceId,
+    pub(super) features: Features,
+    pub(super) config: Arc<Signal>,
+    pub(super) handlers: Vec<Handler<T::Platform>>,
+    pub(super) interrupts: Interrupts,
+    /// Those who may be waiting for a queue.
+    pub(super) waiting: Vec<Arc<Signal>>,
+    /// Whether the device was told of any memory.
+    pub(super) told: bool,
+    /// Whether the driver has given up on it.
+    pub(super) failed: bool,
+}
+
+/// A queue that is about to be enabled.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) index: u16,
+    pub(super) setup: QueueSetup,
+    pub(super) signal: Arc<Signal>,
+}
+
+impl<T: Transport> Link<T> {
+    /// Resets the device, which is nobody's from here on but the link's.
+    pub(super) fn new(mut transport: T) -> Result<Self> {
+        let platform = transport.platform().clone();
+        reset(&mut transport, &platform)?;
+        Ok(Self {
+            core: Core::new(platform)?,
+            id: transport.device_id(),
+            features: Features::NONE,
+            config: Arc::default(),
+            handlers: Vec::new(),
+            interrupts: Interrupts::Polled,
+            waiting: Vec::new(),
+            told: false,
+            failed: false,
+            transport: Some(transport),
+        })
+    }
+
+    pub(super) fn transport(&mut self) -> Result<&mut T> {
+        self.transport.as_mut().ok_or(Error::Gone)
+    }
+
+    /// Adds a status bit. There is no way to take one away but a reset (§2.1.1).
+    pub(super) fn add_status(&mut self, bit: Status) -> Result<Status> {
+        let transport = self.transport()?;
+        let status = transport.status()?;
+        transport.set_status(status | bit)?;
+        Ok(transport.status()?)
+    }
+
+    /// Tells the device that the driver has given up on it, and passes the reason on.
+    pub(super) fn fail(&mut self, error: Error) -> Error {
+        // The reason is what matters; a device that cannot be told is not worse for it.
+        let _ = self.add_status(Status::FAILED);
+        self.failed = true;
+        error
+    }
+
+    pub(super) fn negotiate(&mut self, wanted: &Wanted) -> Result<()> {
+        let id = self.id;
+        let transport = self.transport.as_mut().ok_or(Error::Gone)?;
+        let offered = transport.device_features()?;
+        let required = wanted.required | F::VERSION_1 | self.core.platform.required_features();
+        let can = (RING_FEATURES | transport.transport_features()) - wanted.without;
+        let missing = required - offered;
+        if !missing.is_empty() {
+            return Err(Error::FeaturesMissing(missing));
+        }
+        let mut accepted = offered.intersection(required | wanted.optional | can);
+        // Each turn takes away one feature at least.
+        while let Some((feature, needs)) = accepted.missing_dependency(id) {
+            if required.intersects(feature) {
+                return Err(Error::FeatureDependency { feature, needs });
+            }
+            accepted = accepted - feature;
+        }
+        transport.set_driver_features(accepted)?;
+        // §3.1.1 step 6: what the device thinks of it is read back.
+        if !self
+            .add_status(Status::FEATURES_OK)?
+            .contains(Status::FEATURES_OK)
+        {
+            return Err(Violation::FeaturesRejected.into());
+        }
+        self.features = accepted;
+        Ok(())
+    }
+
+    pub(super) fn start(
+        &mut self,
+        queues: &mut impl QueueSet<T::Platform>,
+    ) -> Result<Vec<Doorbell<T::Platform>>> {
+        let mut started = Vec::new();
+        queues.each(&mut |index, setup, signal| {
+            let (setup, signal) = (*setup, Arc::clone(signal));
+            started.push(Started {
+                index,
+                setup,
+                signal,
+            });
+        });
+        self.connect(&started)?;
+        self.waiting = started
+            .iter()
+            .map(|queue| Arc::clone(&queue.signal))
+            .collect();
+        let features = self.features;
+        let mut doorbells = Vec::with_capacity(started.len());
+        // From here on the device knows of our memory, whatever becomes of the rest.
+        self.told = true;
+        for Started { index, setup, .. } in &started {
+            let transport = self.transport()?;
+            doorbells.push(transport.doorbell(*index, features)?);
+            transport.enable_queue(*index, setup)?;
+            if !transport.queue_enabled(*index)? {
+                return Err(Violation::QueueNotEnabled(*index).into());
+            }
+        }
+        self.add_status(Status::DRIVER_OK)?;
+        Ok(doorbells)
+    }
+
+    /// Resets the device and settles what becomes of the memory it was told of.
+    pub(super) fn end(&mut self) -> Result<Option<T>> {
+        let Some(mut transport) = self.transport.take() else {
+            return Ok(None);
+        };
+        let reset = reset(&mut transport, &self.core.platform);
+        // Whether that worked or not, the device has nothing to say to us any more.
+        let _ = transport.use_messages(false);
+        self.disconnect();
+        let let_go = reset.is_ok() || !self.told;
+        self.core.finish(if let_go {
+            End::LetGo
+        } else {
+            End::NotConfirmed
+        });
+        // Whoever waits for a completion finds that the device is gone.
+        self.waiting.iter().for_each(|signal| signal.raise());
+        reset.map(|()| Some(transport))
+    }
+}
+
+impl<T: Transport> Drop for Link<T> {
+    fn drop(&mut self) {
+        if self.failed && !self.told {
+            // The device has nothing of ours. `FAILED` is left for whoever looks at it next (§3.1.1).
+            self.disconnect();
+            return self.core.finish(End::LetGo);
+        }
+        // Nobody is left to tell. What matters, the memory, is settled either way.
+        let _ = self.end();
+    }
+}
+
+/// Resets a device, and waits, within a bound, until it confirms (§2.4.2).
+fn reset<T: Transport>(transport: &mut T, platform: &T::Platform) -> Result<()> {
+    transport.set_status(Status::empty())?;
+    let deadline = platform.now().saturating_add(RESET_LIMIT);
+    loop {
+        match transport.status() {
+            Ok(status) if status.is_empty() => return Ok(()),
+            // A device that is being reset may not answer for a while.
+            Ok(_) | Err(TransportError::Absent) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if platform.now() >= deadline {
+            return Err(Violation::ResetNotConfirmed.into());
+        }
+        platform.relax();
+    }
+}
