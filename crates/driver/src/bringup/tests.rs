@@ -27,7 +27,7 @@ fn statuses(device: &Scripted) -> Vec<u8> {
         .collect()
 }
 
-/// §2.1.1, §3.1.1: 1, then 1 | 2, then 1 | 2 | 8: not 1, 2, 8.
+/// Drivers' defect 9: §2.1.1, §3.1.1: 1, then 1 | 2, then 1 | 2 | 8: not 1, 2, 8.
 #[test]
 fn status_bits_are_added_in_order_and_none_is_ever_cleared() {
     let device = device(Features::NONE);
@@ -39,7 +39,7 @@ fn status_bits_are_added_in_order_and_none_is_ever_cleared() {
     assert_eq!(statuses(&device).last(), Some(&0));
 }
 
-/// §3.1.1 step 6.
+/// Drivers' defect 9: §3.1.1 step 6.
 #[test]
 fn features_ok_is_read_back_and_its_refusal_believed() {
     let device = device(Features::NONE);
@@ -56,7 +56,7 @@ fn features_ok_is_read_back_and_its_refusal_believed() {
     assert!(device.script().queues.is_empty());
 }
 
-/// §2.4.2.
+/// Drivers' defect 9: §2.4.2.
 #[test]
 fn a_reset_is_awaited() {
     let device = device(Features::NONE);
@@ -80,7 +80,7 @@ fn a_device_that_never_confirms_its_first_reset_is_not_driven() {
     assert_eq!(statuses(&device), [0]);
 }
 
-/// §6.1: a device without `VERSION_1` is another one's to drive.
+/// Drivers' defect 9: §6.1: a device without `VERSION_1` is another one's to drive.
 #[test]
 fn version_1_is_accepted_and_demanded() {
     let modern = device(Features::NONE);
@@ -94,7 +94,7 @@ fn version_1_is_accepted_and_demanded() {
     assert_eq!(refused, Some(Error::FeaturesMissing(F::VERSION_1)));
 }
 
-/// House rule 5.
+/// Drivers' defect 12: House rule 5.
 #[test]
 fn ring_and_transport_features_that_are_not_implemented_are_not_accepted() {
     let device = device(Features(u128::MAX));
@@ -128,7 +128,7 @@ fn a_feature_offered_without_what_it_needs_is_left_alone_or_refused_if_it_is_req
     assert_eq!(negotiate(tso4, Features::NONE), Err(broken));
 }
 
-/// §2.5.1: read again when the generation changed, but not for ever.
+/// Drivers' defect 11: §2.5.1: read again when the generation changed, but not for ever.
 #[test]
 fn configuration_that_never_settles_is_an_error_and_no_hang() {
     let read = |changes| {
@@ -175,7 +175,7 @@ fn a_driver_of_another_type_or_a_device_without_queues_is_refused() {
     assert_eq!(wrong, Some(Error::WrongDevice(DeviceId::BLOCK)));
 }
 
-/// Running out of vectors degrades, and never fails; and whatever the way, an interrupt of the last queue reaches it.
+/// Drivers' defect 14: Running out of vectors degrades, and never fails; and whatever the way, an interrupt of the last queue reaches it.
 #[test]
 fn vectors_that_run_out_are_shared_and_every_queue_is_still_heard() {
     let cases = [
@@ -243,7 +243,7 @@ fn a_line_that_another_device_raised_is_answered_not_mine() {
     );
 }
 
-/// Every case in which the device says `DEVICE_NEEDS_RESET` is an error that names the way out, and the way out works.
+/// Drivers' defect 18: Every case in which the device says `DEVICE_NEEDS_RESET` is an error that names the way out, and the way out works.
 #[test]
 fn a_device_that_needs_a_reset_is_met_by_an_error_and_recovers() {
     let device = device(Features::NONE);

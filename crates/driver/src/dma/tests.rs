@@ -115,7 +115,7 @@ fn handles_dropped_forgotten_and_reset_in_every_order_free_nothing_that_the_devi
     }
 }
 
-/// A wait that ends early leaves the buffer where it is: with the device.
+/// Drivers' defect 3: A wait that ends early leaves the buffer where it is: with the device.
 #[test]
 fn a_wait_that_times_out_keeps_the_buffer_in_flight_until_it_is_completed() {
     let device = device(Trust::Revoked);
@@ -148,7 +148,7 @@ fn a_revoked_buffer_is_unmapped_before_it_is_given_back() {
     assert_eq!(done.buffer, [3; 16]);
 }
 
-/// With a pool, the device sees copies, and no more of what it wrote is handed on than it says, and than there is room for.
+/// Drivers' defect 5: With a pool, the device sees copies, and no more of what it wrote is handed on than it says, and than there is room for.
 #[test]
 fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     let device = device(Trust::Pool);

@@ -259,7 +259,7 @@ fn a_queue_that_the_device_does_not_have_has_no_size() {
     assert_eq!(sizes, [Ok(256), Ok(128), Ok(0)]);
 }
 
-/// Driver defect 8: notify makes three register accesses and clobbers the queue selector.
+/// Drivers' defect 8: notify makes three register accesses and clobbers the queue selector.
 #[test]
 fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     let (platform, mut device) = device();

@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(without_vectors.unwrap().msix, None);
     }
 
-    /// Driver defect 10: BAR range checked in 32 bits; a capability with a bad BAR, offset or length accepted.
+    /// Drivers' defect 10: BAR range checked in 32 bits; a capability with a bad BAR, offset or length accepted.
     #[test]
     fn a_structure_that_passes_the_end_of_its_bar_is_refused() {
         let common = |offset: u32, len: u32| {

@@ -7,7 +7,7 @@ use ringway_spec::{F, Features};
 const START: u16 = 0xfffe;
 const EVENT_IDX: Features = F::EVENT_IDX;
 
-/// §2.7.8: an id is believed once.
+/// Drivers' defect 4: §2.7.8: an id is believed once.
 #[test]
 fn a_used_id_completed_twice_is_a_violation_and_the_owner_comes_home_once() {
     let pair = Pair::new(4, 0);
@@ -30,7 +30,7 @@ fn a_used_id_completed_twice_is_a_violation_and_the_owner_comes_home_once() {
     assert_eq!(driver.reclaim(), None);
 }
 
-/// §2.7.8: a length that the chain has no room for is not handed on.
+/// Drivers' defect 5: §2.7.8: a length that the chain has no room for is not handed on.
 #[test]
 fn a_used_length_beyond_the_writable_bytes_is_a_violation() {
     for (len, believed) in [(16, true), (17, false), (u32::MAX, false)] {
@@ -56,7 +56,7 @@ fn a_used_length_beyond_the_writable_bytes_is_a_violation() {
     }
 }
 
-/// The free list and the chains are private: what stands in the descriptor table is never read back.
+/// Drivers' defect 6: The free list and the chains are private: what stands in the descriptor table is never read back.
 #[test]
 fn a_device_that_rewrites_the_descriptor_table_cannot_redirect_the_free_list() {
     let pair = Pair::new(8, 0);
@@ -84,7 +84,7 @@ fn a_device_that_rewrites_the_descriptor_table_cannot_redirect_the_free_list() {
     );
 }
 
-/// An element is loaded once: what it says after the poll changes nothing, and the poll is not made twice.
+/// Drivers' defect 7: An element is loaded once: what it says after the poll changes nothing, and the poll is not made twice.
 #[test]
 fn a_used_element_that_changes_after_it_was_read_changes_nothing() {
     let pair = Pair::new(4, 0);
@@ -176,7 +176,7 @@ fn a_queue_that_is_dropped_does_not_drop_the_owners_in_flight() {
     assert_eq!(std::sync::Arc::strong_count(&owner), 2);
 }
 
-/// §2.7.10: a batch that steps over the event is told once, whether or not it crosses the 16-bit wrap; not for each chain.
+/// Drivers' defect 1: §2.7.10: a batch that steps over the event is told once, whether or not it crosses the 16-bit wrap; not for each chain.
 #[test]
 fn a_batch_that_crosses_the_wrap_is_kicked_once_and_not_a_hundred_times() {
     let pair = Pair::new(128, 0);
@@ -194,6 +194,7 @@ fn a_batch_that_crosses_the_wrap_is_kicked_once_and_not_a_hundred_times() {
     assert_eq!(kicks, 1);
 }
 
+/// Drivers' defect 1.
 #[test]
 fn an_event_anywhere_in_a_batch_across_the_wrap_is_not_lost() {
     for event in 0..100_u16 {
@@ -210,7 +211,7 @@ fn an_event_anywhere_in_a_batch_across_the_wrap_is_not_lost() {
     }
 }
 
-/// §2.7.7 and §2.7.10: disabling interrupts does something, with the flag and with the event index.
+/// Drivers' defect 13: §2.7.7 and §2.7.10: disabling interrupts does something, with the flag and with the event index.
 #[test]
 fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
     for features in [Features::NONE, EVENT_IDX] {

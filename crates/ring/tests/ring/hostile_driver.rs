@@ -25,6 +25,7 @@ fn judged(pair: &Pair, features: Features) -> Result<Option<Chain>, Violation> {
     next(pair, &mut device)
 }
 
+/// Devices' defect 3.
 #[test]
 fn a_chain_that_loops_is_a_violation() {
     let pair = Pair::new(8, 0);
@@ -37,6 +38,7 @@ fn a_chain_that_loops_is_a_violation() {
     );
 }
 
+/// Devices' defect 3.
 #[test]
 fn a_chain_as_long_as_the_queue_is_taken_and_a_longer_one_through_a_table_is_not() {
     let pair = Pair::new(8, 0);
@@ -72,6 +74,7 @@ fn an_indirect_table_that_loops_is_a_violation() {
     );
 }
 
+/// Devices' defect 3.
 #[test]
 fn indirect_tables_have_rules_and_each_is_checked() {
     let cases = [
@@ -160,6 +163,7 @@ fn the_write_flag_of_an_indirect_descriptor_is_ignored() {
     );
 }
 
+/// Devices' defect 4.
 #[test]
 fn a_buffer_in_a_hole_or_past_the_last_address_is_a_violation() {
     let end = BUFFERS + BUFFER_BYTES as u64;
@@ -192,6 +196,7 @@ fn an_indirect_table_in_a_hole_is_a_violation() {
     assert_eq!(judged(&pair, F::INDIRECT_DESC).err(), Some(violation));
 }
 
+/// Devices' defect 4.
 #[test]
 fn a_buffer_that_crosses_into_the_next_region_is_read_whole() {
     let pair = Pair::new(8, 0);
@@ -315,7 +320,7 @@ fn an_available_index_beyond_the_queue_is_a_violation() {
     }
 }
 
-/// A driver that makes chains available again before they were completed does not make the device hold more than the ring has.
+/// Devices' defect 3: A driver that makes chains available again before they were completed does not make the device hold more than the ring has.
 #[test]
 fn more_chains_in_flight_than_the_ring_has_is_a_violation() {
     let pair = Pair::new(8, 0);
@@ -333,7 +338,7 @@ fn more_chains_in_flight_than_the_ring_has_is_a_violation() {
     assert_eq!(ninth.err(), Some(Violation::TooManyInFlight(8)));
 }
 
-/// A descriptor, and the length of a table, is read once: what the driver makes of it afterwards changes nothing.
+/// Devices' defect 2: A descriptor, and the length of a table, is read once: what the driver makes of it afterwards changes nothing.
 #[test]
 fn descriptors_and_tables_that_change_after_the_walk_change_nothing() {
     let pair = Pair::new(8, 0);

@@ -203,7 +203,7 @@ fn a_queue_that_the_device_does_not_have_has_no_size() {
     assert_eq!(sizes, [Ok(256), Ok(128), Ok(0), Ok(0)]);
 }
 
-/// Driver defect 8: notify makes three register accesses and clobbers the queue selector.
+/// Drivers' defect 8: notify makes three register accesses and clobbers the queue selector.
 #[test]
 fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     let (platform, mut device) = probed(Fake::new());
@@ -221,7 +221,7 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     );
 }
 
-/// Driver defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
+/// Drivers' defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
 #[test]
 fn a_doorbell_is_where_queue_notify_off_says_and_not_where_the_index_does() {
     let (platform, mut device) = probed(Fake::new());
@@ -250,7 +250,7 @@ fn without_a_multiplier_all_queues_share_a_doorbell() {
     }
 }
 
-/// Driver defects 8 and 10: where a doorbell is, is computed from what the device says, in 32 bits.
+/// Drivers' defects 8 and 10: where a doorbell is, is computed from what the device says, in 32 bits.
 #[test]
 fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
     let doorbell = |multiplier: u32, number| {
@@ -270,7 +270,7 @@ fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
     assert_eq!(doorbell(1, 3), range(3));
 }
 
-/// Driver defect 14: MSI-X exhaustion aborts instead of sharing vectors. The transport's part: a refusal is an answer.
+/// Drivers' defect 14: MSI-X exhaustion aborts instead of sharing vectors. The transport's part: a refusal is an answer.
 #[test]
 fn a_vector_that_the_device_refuses_or_does_not_have_is_told_and_no_error() {
     let (platform, mut device) = probed(Fake::new());
