@@ -284,7 +284,7 @@ impl<T: Transport> Live<T> {
     }
 
     /// Ends the device's use, and returns its transport, to begin again. Buffers in flight can then be
-    /// [reclaimed](Queue::reclaim) from the queues.
+    /// [reclaimed](crate::dma::Queue::reclaim) from the queues.
     ///
     /// # Errors
     ///

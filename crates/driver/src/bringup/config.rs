@@ -54,7 +54,7 @@ impl<T: Transport> Config<'_, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`]
+    /// [`Error::Transport`](crate::Error::Transport)
     pub fn write<V: IntoBytes + Immutable>(&mut self, field: Field<V>, value: &V) -> Result<()> {
         Ok(self
             .link
