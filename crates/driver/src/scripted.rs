@@ -40,6 +40,8 @@ pub(crate) struct Script {
     pub(crate) generation_changes: u32,
     /// Whether queues let themselves be enabled.
     pub(crate) enables_queues: bool,
+    /// Whether it asks for a reset as soon as it is live.
+    pub(crate) needs_reset_at_once: bool,
     pub(crate) status: Status,
     pub(crate) statuses_written: Vec<Status>,
     pub(crate) queues: BTreeMap<u16, QueueSetup>,
@@ -80,6 +82,7 @@ impl Scripted {
             reset_takes: Some(0),
             generation_changes: 0,
             enables_queues: true,
+            needs_reset_at_once: false,
             status: Status::empty(),
             statuses_written: Vec::new(),
             queues: BTreeMap::new(),
@@ -192,6 +195,11 @@ impl Transport for Scripted {
         script.status = status;
         if !script.likes_features {
             script.status.remove(Status::FEATURES_OK);
+        }
+        if script.needs_reset_at_once && status.contains(Status::DRIVER_OK) {
+            script.status |= Status::NEEDS_RESET;
+            drop(script);
+            self.raise(InterruptStatus::CONFIG_CHANGE);
         }
         Ok(())
     }

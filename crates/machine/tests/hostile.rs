@@ -222,7 +222,7 @@ fn silent() -> Box<dyn Device> {
     Box::new(Odd(|_| Ok(())))
 }
 
-/// A device that finds fault with every chain.
+/// A device that finds fault with its driver as soon as it is live, before there is a chain.
 fn offended() -> Box<dyn Device> {
     Box::new(Odd(|batch| {
         Err(batch.violated(DriverViolation::Request("not like this")))

@@ -46,3 +46,46 @@ impl Wake for Woken {
         self.0.raise();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::future::{pending, poll_fn, ready};
+
+    use ringway_machine::{Machine, Run};
+
+    use super::*;
+
+    /// Long, in virtual time.
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_future_is_polled_until_it_is_ready_however_often_it_wakes_itself() {
+        let machine = Machine::builder().run(Run::Inline { seed: 1 });
+        let machine = machine.build().unwrap();
+        let mut left = 3;
+
+        let counted = poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            left -= 1;
+            if left == 0 {
+                Poll::Ready(7)
+            } else {
+                Poll::Pending
+            }
+        });
+
+        assert_eq!(block_on(&machine.platform(), LIMIT, ready(1)), Some(1));
+        assert_eq!(block_on(&machine.platform(), LIMIT, counted), Some(7));
+    }
+
+    #[test]
+    fn a_future_that_is_never_ready_is_given_up() {
+        let machine = Machine::builder().run(Run::Inline { seed: 1 });
+        let machine = machine.build().unwrap();
+
+        let output = block_on(&machine.platform(), LIMIT, pending::<()>());
+
+        assert_eq!(output, None);
+        assert!((LIMIT..2 * LIMIT).contains(&machine.platform().now()));
+    }
+}

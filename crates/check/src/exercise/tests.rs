@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use ringway_device::blk::{Blk, Disk};
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Error as DeviceError, Worker};
+use ringway_driver::platform::Trust;
 use ringway_machine::{Builder, Machine, Options as Presented, Run};
 use ringway_ring::device::{Batch, Chain, Violation};
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
@@ -299,6 +300,18 @@ fn a_disk_is_read_through_buffers_that_are_used_again() {
     let about = reports[0].disk.as_ref().unwrap();
     assert_eq!(about.sha256, Some(sha256(&before)));
     assert_eq!(reports[0].in_flight, reports[0].queue_size);
+}
+
+#[test]
+fn a_disk_is_driven_with_as_much_memory_as_there_is() {
+    let disk = MemoryDisk::new(5000, 512, Fault::None);
+    let machine = inline(1).ram(1 << 20).trust(Trust::Trusted);
+    let machine = machine.mmio("disk", blk(&disk), Presented::default());
+
+    let (reports, _) = exercise(machine, 1);
+
+    // Less than half of the disk can be in flight.
+    assert_eq!(failed(&reports[0]), Vec::<&Check>::new());
 }
 
 #[test]

@@ -282,3 +282,20 @@ fn nothing_can_be_asked_of_a_device_that_was_reset() {
     );
     assert_eq!(queue.poll().err(), Some(Error::Gone));
 }
+
+/// The device may be faster than the driver: what it says between `DRIVER_OK` and the driver's first look is not missed.
+#[test]
+fn a_device_that_asks_for_a_reset_as_soon_as_it_is_live_is_heard() {
+    let device = device(Features::NONE);
+    let probed = Acknowledged::new(device.clone()).unwrap().driver().unwrap();
+    let mut negotiated = probed.negotiate(&Wanted::default()).unwrap();
+    let queue = negotiated
+        .queue::<Vec<u8>, (), ()>(0, &QueueOptions::default())
+        .unwrap();
+    device.script().needs_reset_at_once = true;
+
+    let (mut live, _queue) = negotiated.start(queue).unwrap();
+
+    assert_eq!(live.interrupts(), Interrupts::Line);
+    assert_eq!(live.check(), Err(Error::NeedsReset));
+}
