@@ -5,3 +5,4 @@ mod both_ends;
 mod common;
 mod hostile_device;
 mod hostile_driver;
+mod sizes;
