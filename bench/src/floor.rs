@@ -102,9 +102,9 @@ impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
     fn submit(&mut self, slot: usize) -> bool {
         let request = &self.requests[slot % DEPTH_MAX];
         let head = self.free;
-        let tail = |part: usize| {
-            let len = u64::from(request[part].len);
-            if part < R { len } else { len | WRITE }
+        let words = |part: usize, segment: &Segment, next| {
+            let writable = if part < R { 0 } else { WRITE };
+            [segment.address, u64::from(segment.len) | writable | next]
         };
         // SAFETY: ids on the free list are below the size, and a case never has more chains than there are descriptors, so the list does not
         // run out; the ring has `SIZE` of everything, the tables four descriptors for each id, and this thread alone uses them.
@@ -112,20 +112,19 @@ impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
             let mut last = head;
             if self.indirect {
                 let table = self.tables.add(usize::from(head) * (TABLE_BYTES / 16));
-                for part in 0..R + W {
+                for (part, segment) in request.iter().enumerate().take(R + W) {
                     let next = if part + 1 < R + W {
                         NEXT | (part as u64 + 1) << 48
                     } else {
                         0
                     };
-                    let descriptor = [request[part].address, tail(part) | next];
-                    table.add(part).write_volatile(descriptor);
+                    table.add(part).write_volatile(words(part, segment, next));
                 }
                 let descriptor = [table as u64, ((R + W) * 16) as u64 | INDIRECT];
                 let at = self.ring.descriptors.add(usize::from(head));
                 at.write_volatile(descriptor);
             } else {
-                for part in 0..R + W {
+                for (part, segment) in request.iter().enumerate().take(R + W) {
                     let id = if part == 0 {
                         head
                     } else {
@@ -138,9 +137,8 @@ impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
                     } else {
                         0
                     };
-                    let descriptor = [request[part].address, tail(part) | next];
                     let at = self.ring.descriptors.add(usize::from(id));
-                    at.write_volatile(descriptor);
+                    at.write_volatile(words(part, segment, next));
                 }
             }
             *self.last.get_unchecked_mut(usize::from(head)) = last;
