@@ -46,6 +46,7 @@ enum Xtask {
     /// Check every reference to a section of the specification.
     SpecRefs,
     /// Measure Ringway beside its peers.
+    #[command(after_help = BENCH_RING)]
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -75,9 +76,10 @@ enum Bench {
     },
 }
 
-/// What `cargo xtask bench ring --help` ends with.
+/// What the help of `cargo xtask bench` and of `bench ring` ends with.
 const BENCH_RING: &str = "\
-Needs valgrind, and takes about a minute, most of it building.
+`cargo xtask bench ring` needs valgrind, and takes about a minute,
+most of it building.
 
 A case is END-FORMAT-SEGMENTS[i]-dDEPTH: `driver-split-3i-d64` is the driver's
 end of a split ring, chains of 3 segments in indirect tables, 64 in flight.
