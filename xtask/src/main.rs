@@ -1,5 +1,6 @@
 //! The commands that people type when they work on Ringway: `cargo xtask`.
 
+mod bench;
 mod child;
 mod failure;
 mod fetch;
@@ -10,10 +11,11 @@ mod spec_refs;
 mod test;
 mod unsafe_use;
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use child::Runner;
 use failure::Result;
@@ -43,6 +45,12 @@ enum Xtask {
     Unsafe,
     /// Check every reference to a section of the specification.
     SpecRefs,
+    /// Measure Ringway beside its peers.
+    #[command(after_help = BENCH_RING)]
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Bring a tool that the system lacks, installing nothing.
     Fetch {
         /// Which tool.
@@ -52,6 +60,34 @@ enum Xtask {
         verbose: bool,
     },
 }
+
+/// What can be measured.
+#[derive(Subcommand)]
+enum Bench {
+    /// Both ends of a queue beside virtio-drivers, virtio-queue and a floor.
+    #[command(after_help = BENCH_RING)]
+    Ring {
+        /// Print one JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Show everything that is printed meanwhile.
+        #[arg(long)]
+        verbose: bool,
+    },
+}
+
+/// What the help of `cargo xtask bench` and of `bench ring` ends with.
+const BENCH_RING: &str = "\
+`cargo xtask bench ring` needs valgrind, and takes about a minute,
+most of it building.
+
+A case is END-FORMAT-SEGMENTS[i]-dDEPTH: `driver-split-3i-d64` is the driver's
+end of a split ring, chains of 3 segments in indirect tables, 64 in flight.
+Numbers are for one chain. `driver` is submit and poll; `device` is taking,
+walking and completing; each with one notification question for each batch.
+Peers: virtio-drivers 0.13 (driver), virtio-queue 0.18 (device), and a floor
+written by hand without any check. A ratio below 1 means that we need less.
+docs/bench.md says how it is measured.";
 
 /// A tool that can be fetched.
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,6 +112,16 @@ fn main() -> ExitCode {
         Xtask::Ci => run(&repo, &[], false, false),
         Xtask::Unsafe => finish(unsafe_use::check(&repo)),
         Xtask::SpecRefs => finish(spec_refs::check(&repo)),
+        Xtask::Bench {
+            what: Bench::Ring { json, verbose },
+        } => finish(bench::ring(verbose, &repo).map(|table| {
+            let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            if json {
+                vec![table.json()]
+            } else {
+                table.lines(colour)
+            }
+        })),
         Xtask::Fetch {
             tool: Tool::Qemu,
             verbose,

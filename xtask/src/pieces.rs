@@ -2,7 +2,7 @@
 //! them a run takes.
 
 mod bad_input;
-mod cargo;
+pub(crate) mod cargo;
 mod devices;
 mod faults;
 mod image;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::child::Runner;
 use crate::failure::Result;
-use crate::{spec_refs, unsafe_use};
+use crate::{bench, spec_refs, unsafe_use};
 
 /// What every piece works with.
 pub(crate) struct Desk<'a> {
@@ -85,6 +85,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bad-input",
         "bad input is one clear line and a non-zero exit",
         bad_input::run,
+    ),
+    long(
+        "bench-smoke",
+        "every case of the benchmarks runs, beside every peer",
+        bench::smoke,
     ),
     long("up-1g", "`up` with a disk of 1 GiB", up::here_large),
     long(

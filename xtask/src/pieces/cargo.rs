@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::Desk;
 use crate::failure::{Failure, Result};
-use crate::source;
+use crate::{bench, source};
 
 /// Most time for one call: a whole build on a slow machine.
-pub(super) const LIMIT: Duration = Duration::from_secs(15 * 60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The workspace of the bare-metal image.
 const GUEST: &str = "guest/Cargo.toml";
 /// The crates that must do without the standard library, and their folders.
@@ -24,7 +24,7 @@ const NO_STD: [(&str, &str); 3] = [
 ];
 
 /// A call of cargo in the repository.
-pub(super) fn cargo(desk: &Desk<'_>, args: &[&str]) -> Command {
+pub(crate) fn cargo(desk: &Desk<'_>, args: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
     command.args(args).current_dir(desk.repo);
@@ -36,22 +36,28 @@ pub(super) fn cargo(desk: &Desk<'_>, args: &[&str]) -> Command {
 pub(super) fn format(desk: &Desk<'_>) -> Result<Vec<String>> {
     let plain = ["--", "--color", "never"];
     call(desk, &[&["fmt", "--all", "--check"][..], &plain].concat())?;
-    let guest = ["fmt", "--check", "--manifest-path", GUEST];
-    call(desk, &[&guest[..], &plain].concat())
+    for workspace in [GUEST, bench::WORKSPACE] {
+        let there = ["fmt", "--check", "--manifest-path", workspace];
+        call(desk, &[&there[..], &plain].concat())?;
+    }
+    Ok(Vec::new())
 }
 
 pub(super) fn clippy(desk: &Desk<'_>) -> Result<Vec<String>> {
     let deny = ["--", "-D", "warnings"];
     let here = ["clippy", "--locked", "--workspace", "--all-targets"];
     call(desk, &[&here[..], &deny].concat())?;
-    let guest = [
-        "clippy",
-        "--locked",
-        "--all-targets",
-        "--manifest-path",
-        GUEST,
-    ];
-    call(desk, &[&guest[..], &deny].concat())
+    for workspace in [GUEST, bench::WORKSPACE] {
+        let there = [
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "--manifest-path",
+            workspace,
+        ];
+        call(desk, &[&there[..], &deny].concat())?;
+    }
+    Ok(Vec::new())
 }
 
 pub(super) fn unit(desk: &Desk<'_>) -> Result<Vec<String>> {
