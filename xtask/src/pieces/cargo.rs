@@ -16,6 +16,8 @@ use crate::source;
 pub(super) const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The workspace of the bare-metal image.
 const GUEST: &str = "guest/Cargo.toml";
+/// The workspace of the fuzz targets.
+pub(super) const FUZZ: &str = "fuzz/Cargo.toml";
 /// The crates that must do without the standard library, and their folders.
 const NO_STD: [(&str, &str); 3] = [
     ("ringway-spec", "crates/spec"),
@@ -36,22 +38,28 @@ pub(super) fn cargo(desk: &Desk<'_>, args: &[&str]) -> Command {
 pub(super) fn format(desk: &Desk<'_>) -> Result<Vec<String>> {
     let plain = ["--", "--color", "never"];
     call(desk, &[&["fmt", "--all", "--check"][..], &plain].concat())?;
-    let guest = ["fmt", "--check", "--manifest-path", GUEST];
-    call(desk, &[&guest[..], &plain].concat())
+    for workspace in [GUEST, FUZZ] {
+        let apart = ["fmt", "--check", "--manifest-path", workspace];
+        call(desk, &[&apart[..], &plain].concat())?;
+    }
+    Ok(Vec::new())
 }
 
 pub(super) fn clippy(desk: &Desk<'_>) -> Result<Vec<String>> {
     let deny = ["--", "-D", "warnings"];
     let here = ["clippy", "--locked", "--workspace", "--all-targets"];
     call(desk, &[&here[..], &deny].concat())?;
-    let guest = [
-        "clippy",
-        "--locked",
-        "--all-targets",
-        "--manifest-path",
-        GUEST,
-    ];
-    call(desk, &[&guest[..], &deny].concat())
+    for workspace in [GUEST, FUZZ] {
+        let apart = [
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "--manifest-path",
+            workspace,
+        ];
+        call(desk, &[&apart[..], &deny].concat())?;
+    }
+    Ok(Vec::new())
 }
 
 pub(super) fn unit(desk: &Desk<'_>) -> Result<Vec<String>> {
