@@ -17,8 +17,9 @@ use crate::input::Input;
 
 /// Most time that one request may take, by the machine's clock.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
-/// A driver takes a megabyte of it for copies, and keeps that for ever if it cannot reset its device.
-const RAM_BYTES: usize = 8 << 20;
+const RAM_BYTES: usize = 512 << 10;
+/// A driver that copies takes a megabyte for it, and keeps that for ever if it cannot reset its device.
+const POOL_RAM_BYTES: usize = 8 << 20;
 /// Most drivers that are put at a device, one after the other.
 const DRIVERS_MAX: usize = 4;
 const SECTOR: usize = 512;
@@ -30,16 +31,16 @@ pub(crate) fn disk() -> Box<dyn Device> {
     Box::new(Model::new(Arc::new(RamDisk::new(64)), 1))
 }
 
-/// A small machine, whose history follows from `seed`; and whether its drivers trust the device. They copy in one of sixteen only, for that takes
+/// A small machine, whose history follows from `seed`; and whether its drivers trust the device. They copy in one of 32 only, for that takes
 /// the most time.
 pub(crate) fn machine(seed: u8) -> Builder {
-    let trust = match seed % 16 {
-        0 => Trust::Pool,
-        1..=7 => Trust::Trusted,
-        _ => Trust::Revoked,
+    let (trust, ram) = match seed % 32 {
+        0 => (Trust::Pool, POOL_RAM_BYTES),
+        1..=15 => (Trust::Trusted, RAM_BYTES),
+        _ => (Trust::Revoked, RAM_BYTES),
     };
     Machine::builder()
-        .ram(RAM_BYTES)
+        .ram(ram)
         .trust(trust)
         .run(Run::Inline { seed: seed.into() })
 }
