@@ -5,6 +5,7 @@ mod bad_input;
 pub(crate) mod cargo;
 mod devices;
 mod faults;
+mod fuzz;
 mod image;
 mod report;
 mod up;
@@ -64,6 +65,11 @@ pub(crate) const PIECES: &[Piece] = &[
     piece("unit", "unit and loopback tests", cargo::unit),
     piece("doctests", "the examples in the documents", cargo::doctests),
     piece("docs", "the documents build without a warning", cargo::docs),
+    piece(
+        "fuzz",
+        "strangers at every boundary: the kept corpus, then chance",
+        fuzz::run,
+    ),
     piece("guest", "the bare-metal image builds", cargo::guest),
     piece(
         "guest-faults",

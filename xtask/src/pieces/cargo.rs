@@ -16,6 +16,8 @@ use crate::{bench, source};
 pub(crate) const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The workspace of the bare-metal image.
 const GUEST: &str = "guest/Cargo.toml";
+/// The workspace of the fuzz targets.
+pub(super) const FUZZ: &str = "fuzz/Cargo.toml";
 /// The crates that must do without the standard library, and their folders.
 const NO_STD: [(&str, &str); 3] = [
     ("ringway-spec", "crates/spec"),
@@ -36,7 +38,7 @@ pub(crate) fn cargo(desk: &Desk<'_>, args: &[&str]) -> Command {
 pub(super) fn format(desk: &Desk<'_>) -> Result<Vec<String>> {
     let plain = ["--", "--color", "never"];
     call(desk, &[&["fmt", "--all", "--check"][..], &plain].concat())?;
-    for workspace in [GUEST, bench::WORKSPACE] {
+    for workspace in [GUEST, bench::WORKSPACE, FUZZ] {
         let there = ["fmt", "--check", "--manifest-path", workspace];
         call(desk, &[&there[..], &plain].concat())?;
     }
@@ -47,7 +49,7 @@ pub(super) fn clippy(desk: &Desk<'_>) -> Result<Vec<String>> {
     let deny = ["--", "-D", "warnings"];
     let here = ["clippy", "--locked", "--workspace", "--all-targets"];
     call(desk, &[&here[..], &deny].concat())?;
-    for workspace in [GUEST, bench::WORKSPACE] {
+    for workspace in [GUEST, bench::WORKSPACE, FUZZ] {
         let there = [
             "clippy",
             "--locked",

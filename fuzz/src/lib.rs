@@ -1,0 +1,48 @@
+//! One target for each boundary that a stranger can write to.
+//!
+//! A target is a function of bytes, which are what the stranger does. It panics if the stranger got through: if anything of ours panicked, if a buffer
+//! came back twice or never, if a byte was written that nobody gave away, or if something took more steps than it may. The same
+//! function runs behind cargo-fuzz, with a nightly compiler, and in the `replay` program, with a stable one.
+
+mod chance;
+mod input;
+pub mod mmio_device;
+pub mod pci_device;
+pub mod pci_driver;
+mod registers;
+pub mod split_device;
+pub mod split_driver;
+
+pub use chance::Chance;
+
+/// A boundary, and what is tried there.
+pub struct Target {
+    /// Its name, which is also that of its folder in the corpus.
+    pub name: &'static str,
+    /// Does what the bytes say.
+    pub run: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
+    Target {
+        name: "split_driver",
+        run: split_driver::run,
+    },
+    Target {
+        name: "split_device",
+        run: split_device::run,
+    },
+    Target {
+        name: "pci_driver",
+        run: pci_driver::run,
+    },
+    Target {
+        name: "pci_device",
+        run: pci_device::run,
+    },
+    Target {
+        name: "mmio_device",
+        run: mmio_device::run,
+    },
+];

@@ -1,0 +1,108 @@
+//! The registers of a device on PCI: configuration space and BARs, accesses at any offset and of any width, while a driver works or none does. After
+//! them, once its BARs are back where firmware put them and it was reset, the device works.
+
+use ringway_driver::pci::{self, Address, ConfigAccess, Pci};
+use ringway_driver::platform::Platform as _;
+use ringway_machine::{Machine, Options, Place, Platform, Window};
+use ringway_spec::pci::common;
+use ringway_spec::pci::config::{BAR_64, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BAR0, BARS, Command};
+
+use crate::input::Input;
+use crate::registers::{Stranger, disk, machine};
+
+/// Bytes of a BAR that are looked at; where it has fewer, nobody answers.
+const BAR_BYTES: u64 = 0x4000;
+/// The command register.
+const COMMAND: u16 = 4;
+/// The common registers that do something.
+const HOT: [u16; 16] = [
+    common::DEVICE_FEATURE_SELECT as u16,
+    common::DRIVER_FEATURE_SELECT as u16,
+    common::DRIVER_FEATURE as u16,
+    common::CONFIG_MSIX_VECTOR as u16,
+    common::DEVICE_STATUS as u16,
+    common::DEVICE_STATUS as u16,
+    common::QUEUE_SELECT as u16,
+    common::QUEUE_SIZE as u16,
+    common::QUEUE_MSIX_VECTOR as u16,
+    common::QUEUE_ENABLE as u16,
+    common::QUEUE_DESC as u16,
+    common::QUEUE_DESC as u16 + 4,
+    common::QUEUE_DRIVER as u16,
+    common::QUEUE_DRIVER as u16 + 4,
+    common::QUEUE_DEVICE as u16,
+    common::QUEUE_DEVICE as u16 + 4,
+];
+
+/// Does what `data` says.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let built = machine(input.u8())
+        .pci("disk", disk(), Options::default())
+        .build();
+    let machine = built.expect("it is small");
+    let platform = machine.platform();
+    let Some(Place::Pci(at)) = machine.device("disk").map(|device| device.place()) else {
+        unreachable!("it was put on the bus");
+    };
+    let bars: [u32; BARS as usize] =
+        core::array::from_fn(|index| platform.read32(at, BAR0 as u16 + 4 * index as u16));
+    let windows = windows(&platform, &bars);
+    platform.write32(at, COMMAND, Command::MEMORY.bits().into());
+    let mut stranger: Stranger<Pci<Platform>> = Stranger::new(&platform);
+    while let Some(step) = input.step() {
+        match step % 8 {
+            0..=3 => {
+                let window = &windows[usize::from(step >> 3) % windows.len()];
+                stranger.access(window, 0x40, &HOT, &mut input);
+            }
+            4 => configure(&platform, at, step, &mut input),
+            5 | 6 => stranger.time_goes_by(&mut input),
+            _ => stranger.drive(|| found(&machine)),
+        }
+    }
+    for (index, bar) in (0_u16..).zip(bars) {
+        platform.write32(at, BAR0 as u16 + 4 * index, bar);
+    }
+    stranger.leave(|| found(&machine).expect("it is there"));
+}
+
+fn found(machine: &Machine) -> Option<Pci<Platform>> {
+    pci::devices(&machine.platform()).next()?.ok()
+}
+
+/// The windows of the BARs that have memory.
+fn windows(platform: &Platform, bars: &[u32]) -> Vec<Window> {
+    let mut windows = Vec::new();
+    let mut index = 0;
+    while let Some(low) = bars.get(index) {
+        let wide = low & BAR_WIDTH_MASK == BAR_64;
+        let high = if wide { bars[index + 1] } else { 0 };
+        let address = u64::from(high) << 32 | u64::from(low & BAR_MEMORY_MASK);
+        if address != 0 {
+            windows.push(
+                platform
+                    .registers(address, BAR_BYTES)
+                    .expect("firmware put it there"),
+            );
+        }
+        index += if wide { 2 } else { 1 };
+    }
+    windows
+}
+
+/// Reads or writes 32 bits of configuration space. Of the command register, memory decoding stays on most often.
+fn configure(platform: &Platform, at: Address, step: u8, input: &mut Input<'_>) {
+    let offset = u16::from(input.u8() & 0xfc);
+    if step & 0x80 == 0 {
+        platform.read32(at, offset);
+        return;
+    }
+    let value = input.u32();
+    let value = if offset == COMMAND && step & 0x40 == 0 {
+        value | u32::from(Command::MEMORY.bits())
+    } else {
+        value
+    };
+    platform.write32(at, offset, value);
+}
