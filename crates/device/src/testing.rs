@@ -86,7 +86,7 @@ impl Ram {
 
     /// Lays a ring out.
     pub(crate) fn ring(&mut self, size: u16, features: Features) -> Ring {
-        let geometry = Geometry::new(size, 0).unwrap();
+        let geometry = Geometry::split(size, 0).unwrap();
         let memory = self.give(geometry.bytes());
         self.rings = self.free;
         Ring {

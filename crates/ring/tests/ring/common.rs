@@ -26,7 +26,7 @@ pub(crate) struct Pair {
 /// Shared memory that a test may write to as a cheating peer.
 impl Pair {
     pub(crate) fn new(size: u16, table: u16) -> Self {
-        let geometry = Geometry::new(size, table).unwrap();
+        let geometry = Geometry::split(size, table).unwrap();
         let ring = Shared::allocate(geometry.bytes(), 4096).unwrap();
         let buffers = Shared::allocate(BUFFER_BYTES, 4096).unwrap();
         let map = Map::new(vec![
