@@ -57,7 +57,8 @@ pub struct Negotiated<T: Transport> {
 #[derive(Debug)]
 pub struct Live<T: Transport> {
     link: Link<T>,
-    /// How often the configuration had changed when the status was last looked at.
+    /// How often the configuration had changed when the status was last looked at. 0 at first: a device may ask for a reset as soon as it
+    /// is live, before anyone looks.
     config_seen: u32,
     /// When the status was last looked at, for devices that do not interrupt.
     looked_at: Duration,
@@ -191,12 +192,11 @@ impl<T: Transport> Negotiated<T> {
         let queues = queues
             .live(&mut doorbells.into_iter(), interrupts)
             .ok_or(Error::Gone)?;
-        let config_seen = self.link.config.count();
         let looked_at = self.link.core.platform.now();
         Ok((
             Live {
                 link: self.link,
-                config_seen,
+                config_seen: 0,
                 looked_at,
             },
             queues,
