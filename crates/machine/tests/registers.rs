@@ -195,7 +195,7 @@ impl ByHand {
             write(register::DRIVER_FEATURES, features.word(select));
         }
         add(Status::FEATURES_OK);
-        let geometry = Geometry::split(16, 0).unwrap();
+        let geometry = Geometry::new(16, 0).unwrap();
         let ring = platform.dma(geometry.bytes(), Geometry::ALIGN).unwrap();
         let areas = geometry.areas(ring.address);
         write(register::QUEUE_SEL, 0);

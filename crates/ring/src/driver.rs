@@ -48,13 +48,13 @@ impl Geometry {
     /// indirect tables.
     ///
     /// `None` unless `size` is a power of two up to 32768 (§2.7), and `table` at most `size` (§2.7.5.3.1).
-    pub fn split(size: u16, table: u16) -> Option<Self> {
-        Self::new(size, table, false).filter(|_| size.is_power_of_two())
+    pub fn new(size: u16, table: u16) -> Option<Self> {
+        Self::of(size, table, false).filter(|_| size.is_power_of_two())
     }
 
-    /// A packed queue, as [`split`](Self::split) otherwise. `size` is anything from 1 to 32768 (§2.8).
+    /// A packed queue, as [`new`](Self::new) otherwise. `size` is anything from 1 to 32768 (§2.8).
     pub fn packed(size: u16, table: u16) -> Option<Self> {
-        Self::new(size, table, true)
+        Self::of(size, table, true)
     }
 
     /// The largest queue of at most `most` descriptors, in the format that `features` ask for.
@@ -64,11 +64,11 @@ impl Geometry {
             Self::packed(size, table.min(size))
         } else {
             let size = 1_u16.checked_shl(most.checked_ilog2()?)?;
-            Self::split(size, table.min(size))
+            Self::new(size, table.min(size))
         }
     }
 
-    fn new(size: u16, table: u16, packed: bool) -> Option<Self> {
+    fn of(size: u16, table: u16, packed: bool) -> Option<Self> {
         // The same for both formats.
         let possible = size != 0 && size <= ringway_spec::split::MAX_SIZE && table <= size;
         possible.then(|| Self {

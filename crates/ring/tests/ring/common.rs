@@ -26,7 +26,7 @@ pub(crate) struct Pair {
 impl Pair {
     /// Of a split queue.
     pub(crate) fn new(size: u16, table: u16) -> Self {
-        Self::of(Geometry::split(size, table).unwrap())
+        Self::of(Geometry::new(size, table).unwrap())
     }
 
     /// Of a packed queue.

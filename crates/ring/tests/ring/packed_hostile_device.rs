@@ -336,7 +336,7 @@ fn a_geometry_is_of_one_format_and_its_sizes() {
     assert!(Geometry::packed(0, 0).is_none());
     assert!(Geometry::packed(32769, 0).is_none());
     assert!(Geometry::packed(32767, 0).is_some());
-    assert!(Geometry::split(5, 0).is_none());
+    assert!(Geometry::new(5, 0).is_none());
     let largest = |most, features| Geometry::largest(most, 9, features).map(Geometry::size);
     assert_eq!(largest(7, F::RING_PACKED), Some(7));
     assert_eq!(largest(7, Features::NONE), Some(4));
