@@ -236,8 +236,9 @@ impl<I: Interrupts> Front<I> {
             }
             Register::QueueSelect => state.queue_select = value,
             Register::QueueSize => {
+                let packed = state.accepted.contains(F::RING_PACKED);
                 if let Some(queue) = state.selected_for_setup() {
-                    queue.resize(value);
+                    queue.resize(value, packed);
                 }
             }
             Register::QueueEnable => {
@@ -480,11 +481,11 @@ impl Setup {
         }
     }
 
-    /// A size that cannot be is no size: the queue cannot be enabled with it, and it reads as 0.
-    fn resize(&mut self, size: u32) {
+    /// A size that cannot be is no size: the queue cannot be enabled with it, and it reads as 0. A packed queue may have any (§2.8).
+    fn resize(&mut self, size: u32, packed: bool) {
         self.size = u16::try_from(size)
             .ok()
-            .filter(|size| size.is_power_of_two() && *size <= self.max)
+            .filter(|size| (packed || size.is_power_of_two()) && *size <= self.max)
             .unwrap_or(0);
     }
 

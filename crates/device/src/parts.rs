@@ -31,10 +31,12 @@ impl Offer {
     const POSSIBLE: Features = F::VERSION_1
         .union(F::INDIRECT_DESC)
         .union(F::EVENT_IDX)
+        .union(F::RING_PACKED)
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM);
 
-    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
+    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`, `RING_PACKED`, `ACCESS_PLATFORM`,
+    /// `ORDER_PLATFORM`.
     ///
     /// A driver that is offered `ACCESS_PLATFORM` must accept it (§6).
     #[must_use]
@@ -68,7 +70,7 @@ mod tests {
     fn only_what_this_end_can_do_is_offered() {
         let all = Offer::default().with(Features(u128::MAX));
 
-        let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX;
+        let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED;
         assert_eq!(
             all.features(),
             possible | F::ACCESS_PLATFORM | F::ORDER_PLATFORM

@@ -84,9 +84,9 @@ impl Ram {
         self.shared.view().write(offset, bytes).unwrap();
     }
 
-    /// Lays a ring out.
+    /// Lays a ring out, in the format that `features` ask for.
     pub(crate) fn ring(&mut self, size: u16, features: Features) -> Ring {
-        let geometry = Geometry::new(size, 0).unwrap();
+        let geometry = Geometry::largest(size, 0, features).unwrap();
         let memory = self.give(geometry.bytes());
         self.rings = self.free;
         Ring {

@@ -41,10 +41,23 @@ enum Way {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Case {
     way: Way,
+    /// Whether the devices offer packed rings.
+    packed: bool,
     /// Ring features that the devices do not offer.
     without: Features,
     run: Run,
     trust: Trust,
+}
+
+impl Case {
+    /// What the devices offer beside what they always do, and the driver is to accept.
+    fn format(self) -> Features {
+        if self.packed {
+            F::RING_PACKED
+        } else {
+            Features::NONE
+        }
+    }
 }
 
 impl fmt::Debug for Case {
@@ -55,10 +68,11 @@ impl fmt::Debug for Case {
             F::INDIRECT_DESC => "event_idx",
             _ => "plain",
         };
+        let format = if self.packed { "packed" } else { "split" };
         let Self {
             way, run, trust, ..
         } = self;
-        write!(f, "{way:?}, {ring}, {run:?}, {trust:?}")
+        write!(f, "{way:?}, {format}, {ring}, {run:?}, {trust:?}")
     }
 }
 
@@ -71,22 +85,25 @@ fn cases() -> Vec<Case> {
         .collect();
     let mut cases = Vec::new();
     for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
-        let row = |without, run, trust| Case {
-            way,
-            without,
-            run,
-            trust,
-        };
-        for without in [Features::NONE, F::EVENT_IDX, F::INDIRECT_DESC, both] {
-            let rows = runs.iter().map(|run| row(without, *run, Trust::Pool));
-            cases.extend(rows);
-        }
-        for trust in [Trust::Trusted, Trust::Revoked] {
-            let rows = runs
-                .iter()
-                .take(2)
-                .map(|run| row(Features::NONE, *run, trust));
-            cases.extend(rows);
+        for packed in [false, true] {
+            let row = |without, run, trust| Case {
+                way,
+                packed,
+                without,
+                run,
+                trust,
+            };
+            for without in [Features::NONE, F::EVENT_IDX, F::INDIRECT_DESC, both] {
+                let rows = runs.iter().map(|run| row(without, *run, Trust::Pool));
+                cases.extend(rows);
+            }
+            for trust in [Trust::Trusted, Trust::Revoked] {
+                let rows = runs
+                    .iter()
+                    .take(2)
+                    .map(|run| row(Features::NONE, *run, trust));
+                cases.extend(rows);
+            }
         }
     }
     cases
@@ -170,8 +187,9 @@ fn rng() -> Box<dyn Device> {
 
 /// A machine with a disk and a source of entropy, both reached as the case says.
 fn machine(case: Case) -> Machine {
+    let offer = Options::default().offer.with(case.format());
     let options = Options {
-        offer: Options::default().offer.without(case.without),
+        offer: offer.without(case.without),
         vectors: (case.way == Way::PciLine).then_some(0),
     };
     let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way {
@@ -273,6 +291,7 @@ fn check_bring_up<T: Transport>(case: Case, device: &mut Live<T>) {
     assert!(!features.intersects(case.without));
     let offered = (F::EVENT_IDX | F::INDIRECT_DESC) - case.without;
     assert!(features.contains(offered | F::VERSION_1));
+    assert_eq!(features.intersection(F::RING_PACKED), case.format());
 }
 
 /// Uses a disk from start to end.
@@ -414,6 +433,7 @@ fn the_same_seed_gives_the_same_history() {
         let history = |seed| {
             let case = Case {
                 way,
+                packed: seed % 2 == 1,
                 without: Features::NONE,
                 run: Run::Inline { seed },
                 trust: Trust::Pool,

@@ -17,6 +17,9 @@
 
 use core::sync::atomic::{Ordering, fence};
 
+#[cfg(feature = "alloc")]
+use ringway_spec::{F, Features};
+
 /// How strong the barriers of a queue must be. Chosen by `ORDER_PLATFORM` (§6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -28,6 +31,16 @@ pub enum Order {
 }
 
 impl Order {
+    /// What a queue needs whose ends agreed to `features`.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn negotiated(features: Features) -> Self {
+        if features.contains(F::ORDER_PLATFORM) {
+            Self::Platform
+        } else {
+            Self::Processors
+        }
+    }
+
     /// Orders every earlier store before every later store.
     #[inline]
     pub fn publish(self) {

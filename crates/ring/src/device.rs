@@ -9,13 +9,13 @@
 use core::fmt;
 
 use alloc::vec::Vec;
-use ringway_spec::Features;
+use ringway_spec::{F, Features};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::driver::Areas;
 use crate::map::{Found, Map, Segment};
 use crate::shared::View;
-use crate::split;
+use crate::{packed, split};
 
 /// A chain that the driver made available, as this end read it.
 ///
@@ -33,6 +33,8 @@ pub struct Chain {
 pub(crate) struct Head {
     /// What the driver calls it.
     pub(crate) id: u16,
+    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its place in the used ring.
+    pub(crate) descriptors: u16,
     /// How many of its segments are readable.
     pub(crate) readable: u32,
     pub(crate) writable_bytes: u32,
@@ -73,9 +75,9 @@ impl Chain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// The size of the queue is 0, not a power of two, or above what the device offers (§2.7).
+    /// The size of the queue is 0, above what the device offers, or, of a split queue, not a power of two (§2.7, §2.8).
     Size(u16),
-    /// An area of the ring does not lie in the driver's memory, or is not aligned (§2.7).
+    /// An area of the ring does not lie in the driver's memory, or is not aligned (§2.7, §2.8.10.1).
     Area(u64),
     /// The available index moved past the size of the queue (§2.7.13.3).
     AvailableTooFar {
@@ -84,7 +86,7 @@ pub enum Violation {
         /// The size of the queue.
         size: u16,
     },
-    /// More chains are in flight than the queue has descriptors (§2.7.13).
+    /// More chains, or descriptors of a packed ring, are in flight than the queue has descriptors (§2.7.13, §2.8.17).
     TooManyInFlight(u16),
     /// A descriptor's number is not below the size of its table (§2.7.5).
     DescriptorIndex {
@@ -93,7 +95,9 @@ pub enum Violation {
         /// The descriptors of the table.
         size: u16,
     },
-    /// A chain has more descriptors than the queue, or loops (§2.7.5, §2.7.5.3.1).
+    /// A chain goes on at a descriptor of a packed ring that was not made available (§2.8.6, §2.8.15).
+    NotAvailable(u16),
+    /// A chain has more descriptors than the queue, or loops (§2.7.5, §2.7.5.3.1, §2.8.17).
     ChainTooLong(u16),
     /// A chain has more bytes than 2³² − 1 (§2.7.5).
     ChainTooLarge,
@@ -108,9 +112,9 @@ pub enum Violation {
     },
     /// An indirect table without `INDIRECT_DESC` (§2.7.5.3.1).
     IndirectNotNegotiated,
-    /// An indirect table within an indirect table (§2.7.5.3.1).
+    /// An indirect table within an indirect table (§2.7.5.3.1, §2.8.19).
     IndirectInIndirect,
-    /// A descriptor with both INDIRECT and NEXT (§2.7.5.3.1).
+    /// A descriptor with both INDIRECT and NEXT, or, on a packed ring, an indirect one in a list of several (§2.7.5.3.1, §2.8.19).
     IndirectWithNext,
     /// An indirect table whose length is 0, not a multiple of 16, or more than the size of the queue allows (§2.7.5.3.1).
     IndirectLength(u32),
@@ -123,7 +127,7 @@ impl fmt::Display for Violation {
         match self {
             Self::Size(size) => write!(
                 f,
-                "queue size {size} is not a power of two that the device offers (§2.7)"
+                "queue size {size} is none that the device offers (§2.7, §2.8)"
             ),
             Self::Area(address) => write!(
                 f,
@@ -139,6 +143,10 @@ impl fmt::Display for Violation {
             Self::DescriptorIndex { index, size } => {
                 write!(f, "descriptor {index} of a table of {size} (§2.7.5)")
             }
+            Self::NotAvailable(index) => write!(
+                f,
+                "chain goes on at descriptor {index}, which is not available (§2.8.6)"
+            ),
             Self::ChainTooLong(size) => write!(
                 f,
                 "chain longer than the queue's {size} descriptors (§2.7.5)"
@@ -177,15 +185,21 @@ pub struct Queue {
 
 /// The format, chosen once by the negotiated features.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
+)]
 enum Ring {
     Split(split::device::Device),
+    Packed(packed::device::Device),
 }
 
 /// Most lists of segments kept for re-use.
 const SPARE_MAX: usize = 256;
 
 impl Queue {
-    /// The queue of `size` that the driver laid out at `areas`. Its indices begin at `start`, which is 0 after a reset.
+    /// The queue of `size` that the driver laid out at `areas`: packed with `RING_PACKED` among `features`, else split. `start` is how many
+    /// chains (split) or descriptors (packed) went over it before, modulo 65,536: 0 after a reset.
     ///
     /// # Errors
     ///
@@ -197,9 +211,16 @@ impl Queue {
         features: Features,
         start: u16,
     ) -> Result<Self, Violation> {
-        let split = split::device::Device::new(map, size, areas, features, start)?;
+        let ring = if features.contains(F::RING_PACKED) {
+            let packed = packed::device::Device::new(map, size, areas, features, start)?;
+            Ring::Packed(packed)
+        } else {
+            Ring::Split(split::device::Device::new(
+                map, size, areas, features, start,
+            )?)
+        };
         Ok(Self {
-            ring: Ring::Split(split),
+            ring,
             spare: Vec::new(),
         })
     }
@@ -208,6 +229,7 @@ impl Queue {
     pub fn size(&self) -> u16 {
         match &self.ring {
             Ring::Split(ring) => ring.size(),
+            Ring::Packed(ring) => ring.size(),
         }
     }
 
@@ -227,6 +249,7 @@ impl Queue {
     pub fn interrupt_needed(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(ring) => ring.interrupt_needed(),
+            Ring::Packed(ring) => ring.interrupt_needed(),
         }
     }
 
@@ -236,6 +259,7 @@ impl Queue {
     pub fn arm(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(ring) => ring.arm(),
+            Ring::Packed(ring) => ring.arm(),
         }
     }
 
@@ -244,6 +268,7 @@ impl Queue {
     pub fn disarm(&mut self) {
         match &mut self.ring {
             Ring::Split(ring) => ring.disarm(),
+            Ring::Packed(ring) => ring.disarm(),
         }
     }
 
@@ -251,6 +276,7 @@ impl Queue {
     pub fn in_flight(&self) -> u16 {
         match &self.ring {
             Ring::Split(ring) => ring.in_flight(),
+            Ring::Packed(ring) => ring.in_flight(),
         }
     }
 
@@ -258,6 +284,7 @@ impl Queue {
     pub fn violation(&self) -> Option<Violation> {
         match &self.ring {
             Ring::Split(ring) => ring.violation(),
+            Ring::Packed(ring) => ring.violation(),
         }
     }
 }
@@ -295,6 +322,7 @@ impl<'q> Batch<'q> {
         segments.clear();
         let taken = match &mut self.queue.ring {
             Ring::Split(ring) => ring.next_chain(self.map, &mut self.found, &mut segments),
+            Ring::Packed(ring) => ring.next_chain(self.map, &mut self.found, &mut segments),
         };
         if let Ok(Some(head)) = taken {
             return Ok(Some(Chain { head, segments }));
@@ -309,6 +337,7 @@ impl<'q> Batch<'q> {
         let written = written.min(chain.head.writable_bytes);
         match &mut self.queue.ring {
             Ring::Split(ring) => ring.complete(chain.head.id, written),
+            Ring::Packed(ring) => ring.complete(&chain.head, written),
         }
         if self.queue.spare.len() < SPARE_MAX {
             self.queue.spare.push(chain.segments);
@@ -319,6 +348,7 @@ impl<'q> Batch<'q> {
     pub fn violated(&mut self, violation: Violation) -> Violation {
         match &mut self.queue.ring {
             Ring::Split(ring) => ring.latch(violation),
+            Ring::Packed(ring) => ring.latch(violation),
         }
     }
 }

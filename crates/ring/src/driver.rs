@@ -8,11 +8,10 @@
 
 use core::fmt;
 
-#[cfg(feature = "alloc")]
-use ringway_spec::Features;
+use ringway_spec::{F, Features};
 
 use crate::shared::Shared;
-use crate::split;
+use crate::{packed, split};
 
 /// A run of bytes as the device will see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,27 +36,49 @@ pub struct Memory {
 pub struct Geometry {
     pub(crate) size: u16,
     pub(crate) table: u16,
+    packed: bool,
 }
 
 impl Geometry {
     /// Ring memory is aligned so, in this program and for the device: a cache line.
     pub const ALIGN: usize = 64;
 
-    /// A queue of `size` descriptors; a chain of several segments takes one of them if it has at most `table`
+    /// A split queue of `size` descriptors; a chain of several segments takes one of them if it has at most `table`
     /// segments, rounded up to a power of two, and `INDIRECT_DESC` is negotiated (§2.7.5.3). `table` 0 or 1 means no
     /// indirect tables.
     ///
     /// `None` unless `size` is a power of two up to 32768 (§2.7), and `table` at most `size` (§2.7.5.3.1).
     pub fn new(size: u16, table: u16) -> Option<Self> {
-        let possible =
-            size.is_power_of_two() && size <= ringway_spec::split::MAX_SIZE && table <= size;
+        Self::of(size, table, false).filter(|_| size.is_power_of_two())
+    }
+
+    /// A packed queue, as [`new`](Self::new) otherwise. `size` is anything from 1 to 32768 (§2.8).
+    pub fn packed(size: u16, table: u16) -> Option<Self> {
+        Self::of(size, table, true)
+    }
+
+    /// The largest queue of at most `most` descriptors, in the format that `features` ask for.
+    pub fn largest(most: u16, table: u16, features: Features) -> Option<Self> {
+        if features.contains(F::RING_PACKED) {
+            let size = most.min(ringway_spec::packed::MAX_SIZE);
+            Self::packed(size, table.min(size))
+        } else {
+            let size = 1_u16.checked_shl(most.checked_ilog2()?)?;
+            Self::new(size, table.min(size))
+        }
+    }
+
+    fn of(size: u16, table: u16, packed: bool) -> Option<Self> {
+        // The same for both formats.
+        let possible = size != 0 && size <= ringway_spec::split::MAX_SIZE && table <= size;
         possible.then(|| Self {
             size,
             table: if table > 1 {
-                table.next_power_of_two()
+                table.next_power_of_two().min(size)
             } else {
                 0
             },
+            packed,
         })
     }
 
@@ -71,19 +92,34 @@ impl Geometry {
         self.table
     }
 
+    /// Whether the ring has the packed format.
+    pub const fn is_packed(self) -> bool {
+        self.packed
+    }
+
     /// How many bytes of [`Memory`] the queue needs.
     pub fn bytes(self) -> usize {
-        split::Layout::new(self).bytes
+        if self.packed {
+            packed::Layout::new(self).bytes
+        } else {
+            split::Layout::new(self).bytes
+        }
     }
 
     /// Where the three areas of the ring are, for the transport, if its memory begins at `address`.
     pub fn areas(self, address: u64) -> Areas {
-        let layout = split::Layout::new(self);
+        let (driver, device) = if self.packed {
+            let layout = packed::Layout::new(self);
+            (layout.driver, layout.device)
+        } else {
+            let layout = split::Layout::new(self);
+            (layout.available, layout.used)
+        };
         let at = |offset: usize| address.wrapping_add(offset as u64);
         Areas {
             descriptor: address,
-            driver: at(layout.available),
-            device: at(layout.used),
+            driver: at(driver),
+            device: at(device),
         }
     }
 }
@@ -158,16 +194,16 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// The used index moved past the chains in flight (§2.7.8).
+    /// The used index of a split ring moved past the chains in flight (§2.7.8).
     UsedTooFar {
         /// How far it moved.
         moved: u16,
         /// How many chains were in flight.
         in_flight: u16,
     },
-    /// A used element names a chain that is not in flight (§2.7.8).
+    /// A used element names a chain that is not in flight (§2.7.8, §2.8.22).
     UnknownId(u32),
-    /// A used length exceeds the writable bytes of its chain (§2.7.8).
+    /// A used length exceeds the writable bytes of its chain (§2.7.8, §2.8.4).
     WrittenTooMuch {
         /// What the device says it wrote.
         written: u32,
@@ -211,26 +247,39 @@ pub struct Queue<T> {
 /// The format, chosen once by the negotiated features.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
+)]
 enum Ring<T> {
     Split(split::driver::Driver<T>),
+    Packed(packed::driver::Driver<T>),
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Queue<T> {
-    /// Lays an empty ring out in `memory`, to be enabled at a device that agreed to `features`. Its indices begin at `start`, which
-    /// is 0 for a device that was just reset.
+    /// Lays an empty ring out in `memory`, to be enabled at a device that agreed to `features`: packed with `RING_PACKED`, else split.
+    /// `start` is how many chains (split) or descriptors (packed) went over it before, modulo 65,536: 0 for a device that was just reset.
     ///
-    /// `None` if the memory is smaller than [`Geometry::bytes`] or not aligned to [`Geometry::ALIGN`].
+    /// `None` if the memory is smaller than [`Geometry::bytes`] or not aligned to [`Geometry::ALIGN`], or the geometry is of the other format.
     pub fn new(
         memory: &Memory,
         geometry: Geometry,
         features: Features,
         start: u16,
     ) -> Option<Self> {
-        let split = split::driver::Driver::new(memory, geometry, features, start)?;
-        Some(Self {
-            ring: Ring::Split(split),
-        })
+        if geometry.packed != features.contains(F::RING_PACKED) {
+            return None;
+        }
+        let ring = if geometry.packed {
+            let packed = packed::driver::Driver::new(memory, geometry, features, start)?;
+            Ring::Packed(packed)
+        } else {
+            Ring::Split(split::driver::Driver::new(
+                memory, geometry, features, start,
+            )?)
+        };
+        Some(Self { ring })
     }
 
     /// The id that the next chain submitted will have. For those who keep memory for each id. `None` if the ring is full.
@@ -238,6 +287,7 @@ impl<T> Queue<T> {
     pub fn next_id(&self) -> Option<u16> {
         match &self.ring {
             Ring::Split(ring) => ring.next_id(),
+            Ring::Packed(ring) => ring.next_id(),
         }
     }
 
@@ -246,6 +296,7 @@ impl<T> Queue<T> {
     pub fn in_flight(&self) -> u16 {
         match &self.ring {
             Ring::Split(ring) => ring.in_flight(),
+            Ring::Packed(ring) => ring.in_flight(),
         }
     }
 
@@ -254,6 +305,7 @@ impl<T> Queue<T> {
     pub fn has_room(&self, segments: usize) -> bool {
         match &self.ring {
             Ring::Split(ring) => ring.has_room(segments),
+            Ring::Packed(ring) => ring.has_room(segments),
         }
     }
 
@@ -271,6 +323,7 @@ impl<T> Queue<T> {
     ) -> Result<Token, Rejected<T>> {
         match &mut self.ring {
             Ring::Split(ring) => ring.submit(readable, writable, owner),
+            Ring::Packed(ring) => ring.submit(readable, writable, owner),
         }
     }
 
@@ -279,6 +332,7 @@ impl<T> Queue<T> {
     pub fn kick_needed(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(ring) => ring.kick_needed(),
+            Ring::Packed(ring) => ring.kick_needed(),
         }
     }
 
@@ -291,6 +345,7 @@ impl<T> Queue<T> {
     pub fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
         match &mut self.ring {
             Ring::Split(ring) => ring.poll(),
+            Ring::Packed(ring) => ring.poll(),
         }
     }
 
@@ -300,6 +355,7 @@ impl<T> Queue<T> {
     pub fn arm(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(ring) => ring.arm(),
+            Ring::Packed(ring) => ring.arm(),
         }
     }
 
@@ -308,6 +364,7 @@ impl<T> Queue<T> {
     pub fn disarm(&mut self) {
         match &mut self.ring {
             Ring::Split(ring) => ring.disarm(),
+            Ring::Packed(ring) => ring.disarm(),
         }
     }
 
@@ -315,6 +372,7 @@ impl<T> Queue<T> {
     pub fn violation(&self) -> Option<Violation> {
         match &self.ring {
             Ring::Split(ring) => ring.violation(),
+            Ring::Packed(ring) => ring.violation(),
         }
     }
 
@@ -323,6 +381,7 @@ impl<T> Queue<T> {
     pub fn reclaim(&mut self) -> Option<T> {
         match &mut self.ring {
             Ring::Split(ring) => ring.reclaim(),
+            Ring::Packed(ring) => ring.reclaim(),
         }
     }
 }

@@ -10,8 +10,8 @@
 //! Neither end believes the other. What the peer wrote is read once, checked, and then used; what this end wrote it
 //! remembers privately. A peer that breaks a rule is named in a `Violation`, reported once, and the queue stays broken until reset.
 //!
-//! The format of the ring is chosen at run time by the negotiated features. The split format is here, in one file
-//! for each end; the packed format is not yet.
+//! The format of the ring is chosen at run time by the negotiated features: split, or packed with `RING_PACKED`. Each
+//! format has one file for each end; what they share is beside them.
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 #![no_std]
@@ -28,6 +28,11 @@ pub mod barrier;
 pub mod device;
 pub mod driver;
 #[cfg(feature = "alloc")]
+mod entries;
+#[cfg(feature = "alloc")]
 pub mod map;
+mod packed;
 pub mod shared;
 mod split;
+#[cfg(feature = "alloc")]
+mod walk;

@@ -342,6 +342,105 @@ impl<W> fmt::Debug for Words<W> {
     }
 }
 
+/// Slots of two little-endian 64-bit words each, as many as there are: descriptors. An index is compared once, when the slot is looked up.
+#[derive(Clone)]
+pub struct Slots {
+    base: NonNull<u8>,
+    count: usize,
+    /// Keeps the memory at `base` alive.
+    memory: Shared,
+}
+
+// SAFETY: as for `Shared`, which it holds; every access is atomic.
+unsafe impl Send for Slots {}
+// SAFETY: as above.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    /// Bytes of a slot.
+    const BYTES: usize = 2 * size_of::<u64>();
+
+    /// The `count` slots at `offset` of `shared`. `None` unless they lie within and the first is aligned to a word.
+    pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
+        let memory = shared.slice(offset, count.checked_mul(Self::BYTES)?)?;
+        let base = memory.base;
+        let aligned = base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0;
+        aligned.then_some(Self {
+            base,
+            count,
+            memory,
+        })
+    }
+
+    /// Slot `index`, if there are so many.
+    #[inline]
+    pub fn slot(&self, index: usize) -> Option<Slot<'_>> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: `index` is below the number of slots, all of which `new` found within the memory.
+        let base = unsafe { self.base.add(index.wrapping_mul(Self::BYTES)) };
+        Some(Slot {
+            base,
+            slots: PhantomData,
+        })
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Slots({:p}, {} of {:?})",
+            self.base, self.count, self.memory
+        )
+    }
+}
+
+/// One of [`Slots`]. Loads and stores are relaxed: see [`barrier`](crate::barrier).
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'s> {
+    /// Two aligned words, within the memory that the slots keep alive.
+    base: NonNull<u8>,
+    slots: PhantomData<&'s Slots>,
+}
+
+impl Slot<'_> {
+    /// Loads the first word.
+    #[inline]
+    pub fn first(self) -> u64 {
+        // SAFETY: the first of two aligned words, in memory that is alive for as long as the slots are borrowed.
+        unsafe { sealed::Atomic::load(self.base.as_ptr()) }
+    }
+
+    /// Loads the second word.
+    #[inline]
+    pub fn second(self) -> u64 {
+        // SAFETY: as for `second_word`, which is aligned as the first word is.
+        unsafe { sealed::Atomic::load(self.second_word()) }
+    }
+
+    /// Stores the first word.
+    #[inline]
+    pub fn set_first(self, value: u64) {
+        // SAFETY: the first of two aligned words, in memory that is alive for as long as the slots are borrowed.
+        unsafe { sealed::Atomic::store(self.base.as_ptr(), value) }
+    }
+
+    /// Stores the second word.
+    #[inline]
+    pub fn set_second(self, value: u64) {
+        // SAFETY: as for `second_word`, which is aligned as the first word is.
+        unsafe { sealed::Atomic::store(self.second_word(), value) }
+    }
+
+    #[inline]
+    fn second_word(self) -> *mut u8 {
+        // SAFETY: a slot has two words, so the second begins within the same memory.
+        unsafe { self.base.as_ptr().add(size_of::<u64>()) }
+    }
+}
+
 mod sealed {
     use super::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -594,6 +693,24 @@ mod tests {
         assert!(Words::<u16>::new(&shared, 0, 0).is_none());
         assert!(Words::<u32>::new(&shared, 32, 16).is_none());
         assert!(Words::<u32>::new(&shared, 0, 16).is_some());
+    }
+
+    #[test]
+    fn slots_are_as_many_as_fit_and_there_is_none_beyond_them() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        let slots = Slots::new(&shared, 8, 3).unwrap();
+
+        slots.slot(2).unwrap().set_first(0x1122);
+        slots.slot(2).unwrap().set_second(0x3344);
+
+        let words = Words::<u64>::new(&shared, 0, 8).unwrap();
+        assert_eq!((words.load(5), words.load(6)), (0x1122, 0x3344));
+        let second = slots.slot(2).unwrap();
+        assert_eq!((second.first(), second.second()), (0x1122, 0x3344));
+        assert!(slots.slot(3).is_none() && slots.slot(usize::MAX).is_none());
+        assert!(Slots::new(&shared, 8, 4).is_none());
+        assert!(Slots::new(&shared, 4, 1).is_none());
+        assert!(Slots::new(&shared, 0, usize::MAX).is_none());
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod id;
 mod interrupt;
 pub mod mmio;
 mod names;
+pub mod packed;
 pub mod pci;
 pub mod split;
 mod status;

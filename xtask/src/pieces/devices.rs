@@ -36,6 +36,8 @@ struct Way {
 enum Expect {
     /// How its interrupts arrive.
     Interrupts(&'static str),
+    /// The format of its rings.
+    Ring(&'static str),
     /// A feature that is agreed to.
     With(&'static str),
     /// A feature that is not.
@@ -44,7 +46,7 @@ enum Expect {
     Disk(&'static str, u64),
 }
 
-use Expect::{Disk, Interrupts, With, Without};
+use Expect::{Disk, Interrupts, Ring, With, Without};
 
 const fn pci(both: &'static str, disk: &'static str, expect: &'static [Expect]) -> Way {
     Way {
@@ -86,8 +88,22 @@ const WAYS: &[Way] = &[
         ",queue-size=4",
         &[Without("EVENT_IDX")],
     ),
+    pci(
+        ",packed=on",
+        "",
+        &[
+            Ring("packed"),
+            With("RING_PACKED"),
+            With("INDIRECT_DESC"),
+            With("EVENT_IDX"),
+        ],
+    ),
+    pci(
+        ",packed=on,event_idx=off,indirect_desc=off",
+        ",queue-size=4",
+        &[Ring("packed"), Without("EVENT_IDX")],
+    ),
     // Offered, and not implemented: not accepted.
-    pci(",packed=on", "", &[Without("RING_PACKED")]),
     pci(",in_order=on", "", &[Without("IN_ORDER")]),
     pci(",queue_reset=on", "", &[Without("RING_RESET")]),
     pci(",iommu_platform=on", "", &[With("ACCESS_PLATFORM")]),
@@ -113,6 +129,7 @@ const WAYS: &[Way] = &[
         &[Interrupts("line"), With("INDIRECT_DESC"), With("EVENT_IDX")],
     ),
     mmio(",event_idx=off", "", &[Without("EVENT_IDX")]),
+    mmio(",packed=on", "", &[Ring("packed"), With("EVENT_IDX")]),
     mmio(
         ",indirect_desc=off",
         ",queue-size=4",
@@ -242,6 +259,7 @@ impl Expect {
         };
         match self {
             Interrupts(how) => device["interrupt"] == *how,
+            Ring(format) => device["ring"] == *format,
             With(name) => has(name),
             Without(name) => !has(name),
             Disk(key, value) => device["type"] != "blk" || device["disk"][*key] == *value,
@@ -251,6 +269,7 @@ impl Expect {
     fn name(&self) -> String {
         match self {
             Interrupts(how) => format!("interrupts by {how}"),
+            Ring(format) => format!("a {format} ring"),
             With(name) => format!("with {name}"),
             Without(name) => format!("without {name}"),
             Disk(key, value) => format!("{key} {value}"),

@@ -7,6 +7,7 @@ use core::fmt::Write;
 use ringway_driver::bringup::{Interrupts, Live};
 use ringway_driver::dma::Counts;
 use ringway_driver::transport::Transport;
+use ringway_spec::F;
 use sha2::{Digest, Sha256};
 
 use super::random::Random;
@@ -86,6 +87,9 @@ fn step(total: u64) -> u64 {
 pub(crate) fn note_up<T: Transport>(report: &mut DeviceReport, queue_size: u16, device: &Live<T>) {
     let names = device.features().names(device.device_id());
     report.features = names.map(|name| name.to_string()).collect();
+    if device.features().contains(F::RING_PACKED) {
+        report.ring = "packed".to_string();
+    }
     report.queue_size = queue_size;
     report.interrupt = match device.interrupts() {
         Interrupts::Each => "msix-each",

@@ -216,6 +216,10 @@ fn devices_that_do_as_they_should_pass_every_check() {
         let before = disks.each_ref().map(|disk| disk.bytes());
         let without = [Features::NONE, F::EVENT_IDX, F::INDIRECT_DESC];
         let mut presented = Presented::default();
+        let packed = seed >= 3;
+        if packed {
+            presented.offer = presented.offer.with(F::RING_PACKED);
+        }
         presented.offer = presented.offer.without(without[seed as usize % 3]);
         presented.vectors = [None, Some(1), Some(0)][seed as usize % 3];
         let machine = inline(seed)
@@ -243,6 +247,7 @@ fn devices_that_do_as_they_should_pass_every_check() {
                 Vec::<&Check>::new(),
                 "seed {seed}, {report:?}"
             );
+            assert_eq!(report.ring, if packed { "packed" } else { "split" });
             assert!(report.requests != 0 && report.kicks != 0, "seed {seed}");
             assert!(report.kicks <= report.requests, "seed {seed}, {report:?}");
         }

@@ -269,6 +269,27 @@ fn a_size_that_cannot_be_keeps_a_queue_from_being_enabled() {
     assert!(front.enable(0, 1, &ring));
 }
 
+/// §2.8: the size of a packed queue is no power of two, if the driver likes.
+#[test]
+fn a_packed_queue_may_have_any_size_up_to_the_most() {
+    let accepted = F::VERSION_1 | F::RING_PACKED;
+    let (mut bench, front) = front(Features::NONE, Offer::default().with(F::RING_PACKED));
+    let mut ring = bench.ram.ring(7, accepted);
+    let answer = bench.ram.holding(&[0; 4]);
+    assert!(front.settle(accepted));
+
+    for size in [0, 9, 0x1_0007] {
+        assert!(!front.enable(0, size, &ring), "{size}");
+    }
+    assert!(front.enable(0, 7, &ring));
+    front.set_status(READY);
+    ring.queue.submit(&[], &[answer], ()).unwrap();
+    bench.steps.run(0).unwrap();
+
+    assert_eq!(front.read(Register::QueueSize), 7);
+    assert!(ring.queue.poll().unwrap().is_some());
+}
+
 /// Devices' defect 8: an index that is out of range, or is cut to 16 bits.
 #[test]
 fn a_queue_that_is_not_there_has_no_size_and_takes_no_set_up() {

@@ -19,6 +19,7 @@ const RING_FEATURES: Features = Features(
     F::VERSION_1.0
         | F::INDIRECT_DESC.0
         | F::EVENT_IDX.0
+        | F::RING_PACKED.0
         | F::ACCESS_PLATFORM.0
         | F::ORDER_PLATFORM.0,
 );

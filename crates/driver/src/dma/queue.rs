@@ -16,7 +16,6 @@ use core::mem::{ManuallyDrop, size_of};
 
 use ringway_ring::driver::{self as ring, Geometry, Memory, Refusal, Segment, Token};
 use ringway_spec::Features;
-use ringway_spec::split::MAX_SIZE;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::buffer::Buffer;
@@ -191,14 +190,12 @@ where
         features: Features,
         options: &QueueOptions,
     ) -> Result<Self> {
-        let most = size_max.min(options.size).min(MAX_SIZE);
-        let size = most
-            .checked_ilog2()
-            .map(|log| 1_u16 << log)
-            .ok_or(Error::NoQueue(index))?;
         let around = u16::from(size_of::<Q>() != 0) + u16::from(size_of::<A>() != 0);
-        let pieces = options.segments.max(1).saturating_add(around).min(size);
-        let geometry = Geometry::new(size, pieces).ok_or(Error::NoQueue(index))?;
+        let pieces = options.segments.max(1).saturating_add(around);
+        let most = size_max.min(options.size);
+        let geometry = Geometry::largest(most, pieces, features).ok_or(Error::NoQueue(index))?;
+        let size = geometry.size();
+        let pieces = pieces.min(size);
         let memory = core
             .platform
             .dma(geometry.bytes(), PAGE.max(Geometry::ALIGN))?;

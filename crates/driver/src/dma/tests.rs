@@ -301,14 +301,19 @@ fn a_future_that_is_dropped_frees_nothing() {
 
 #[test]
 fn options_choose_the_size_of_the_queue_within_what_the_device_has() {
-    for (asked, has, got) in [
-        (256, 16, 16),
-        (4, 16, 4),
-        (7, 16, 4),
-        (256, 24, 16),
-        (1, 16, 1),
+    let packed = F::RING_PACKED;
+    for (ring, asked, has, got) in [
+        (Features::NONE, 256, 16, 16),
+        (Features::NONE, 4, 16, 4),
+        (Features::NONE, 7, 16, 4),
+        (Features::NONE, 256, 24, 16),
+        (Features::NONE, 1, 16, 1),
+        (packed, 7, 16, 7),
+        (packed, 256, 24, 24),
+        (packed, 1, 16, 1),
     ] {
         let device = device(Trust::Trusted);
+        device.script().offered = F::VERSION_1 | ring;
         device.script().queue_size_max = has;
         let probed = crate::bringup::Acknowledged::new(device)
             .unwrap()

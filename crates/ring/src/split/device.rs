@@ -14,9 +14,7 @@ use crate::device::{Head, Violation};
 use crate::driver::Areas;
 use crate::map::{Found, Map, Segment};
 use crate::shared::Words;
-
-/// Bytes of a descriptor.
-const DESCRIPTOR_BYTES: u32 = 16;
+use crate::walk::{DESCRIPTOR_BYTES, Walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -46,16 +44,6 @@ pub(crate) struct Device {
     event_index: bool,
     order: Order,
     broken: Option<Violation>,
-}
-
-/// The segments of a chain while it is walked.
-struct Walk<'w> {
-    map: &'w Map,
-    found: &'w mut Found,
-    segments: &'w mut Vec<Segment>,
-    readable: usize,
-    readable_bytes: u64,
-    writable_bytes: u64,
 }
 
 impl Device {
@@ -112,11 +100,7 @@ impl Device {
             in_flight: 0,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
-            order: if features.contains(F::ORDER_PLATFORM) {
-                Order::Platform
-            } else {
-                Order::Processors
-            },
+            order: Order::negotiated(features),
             broken: None,
         };
         Ok(this)
@@ -140,29 +124,14 @@ impl Device {
             return Err(self.latch(Violation::TooManyInFlight(self.size)));
         }
         let id = self.available.load(usize::from(self.next_available));
-        let mut walk = Walk {
-            map,
-            found,
-            segments,
-            readable: 0,
-            readable_bytes: 0,
-            writable_bytes: 0,
+        let mut walk = Walk::new(map, found, segments);
+        let head = match self.walk(id, &mut walk).and_then(|()| walk.finish(id, 1)) {
+            Ok(head) => head,
+            Err(violation) => return Err(self.latch(violation)),
         };
-        if let Err(violation) = self.walk(id, &mut walk) {
-            return Err(self.latch(violation));
-        }
-        if walk.readable_bytes.wrapping_add(walk.writable_bytes) > u64::from(u32::MAX) {
-            return Err(self.latch(Violation::ChainTooLarge));
-        }
-        // There are no more segments than descriptors and regions; the bytes were just found to be below 2³².
-        let (readable, writable_bytes) = (walk.readable as u32, walk.writable_bytes as u32);
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(Head {
-            id,
-            readable,
-            writable_bytes,
-        }))
+        Ok(Some(head))
     }
 
     #[inline]
@@ -270,7 +239,11 @@ impl Device {
             if tail.flags.contains(DescriptorFlags::INDIRECT) {
                 return self.walk_table(address, tail, taken, walk);
             }
-            walk.add(address, tail)?;
+            walk.add(
+                address,
+                tail.len,
+                tail.flags.contains(DescriptorFlags::WRITE),
+            )?;
             if !tail.flags.contains(DescriptorFlags::NEXT) {
                 return Ok(());
             }
@@ -295,25 +268,11 @@ impl Device {
             return Err(Violation::IndirectWithNext);
         }
         let room = self.size.wrapping_sub(taken);
-        let count = table.len.wrapping_div(DESCRIPTOR_BYTES);
-        if count == 0
-            || table.len.wrapping_rem(DESCRIPTOR_BYTES) != 0
-            || count > u32::from(self.size)
-        {
-            return Err(Violation::IndirectLength(table.len));
-        }
-        // No more than the size of the queue.
-        let count = count as u16;
+        let (memory, count) = walk.table(address, table.len, self.size)?;
         let not_mapped = Violation::NotMapped {
             address,
             len: table.len,
         };
-        let memory: Segment = walk
-            .map
-            .segment(address, table.len, walk.found)
-            .filter(|segment| segment.len == table.len)
-            .ok_or(not_mapped)?;
-        let memory = walk.map.view(&memory).ok_or(not_mapped)?;
         let mut at = 0_u16;
         for _ in 0..room {
             if at >= count {
@@ -333,56 +292,16 @@ impl Device {
             if tail.flags.contains(DescriptorFlags::INDIRECT) {
                 return Err(Violation::IndirectInIndirect);
             }
-            walk.add(descriptor.addr.get(), tail)?;
+            walk.add(
+                descriptor.addr.get(),
+                tail.len,
+                tail.flags.contains(DescriptorFlags::WRITE),
+            )?;
             if !tail.flags.contains(DescriptorFlags::NEXT) {
                 return Ok(());
             }
             at = tail.next;
         }
         Err(Violation::ChainTooLong(self.size))
-    }
-}
-
-impl Walk<'_> {
-    /// Adds one descriptor's bytes: one segment, or more if they go on in the next region. A descriptor without bytes
-    /// adds none.
-    #[inline(always)]
-    fn add(&mut self, address: u64, tail: Tail) -> Result<(), Violation> {
-        let writable = tail.flags.contains(DescriptorFlags::WRITE);
-        if !writable && self.writable_bytes != 0 {
-            return Err(Violation::ReadableAfterWritable);
-        }
-        match self.map.segment(address, tail.len, self.found) {
-            Some(segment) if segment.len == tail.len => self.segments.push(segment),
-            _ => self.add_across(address, tail.len)?,
-        }
-        let len = u64::from(tail.len);
-        // At most 32768 descriptors of less than 2³² bytes each.
-        if writable {
-            self.writable_bytes = self.writable_bytes.wrapping_add(len);
-        } else {
-            self.readable_bytes = self.readable_bytes.wrapping_add(len);
-            self.readable = self.segments.len();
-        }
-        Ok(())
-    }
-
-    /// Adds bytes that no region holds whole: as many segments as regions that they lie in.
-    #[cold]
-    fn add_across(&mut self, address: u64, len: u32) -> Result<(), Violation> {
-        let not_mapped = Violation::NotMapped { address, len };
-        let (mut at, mut left) = (address, len);
-        while left != 0 {
-            // Each turn takes one region to its end, so there are no more turns than regions.
-            let segment = self.map.segment(at, left, self.found).ok_or(not_mapped)?;
-            self.segments.push(segment);
-            left = left.wrapping_sub(segment.len);
-            at = match at.checked_add(u64::from(segment.len)) {
-                Some(next) => next,
-                None if left == 0 => return Ok(()),
-                None => return Err(not_mapped),
-            };
-        }
-        Ok(())
     }
 }

@@ -3,24 +3,24 @@
 //! The descriptor table and the available ring are written here and never read back: which descriptors are free, and what each chain
 //! in flight may be written, is remembered in private tables.
 
-use core::mem::ManuallyDrop;
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
-use super::{DESCRIPTOR_BYTES, Layout, Tail, passed};
+use super::{Layout, Tail, passed};
 use crate::barrier::Order;
 use crate::driver::{Completion, Geometry, Memory, Refusal, Rejected, Segment, Token, Violation};
+use crate::entries::{Asked, Entries, Returned, Tables, descriptors_for, zeroed};
 use crate::shared::Words;
 
 /// The words of a descriptor: its address; its length, flags and next.
 const DESCRIPTOR_WORDS: usize = 2;
+
 #[derive(Debug)]
 pub(crate) struct Driver<T> {
-    /// What is known of each chain in flight, by the id of its first descriptor.
-    entries: Box<[Entry<T>]>,
+    /// The chains in flight, by their first descriptors. With each, its last one.
+    entries: Entries<T>,
     /// For each descriptor, the one after it: in its chain, or on the free list.
     links: Box<[u16]>,
     descriptors: Words<u64>,
@@ -52,28 +52,6 @@ pub(crate) struct Driver<T> {
     broken: Option<Violation>,
 }
 
-/// A chain in flight: a cache line, if `T` has at most 40 bytes.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Entry<T> {
-    /// In custody: not dropped with the queue, for the device may still be at it.
-    owner: Option<ManuallyDrop<T>>,
-    writable: u32,
-    generation: u16,
-    /// The chain's last descriptor.
-    last: u16,
-    descriptors: u16,
-}
-
-/// An indirect table for every descriptor, at an address known before it is used.
-#[derive(Debug)]
-struct Tables {
-    words: Words<u64>,
-    address: u64,
-    /// Segments that a table holds.
-    len: u16,
-}
-
 impl<T> Driver<T> {
     pub(crate) fn new(
         memory: &Memory,
@@ -83,30 +61,12 @@ impl<T> Driver<T> {
     ) -> Option<Self> {
         let size = geometry.size;
         let layout = Layout::new(geometry);
-        let shared = memory.shared.slice(0, layout.bytes)?;
-        let misaligned = |address: u64| address & (Geometry::ALIGN as u64).wrapping_sub(1) != 0;
-        if misaligned(memory.address) || misaligned(shared.base().addr().get() as u64) {
-            return None;
-        }
-        shared.view().fill(0);
-
+        let shared = zeroed(memory, layout.bytes)?;
         let count = usize::from(size);
         let in_available = |offset: usize| layout.available.wrapping_add(offset);
         let in_used = |offset: usize| layout.used.wrapping_add(offset);
-        let table_words = DESCRIPTOR_WORDS
-            .wrapping_mul(usize::from(geometry.table))
-            .wrapping_mul(count);
-        let tables = if geometry.table != 0 && features.contains(F::INDIRECT_DESC) {
-            Some(Tables {
-                words: Words::new(&shared, layout.tables, table_words)?,
-                address: memory.address.checked_add(layout.tables as u64)?,
-                len: geometry.table,
-            })
-        } else {
-            None
-        };
         let mut this = Self {
-            entries: (0..size).map(|_| Entry::empty()).collect(),
+            entries: Entries::new(size),
             links: (0..size)
                 .map(|id| id.wrapping_add(1))
                 .collect::<Vec<_>>()
@@ -120,7 +80,7 @@ impl<T> Driver<T> {
             used_flags: Words::new(&shared, in_used(spec::FLAGS), 1)?,
             used_event: Words::new(&shared, in_available(spec::used_event_offset(size)), 1)?,
             available_event: Words::new(&shared, in_used(spec::avail_event_offset(size)), 1)?,
-            tables,
+            tables: Tables::new(memory, layout.tables, geometry, features)?,
             size,
             free_head: 0,
             free: size,
@@ -130,11 +90,7 @@ impl<T> Driver<T> {
             next_used: start,
             used_seen: start,
             event_index: features.contains(F::EVENT_IDX),
-            order: if features.contains(F::ORDER_PLATFORM) {
-                Order::Platform
-            } else {
-                Order::Processors
-            },
+            order: Order::negotiated(features),
             broken: None,
         };
         this.available_index.store(0, start);
@@ -165,48 +121,26 @@ impl<T> Driver<T> {
         writable: &[Segment],
         owner: T,
     ) -> Result<Token, Rejected<T>> {
-        // Two slices of 12-byte elements cannot have lengths whose sum overflows.
-        let segments = readable.len().wrapping_add(writable.len());
-        let descriptors = self.descriptors_for(segments);
-        let writable_bytes = bytes(writable);
-        let all_bytes = bytes(readable).wrapping_add(writable_bytes);
-        let why = if let Some(violation) = self.broken {
-            Some(Refusal::Broken(violation))
-        } else if descriptors > usize::from(self.free) {
-            Some(self.why_no_room(segments, descriptors))
-        } else if segments == 0 {
-            Some(Refusal::Empty)
-        } else if all_bytes > u64::from(u32::MAX) {
-            Some(Refusal::TooLarge(all_bytes))
-        } else {
-            None
-        };
+        let asked = Asked::new(readable, writable);
+        let descriptors = self.descriptors_for(asked.segments);
+        let why = asked.refusal(descriptors, self.free, self.size, self.broken);
         if let Some(why) = why {
             return Err(Rejected { why, owner });
         }
 
         let id = self.free_head;
-        let last = if descriptors == segments {
+        let last = if descriptors == asked.segments {
             self.write_direct(id, readable, writable)
         } else {
             self.write_indirect(id, readable, writable)
         };
-        let Some(entry) = self.entries.get_mut(usize::from(id)) else {
+        let token = match self.entries.put(id, owner, &asked, descriptors, last) {
+            Ok(token) => token,
             // Not reached: ids on the free list are below the size, and nobody else writes it.
-            return Err(Rejected {
-                why: Refusal::Full,
-                owner,
-            });
-        };
-        entry.owner = Some(ManuallyDrop::new(owner));
-        // Each is at most the size of the queue, or was found to fit.
-        entry.writable = writable_bytes as u32;
-        entry.descriptors = descriptors as u16;
-        entry.last = last;
-        entry.generation = entry.generation.wrapping_add(1);
-        let token = Token {
-            id,
-            generation: entry.generation,
+            Err(owner) => {
+                let why = Refusal::Full;
+                return Err(Rejected { why, owner });
+            }
         };
         self.free_head = self.link(last);
         self.free = self.free.wrapping_sub(descriptors as u16);
@@ -252,38 +186,22 @@ impl<T> Driver<T> {
         // Id and length in one load: they are read once, and together.
         let element = self.used.load(usize::from(self.next_used));
         let (id, written) = (element as u32, (element >> 32) as u32);
-        let Some((entry, owner)) = usize::try_from(id)
-            .ok()
-            .and_then(|id| self.entries.get_mut(id))
-            .and_then(|entry| entry.owner.take().map(|owner| (entry, owner)))
-        else {
-            return Err(self.latch(Violation::UnknownId(id)));
+        let Returned {
+            completion,
+            link: last,
+            descriptors,
+        } = match self.entries.take(id, written) {
+            Ok(returned) => returned,
+            Err(violation) => return Err(self.latch(violation)),
         };
-        if written > entry.writable {
-            entry.owner = Some(owner);
-            let writable = entry.writable;
-            return Err(self.latch(Violation::WrittenTooMuch { written, writable }));
-        }
-
-        // Below the size of the queue, since there is an entry.
-        let id = id as u16;
-        let token = Token {
-            id,
-            generation: entry.generation,
-        };
-        let (last, descriptors) = (entry.last, entry.descriptors);
         if let Some(link) = self.links.get_mut(usize::from(last)) {
             *link = self.free_head;
         }
-        self.free_head = id;
+        self.free_head = completion.token.id;
         self.free = self.free.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_sub(1);
         self.next_used = self.next_used.wrapping_add(1);
-        Ok(Some(Completion {
-            token,
-            written,
-            owner: ManuallyDrop::into_inner(owner),
-        }))
+        Ok(Some(completion))
     }
 
     #[inline]
@@ -314,32 +232,12 @@ impl<T> Driver<T> {
     }
 
     pub(crate) fn reclaim(&mut self) -> Option<T> {
-        let owner = self
-            .entries
-            .iter_mut()
-            .find_map(|entry| entry.owner.take())?;
-        Some(ManuallyDrop::into_inner(owner))
+        self.entries.reclaim()
     }
 
-    /// How many descriptors of the ring a chain of `segments` takes: one if it goes into an indirect table.
     #[inline]
     fn descriptors_for(&self, segments: usize) -> usize {
-        match &self.tables {
-            Some(tables) if segments > 1 && segments <= usize::from(tables.len) => 1,
-            _ => segments,
-        }
-    }
-
-    #[cold]
-    fn why_no_room(&self, segments: usize, descriptors: usize) -> Refusal {
-        if descriptors > usize::from(self.size) {
-            Refusal::TooLong {
-                segments,
-                limit: self.size,
-            }
-        } else {
-            Refusal::Full
-        }
+        descriptors_for(self.tables.as_ref(), segments)
     }
 
     /// Reads the device's used index. Says whether it moved.
@@ -401,37 +299,17 @@ impl<T> Driver<T> {
         let Some(tables) = &self.tables else {
             return id;
         };
-        let first = usize::from(id).wrapping_mul(usize::from(tables.len));
-        let segments = readable.len().wrapping_add(writable.len());
-        let mut at = 0_usize;
-        for (part, flag) in [
-            (readable, DescriptorFlags::empty()),
-            (writable, DescriptorFlags::WRITE),
-        ] {
-            for segment in part {
-                let next = at.wrapping_add(1);
-                let flags = if next == segments {
-                    flag
-                } else {
-                    flag | DescriptorFlags::NEXT
-                };
-                write(
-                    &tables.words,
-                    first.wrapping_add(at),
-                    segment,
-                    flags,
-                    next as u16,
-                );
-                at = next;
+        let table = tables.fill(id, readable, writable, |segment, is_writable, next| {
+            let mut flags = DescriptorFlags::empty();
+            flags.set(DescriptorFlags::WRITE, is_writable);
+            flags.set(DescriptorFlags::NEXT, next.is_some());
+            Tail {
+                len: segment.len,
+                flags,
+                next: next.unwrap_or_default(),
             }
-        }
-        let table = Segment {
-            address: tables
-                .address
-                .wrapping_add(first.wrapping_mul(DESCRIPTOR_BYTES) as u64),
-            // At most 32768 descriptors of 16 bytes.
-            len: segments.wrapping_mul(DESCRIPTOR_BYTES) as u32,
-        };
+            .to_word()
+        });
         write(
             &self.descriptors,
             usize::from(id),
@@ -440,18 +318,6 @@ impl<T> Driver<T> {
             0,
         );
         id
-    }
-}
-
-impl<T> Entry<T> {
-    fn empty() -> Self {
-        Self {
-            owner: None,
-            writable: 0,
-            generation: 0,
-            last: 0,
-            descriptors: 0,
-        }
     }
 }
 
@@ -469,11 +335,4 @@ fn write(table: &Words<u64>, index: usize, segment: &Segment, flags: DescriptorF
         }
         .to_word(),
     );
-}
-
-#[inline]
-fn bytes(segments: &[Segment]) -> u64 {
-    segments
-        .iter()
-        .fold(0, |sum, segment| sum.wrapping_add(u64::from(segment.len)))
 }

@@ -13,9 +13,6 @@ use ringway_spec::split::DescriptorFlags;
 
 use crate::driver::Geometry;
 
-/// Bytes of a descriptor.
-pub(crate) const DESCRIPTOR_BYTES: usize = size_of::<spec::Descriptor>();
-
 /// Where the parts of a ring are in its memory, from its first byte.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
@@ -39,7 +36,7 @@ impl Layout {
         );
         let used = used_ring.wrapping_sub(spec::RING);
         let tables = line(used.wrapping_add(spec::used_bytes(geometry.size)));
-        let table_bytes = usize::from(geometry.table).wrapping_mul(DESCRIPTOR_BYTES);
+        let table_bytes = usize::from(geometry.table).wrapping_mul(size_of::<spec::Descriptor>());
         let bytes = line(tables.wrapping_add(usize::from(geometry.size).wrapping_mul(table_bytes)));
         Self {
             available,

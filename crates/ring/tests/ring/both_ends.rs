@@ -46,13 +46,13 @@ proptest! {
     /// Every owner comes back once, with what the device wrote, and nothing comes back that was not completed.
     #[test]
     fn every_chain_comes_back_once_whatever_the_order(
-        steps in steps(), log_size in 0_u32..6, table in 0_u16..9, indirect: bool, event_index: bool, start in 0xfff0_u16..,
+        steps in steps(), packed: bool, some_size in 1_u16..40, table in 0_u16..9, indirect: bool, event_index: bool, start in 0xfff0_u16..,
     ) {
-        let size = 1_u16 << log_size;
+        let size = if packed { some_size } else { some_size.next_power_of_two() };
         let mut features = Features::NONE;
         if indirect { features |= F::INDIRECT_DESC; }
         if event_index { features |= F::EVENT_IDX; }
-        let pair = Pair::new(size, table.min(size));
+        let pair = if packed { Pair::packed(size, table.min(size)) } else { Pair::new(size, table.min(size)) };
         let mut driver = pair.driver::<u64>(features, start);
         let mut device = pair.device(features, start);
         let mut expected = HashMap::new();
@@ -154,6 +154,66 @@ proptest! {
         prop_assert_eq!(back, (0..owner).collect::<Vec<_>>());
     }
 
+    /// The same of a packed ring, where the device may write what the driver wrote.
+    #[test]
+    fn random_descriptors_over_a_packed_ring_lose_nothing_and_repeat_nothing(
+        forgeries in proptest::collection::vec((0_u16..7, 0_u16..9, 0_u32..100, any::<u16>(), 0_u8..4), 1..80), start: u16,
+    ) {
+        let pair = Pair::packed(7, 4);
+        let mut driver = pair.driver::<u32>(F::INDIRECT_DESC, start);
+        let mut back = Vec::new();
+        let mut owner = 0;
+
+        for (slot, id, len, flags, turn) in forgeries {
+            if driver.submit(&[segment(0, 8)], &[segment(8, 64)], owner).is_ok() {
+                owner += 1;
+            }
+            // Most flags would be of no turn: make them used, in one lap or the other, more often than not.
+            let flags = match turn {
+                0 => flags,
+                1 => flags & !0x8080,
+                _ => flags | 0x8080,
+            };
+            pair.forge_packed(slot, u64::MAX, len, id, flags);
+            while let Ok(Some(done)) = driver.poll() {
+                prop_assert!(done.written <= 64);
+                back.push(done.owner);
+            }
+        }
+
+        back.extend(std::iter::from_fn(|| driver.reclaim()));
+        back.sort_unstable();
+        prop_assert_eq!(back, (0..owner).collect::<Vec<_>>());
+    }
+
+    /// A device end of a packed ring that meets random descriptors never panics, and holds no byte outside the map.
+    #[test]
+    fn random_descriptors_of_a_packed_ring_are_walked_within_bounds(
+        bytes in proptest::collection::vec(any::<u8>(), 7), flags in proptest::collection::vec((0_u16..8, 0_u8..8), 7), start: u16,
+    ) {
+        let pair = Pair::packed(7, 0);
+        for (index, (flags, turn)) in (0_u16..).zip(&flags) {
+            let byte = bytes[usize::from(index)];
+            let address = crate::common::BUFFERS + u64::from(byte) * 300;
+            let turn = match turn { 0 => 0, 1 => 0x8080, 2..=4 => 0x8000, _ => 0x80 };
+            pair.forge_packed(index, address, u32::from(byte) * 16, byte.into(), flags | turn);
+        }
+        let mut device = pair.device(F::INDIRECT_DESC, start);
+
+        let mut batch = device.batch(&pair.map);
+        for _ in 0..14 {
+            let Ok(Some(chain)) = batch.next_chain() else { break };
+            let mut readable = chain.readable(&pair.map);
+            let mut room = vec![0; usize::try_from(readable.remaining()).unwrap()];
+            prop_assert!(room.len() <= 7 * BUFFER_BYTES);
+            readable.read(&mut room).unwrap();
+            let mut writable = chain.writable(&pair.map);
+            let zeros = vec![0; usize::try_from(writable.remaining()).unwrap()];
+            writable.write(&zeros).unwrap();
+            batch.complete(chain, u32::MAX);
+        }
+    }
+
     /// A device end that meets random bytes in the driver's areas never panics, and holds no byte outside the map.
     #[test]
     fn random_descriptors_are_walked_within_bounds(
@@ -243,12 +303,18 @@ fn dawdle(round: u32) {
     }
 }
 
+/// A queue of each format, without and with `EVENT_IDX`.
+fn races() -> impl Iterator<Item = (Pair, Features)> {
+    let formats: [fn() -> Pair; 2] = [|| Pair::new(4, 0), || Pair::packed(3, 0)];
+    let race = move |features| formats.map(|pair| (pair(), features));
+    [Features::NONE, F::EVENT_IDX].into_iter().flat_map(race)
+}
+
 /// Drivers' defect 2: without a store-load fence in `kick_needed` and in the device's `arm`, the driver reads the old event while the
 /// device reads the old index, and both wait.
 #[test]
 fn a_kick_is_never_lost_between_a_driver_that_polls_and_a_device_that_sleeps() {
-    for features in [Features::NONE, F::EVENT_IDX] {
-        let pair = Pair::new(4, 0);
+    for (pair, features) in races() {
         let mut driver = pair.driver::<u32>(features, 0xfff0);
         let mut device = pair.device(features, 0xfff0);
         let kick = Bell::new();
@@ -276,7 +342,8 @@ fn a_kick_is_never_lost_between_a_driver_that_polls_and_a_device_that_sleeps() {
                 while driver.poll().unwrap().is_none() {
                     assert!(
                         !sleeper.is_finished(),
-                        "a kick was lost in round {round} with {features:?}"
+                        "a kick was lost in round {round} of {:?} with {features:?}",
+                        pair.geometry
                     );
                     turn += 1;
                     relax(turn);
@@ -290,8 +357,7 @@ fn a_kick_is_never_lost_between_a_driver_that_polls_and_a_device_that_sleeps() {
 /// The same the other way round: `interrupt_needed` and the driver's `arm`.
 #[test]
 fn an_interrupt_is_never_lost_between_a_device_that_polls_and_a_driver_that_sleeps() {
-    for features in [Features::NONE, F::EVENT_IDX] {
-        let pair = Pair::new(4, 0);
+    for (pair, features) in races() {
         let mut driver = pair.driver::<u32>(features, 0xfff0);
         let mut device = pair.device(features, 0xfff0);
         let interrupt = Bell::new();
@@ -322,7 +388,10 @@ fn an_interrupt_is_never_lost_between_a_device_that_polls_and_a_driver_that_slee
                 }
                 if !heard {
                     interrupt.over.store(true, Ordering::Release);
-                    panic!("an interrupt was lost in round {round} with {features:?}");
+                    panic!(
+                        "an interrupt was lost in round {round} of {:?} with {features:?}",
+                        pair.geometry
+                    );
                 }
             }
             interrupt.over.store(true, Ordering::Release);

@@ -4,8 +4,7 @@ use ringway_ring::device;
 use ringway_ring::driver::{self, Areas, Geometry, Memory, Segment};
 use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::Shared;
-use ringway_spec::Features;
-use ringway_spec::split;
+use ringway_spec::{F, Features, packed, split};
 
 /// Where the ring is for the device. Unlike any address of this process.
 pub(crate) const RING: u64 = 0x7000_0000_0000;
@@ -25,8 +24,17 @@ pub(crate) struct Pair {
 
 /// Shared memory that a test may write to as a cheating peer.
 impl Pair {
+    /// Of a split queue.
     pub(crate) fn new(size: u16, table: u16) -> Self {
-        let geometry = Geometry::new(size, table).unwrap();
+        Self::of(Geometry::new(size, table).unwrap())
+    }
+
+    /// Of a packed queue.
+    pub(crate) fn packed(size: u16, table: u16) -> Self {
+        Self::of(Geometry::packed(size, table).unwrap())
+    }
+
+    fn of(geometry: Geometry) -> Self {
         let ring = Shared::allocate(geometry.bytes(), 4096).unwrap();
         let buffers = Shared::allocate(BUFFER_BYTES, 4096).unwrap();
         let map = Map::new(vec![
@@ -49,7 +57,17 @@ impl Pair {
         }
     }
 
+    /// `features` and that of the format.
+    pub(crate) fn features(&self, features: Features) -> Features {
+        if self.geometry.is_packed() {
+            features | F::RING_PACKED
+        } else {
+            features
+        }
+    }
+
     pub(crate) fn driver<T>(&self, features: Features, start: u16) -> driver::Queue<T> {
+        let features = self.features(features);
         let memory = Memory {
             shared: self.ring.clone(),
             address: RING,
@@ -58,7 +76,31 @@ impl Pair {
     }
 
     pub(crate) fn device(&self, features: Features, start: u16) -> device::Queue {
+        let features = self.features(features);
         device::Queue::new(&self.map, self.geometry.size(), self.areas, features, start).unwrap()
+    }
+
+    /// Forges descriptor `index` of a packed ring.
+    pub(crate) fn forge_packed(&self, index: u16, addr: u64, len: u32, id: u16, flags: u16) {
+        self.forge_at(RING + u64::from(index) * 16, addr, len, id, flags);
+    }
+
+    /// Forges what the device of a packed ring wants to be told of.
+    pub(crate) fn forge_device_wish(&self, desc: u16, flags: u16) {
+        self.write16(self.areas.device, 0, desc);
+        self.write16(self.areas.device, 2, flags);
+    }
+
+    /// What the driver of a packed ring wants to be told of: descriptor, and flags.
+    pub(crate) fn driver_wish(&self) -> (u16, u16) {
+        let read = |at| self.read16(self.areas.driver, at);
+        (read(0), read(2))
+    }
+
+    /// Descriptor `index` of a packed ring.
+    pub(crate) fn packed_descriptor(&self, index: u16) -> packed::Descriptor {
+        let at = usize::from(index) * 16;
+        self.ring.view().read_value(at).unwrap()
     }
 
     /// Forges element `slot` of the used ring.
@@ -92,13 +134,13 @@ impl Pair {
         self.forge_at(RING + u64::from(index) * 16, addr, len, flags, next);
     }
 
-    /// Forges a descriptor anywhere: in an indirect table.
-    pub(crate) fn forge_at(&self, address: u64, addr: u64, len: u32, flags: u16, next: u16) {
+    /// Forges a descriptor anywhere: in an indirect table. The last two are flags and next of the split format, id and flags of the packed one.
+    pub(crate) fn forge_at(&self, address: u64, addr: u64, len: u32, third: u16, fourth: u16) {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&addr.to_le_bytes());
         bytes[8..12].copy_from_slice(&len.to_le_bytes());
-        bytes[12..14].copy_from_slice(&flags.to_le_bytes());
-        bytes[14..].copy_from_slice(&next.to_le_bytes());
+        bytes[12..14].copy_from_slice(&third.to_le_bytes());
+        bytes[14..].copy_from_slice(&fourth.to_le_bytes());
         self.map
             .shared(address, 16)
             .unwrap()

@@ -1,8 +1,10 @@
-//! The split ring, both ends: against each other, and each against a peer that cheats.
+//! Rings of both formats, both ends: against each other, and each against a peer that cheats.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod both_ends;
 mod common;
 mod hostile_device;
 mod hostile_driver;
+mod packed_hostile_device;
+mod packed_hostile_driver;
 mod sizes;
