@@ -99,7 +99,8 @@ pub(crate) struct Subject {
     pub(crate) rounds: Box<dyn Rounds>,
 }
 
-/// Who takes part in `case`: ours, the peer, the floor, and nobody, which is what the harness costs.
+/// Who takes part in `case`: ours, the peer, the floor, and nobody, which is what the harness
+/// costs.
 pub(crate) fn subjects(case: &Case) -> Vec<Subject> {
     match (case.end, case.segments) {
         (End::Driver, 1) => drivers::<1, 0>(case),

@@ -1,5 +1,5 @@
-//! The floor: both ends by hand, for a peer that is believed in everything. No checks, no custody, no choice at run time that a case does not need.
-//! What it costs is what the format itself costs.
+//! The floor: both ends by hand, for a peer that is believed in everything. No checks, no custody,
+//! no choice at run time that a case does not need. What it costs is what the format itself costs.
 //!
 //! Spec: VIRTIO 1.4 §2.7 "Split Virtqueues".
 #![expect(unsafe_code, reason = "nothing is checked")]
@@ -47,7 +47,8 @@ impl Ring {
     /// `area` is one of a live ring, which has more than `at` words.
     #[inline(always)]
     unsafe fn word<'r>(area: *mut u16, at: usize) -> &'r AtomicU16 {
-        // SAFETY: the caller's promise; rings are aligned to pages, and words are accessed as atomics or volatile.
+        // SAFETY: the caller's promise; rings are aligned to pages, and words are accessed as
+        // atomics or volatile.
         unsafe { AtomicU16::from_ptr(area.add(at)) }
     }
 }
@@ -106,8 +107,9 @@ impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
             let writable = if part < R { 0 } else { WRITE };
             [segment.address, u64::from(segment.len) | writable | next]
         };
-        // SAFETY: ids on the free list are below the size, and a case never has more chains than there are descriptors, so the list does not
-        // run out; the ring has `SIZE` of everything, the tables four descriptors for each id, and this thread alone uses them.
+        // SAFETY: ids on the free list are below the size, and a case never has more chains than
+        // there are descriptors, so the list does not run out; the ring has `SIZE` of
+        // everything, the tables four descriptors for each id, and this thread alone uses them.
         unsafe {
             let mut last = head;
             if self.indirect {
@@ -163,7 +165,8 @@ impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
 
     #[inline(always)]
     fn poll(&mut self, _slot: usize) -> bool {
-        // SAFETY: the device is the one of this program, whose ids are those that it was given, all below the size; the ring is live.
+        // SAFETY: the device is the one of this program, whose ids are those that it was given, all
+        // below the size; the ring is live.
         unsafe {
             if Ring::word(self.ring.used, spec::INDEX / 2).load(Ordering::Acquire) == self.used {
                 return false;
@@ -212,7 +215,8 @@ impl measure::Device for Device {
     #[inline(always)]
     fn serve(&mut self, _expected: usize) -> usize {
         let mut served = 0;
-        // SAFETY: the driver is the one of this program: its indices, ids and addresses are within the ring and the memory, both live.
+        // SAFETY: the driver is the one of this program: its indices, ids and addresses are within
+        // the ring and the memory, both live.
         unsafe {
             let index = Ring::word(self.ring.available, spec::INDEX / 2);
             while index.load(Ordering::Acquire) != self.available {

@@ -1,10 +1,13 @@
-//! Ringway's rings beside their peers' and a hand-written floor: the program that `cargo xtask bench ring` counts and times.
+//! Ringway's rings beside their peers' and a hand-written floor: the program that `cargo xtask
+//! bench ring` counts and times.
 //!
-//! - `count` does each case's work between two marks that callgrind knows, see [`measure`], and names each case as it ends.
+//! - `count` does each case's work between two marks that callgrind knows, see [`measure`], and
+//!   names each case as it ends.
 //! - `time` prints nanoseconds for each chain: minimum and median.
 //! - `smoke` does a few rounds of everything.
 //!
-//! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean stands in `docs/bench.md`.
+//! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
+//! stands in `docs/bench.md`.
 
 mod case;
 mod floor;

@@ -1,7 +1,8 @@
 //! How work is counted and timed.
 //!
-//! What is counted is done inside the functions whose names begin with `counted_`, and nothing else is: callgrind collects while one of them runs.
-//! It forgets what it has at [`mark_begin`] and writes it out at [`mark_end`].
+//! What is counted is done inside the functions whose names begin with `counted_`, and nothing else
+//! is: callgrind collects while one of them runs. It forgets what it has at [`mark_begin`] and
+//! writes it out at [`mark_end`].
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -23,8 +24,8 @@ pub(crate) trait Driver {
 
 /// A device's end under measurement.
 pub(crate) trait Device {
-    /// Takes, walks and completes what is there, and asks whether to interrupt. Returns how many chains there were, of
-    /// `expected`, which only the empty one needs.
+    /// Takes, walks and completes what is there, and asks whether to interrupt. Returns how many
+    /// chains there were, of `expected`, which only the empty one needs.
     fn serve(&mut self, expected: usize) -> usize;
 }
 

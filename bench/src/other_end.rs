@@ -70,8 +70,8 @@ pub(crate) struct Echo {
     written: u32,
 }
 
-/// Used elements, in whole stores where they are aligned: a load of eight bytes stalls after two stores of four on the same processor, which
-/// no device elsewhere makes it do.
+/// Used elements, in whole stores where they are aligned: a load of eight bytes stalls after two
+/// stores of four on the same processor, which no device elsewhere makes it do.
 enum Elements {
     Whole(Words<u64>),
     Halves(Words<u32>),

@@ -1,4 +1,5 @@
-//! The device's peer: `virtio-queue` over `vm-memory`, through its public interface, as a device model uses it.
+//! The device's peer: `virtio-queue` over `vm-memory`, through its public interface, as a device
+//! model uses it.
 #![expect(unsafe_code, reason = "the other end writes the peer's memory")]
 
 use std::hint::black_box;
@@ -27,8 +28,9 @@ impl Device {
             .get_host_address(GuestAddress(RAM))
             .expect("the range begins there");
         let base = NonNull::new(base).expect("mapped memory is not at 0");
-        // SAFETY: the mapping is `RAM_BYTES` long, readable and writable, and leaked, so it stays until the program ends. The program reaches it
-        // through this handle and through vm-memory, which makes volatile and atomic accesses only, on this one thread.
+        // SAFETY: the mapping is `RAM_BYTES` long, readable and writable, and leaked, so it stays
+        // until the program ends. The program reaches it through this handle and through
+        // vm-memory, which makes volatile and atomic accesses only, on this one thread.
         let ram = unsafe { Shared::from_raw_parts(base, RAM_BYTES) };
         let feeder = Feeder::new(&ram, case);
 

@@ -1,5 +1,5 @@
-//! The driver's peer: `virtio-drivers`, through its public interface, as a driver on it uses it. Buffers are shared as they are: addresses are
-//! device addresses.
+//! The driver's peer: `virtio-drivers`, through its public interface, as a driver on it uses it.
+//! Buffers are shared as they are: addresses are device addresses.
 #![expect(unsafe_code, reason = "the peer's interface is unsafe")]
 
 use std::alloc::{Layout, alloc_zeroed};
@@ -37,7 +37,8 @@ impl<const R: usize, const W: usize> Driver<R, W> {
             .expect("there is memory for a queue");
         let area = |address: PhysAddr, bytes| {
             let base = NonNull::new(address as *mut u8).expect("a queue is not at 0");
-            // SAFETY: the queue said that the area begins there, in memory of `Identity::dma_alloc`, which stays until the program ends
+            // SAFETY: the queue said that the area begins there, in memory of
+            // `Identity::dma_alloc`, which stays until the program ends
             // since `dma_dealloc` keeps it. The peer's own accesses are on this one thread.
             unsafe { Shared::from_raw_parts(base, bytes) }
         };
@@ -61,7 +62,8 @@ impl<const R: usize, const W: usize> Driver<R, W> {
 impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
     fn submit(&mut self, slot: usize) -> bool {
         let request = &mut self.requests[slot % DEPTH_MAX];
-        // SAFETY: the buffers are static, and nobody touches them before `poll` takes this request back.
+        // SAFETY: the buffers are static, and nobody touches them before `poll` takes this request
+        // back.
         match unsafe { self.queue.add(&request.inputs, &mut request.outputs) } {
             Ok(token) => {
                 request.token = token;
@@ -90,8 +92,8 @@ impl<const R: usize, const W: usize> measure::Driver for Driver<R, W> {
 /// Memory whose device addresses are its addresses.
 struct Identity;
 
-// SAFETY: `dma_alloc` returns fresh zeroed pages that are never freed, so nothing aliases them; `share` gives the address of the buffer, which is what
-// the device of this program would use.
+// SAFETY: `dma_alloc` returns fresh zeroed pages that are never freed, so nothing aliases them;
+// `share` gives the address of the buffer, which is what the device of this program would use.
 unsafe impl Hal for Identity {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let layout = Layout::from_size_align(pages * PAGE_SIZE, PAGE_SIZE)

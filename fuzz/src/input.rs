@@ -9,7 +9,8 @@ impl<'d> Input<'d> {
         Self { left: data }
     }
 
-    /// The next step to take, as long as there are bytes: so that steps are bounded by their number.
+    /// The next step to take, as long as there are bytes: so that steps are bounded by their
+    /// number.
     pub(crate) fn step(&mut self) -> Option<u8> {
         (!self.left.is_empty()).then(|| self.u8())
     }

@@ -1,8 +1,10 @@
 //! One target for each boundary that a stranger can write to.
 //!
-//! A target is a function of bytes, which are what the stranger does. It panics if the stranger got through: if anything of ours panicked, if a buffer
-//! came back twice or never, if a byte was written that nobody gave away, or if something took more steps than it may. The same
-//! function runs behind cargo-fuzz, with a nightly compiler, and in the `replay` program, with a stable one.
+//! A target is a function of bytes, which are what the stranger does. It panics if the stranger got
+//! through: if anything of ours panicked, if a buffer came back twice or never, if a byte was
+//! written that nobody gave away, or if something took more steps than it may. The same
+//! function runs behind cargo-fuzz, with a nightly compiler, and in the `replay` program, with a
+//! stable one.
 
 mod chance;
 mod input;

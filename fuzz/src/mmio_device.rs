@@ -1,5 +1,5 @@
-//! The registers of a device in an MMIO slot: accesses at any offset and of any width, while a driver works or none does. After
-//! them and a reset, the device works.
+//! The registers of a device in an MMIO slot: accesses at any offset and of any width, while a
+//! driver works or none does. After them and a reset, the device works.
 
 use ringway_driver::mmio::{self, Mmio};
 use ringway_driver::platform::Platform as _;

@@ -1,5 +1,6 @@
-//! The registers of a device on PCI: configuration space and BARs, accesses at any offset and of any width, while a driver works or none does. After
-//! them, once its BARs are back where firmware put them and it was reset, the device works.
+//! The registers of a device on PCI: configuration space and BARs, accesses at any offset and of
+//! any width, while a driver works or none does. After them, once its BARs are back where firmware
+//! put them and it was reset, the device works.
 
 use ringway_driver::pci::{self, Address, ConfigAccess, Pci};
 use ringway_driver::platform::Platform as _;
@@ -91,7 +92,8 @@ fn windows(platform: &Platform, bars: &[u32]) -> Vec<Window> {
     windows
 }
 
-/// Reads or writes 32 bits of configuration space. Of the command register, memory decoding stays on most often.
+/// Reads or writes 32 bits of configuration space. Of the command register, memory decoding stays
+/// on most often.
 fn configure(platform: &Platform, at: Address, step: u8, input: &mut Input<'_>) {
     let offset = u16::from(input.u8() & 0xfc);
     if step & 0x80 == 0 {

@@ -1,5 +1,5 @@
-//! Our PCI transport on a function that lies: in its configuration space, with its capabilities and BARs, and in its registers. What the
-//! driver gave it comes back, or is counted as kept for ever.
+//! Our PCI transport on a function that lies: in its configuration space, with its capabilities and
+//! BARs, and in its registers. What the driver gave it comes back, or is counted as kept for ever.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -98,7 +98,8 @@ pub fn run(data: &[u8]) {
     let (mut configuration, mut registers) = (Vec::new(), Vec::new());
     while let Some(step) = input.step() {
         let (at, byte, after) = (input.u16(), input.u8(), usize::from(input.u8()) * 4);
-        // The capabilities are where the lies are best; and registers stand in the first bytes of their pages.
+        // The capabilities are where the lies are best; and registers stand in the first bytes of
+        // their pages.
         let (lies, at) = match step % 4 {
             0 | 1 => (&mut configuration, at & 0xff),
             2 => (&mut registers, at & 0x3f),

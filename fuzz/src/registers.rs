@@ -1,4 +1,5 @@
-//! What the targets of registers share: a machine with a disk, accesses at random, and the proof that the disk still works.
+//! What the targets of registers share: a machine with a disk, accesses at random, and the proof
+//! that the disk still works.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::input::Input;
 /// Most time that one request may take, by the machine's clock.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 const RAM_BYTES: usize = 512 << 10;
-/// A driver that copies takes a megabyte for it, and keeps that for ever if it cannot reset its device.
+/// A driver that copies takes a megabyte for it, and keeps that for ever if it cannot reset its
+/// device.
 const POOL_RAM_BYTES: usize = 8 << 20;
 /// Most drivers that are put at a device, one after the other.
 const DRIVERS_MAX: usize = 4;
@@ -31,8 +33,8 @@ pub(crate) fn disk() -> Box<dyn Device> {
     Box::new(Model::new(Arc::new(RamDisk::new(64)), 1))
 }
 
-/// A small machine, whose history follows from `seed`; and whether its drivers trust the device. They copy in one of 32 only, for that takes
-/// the most time.
+/// A small machine, whose history follows from `seed`; and whether its drivers trust the device.
+/// They copy in one of 32 only, for that takes the most time.
 pub(crate) fn machine(seed: u8) -> Builder {
     let (trust, ram) = match seed % 32 {
         0 => (Trust::Pool, POOL_RAM_BYTES),
@@ -64,7 +66,8 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
         }
     }
 
-    /// Reads or writes a register of `window`, at an offset that is below `bytes` most often. `hot` are registers to be met more often.
+    /// Reads or writes a register of `window`, at an offset that is below `bytes` most often. `hot`
+    /// are registers to be met more often.
     pub(crate) fn access(&self, window: &Window, bytes: u16, hot: &[u16], input: &mut Input<'_>) {
         let (kind, at) = (input.u8(), input.u16());
         let offset = match (kind & 3, hot.get(usize::from(at) % hot.len().max(1))) {
@@ -72,7 +75,8 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
             (2, _) => usize::from(at % bytes.max(1)),
             _ => usize::from(at),
         };
-        // Accesses that leave the window, or are not aligned, are refused by it: that is an answer too.
+        // Accesses that leave the window, or are not aligned, are refused by it: that is an answer
+        // too.
         if kind & 0x40 != 0 {
             match kind >> 2 & 3 {
                 0 => drop(window.read8(offset)),
@@ -110,7 +114,8 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
         }
     }
 
-    /// Puts a driver at the device, which works as well as it can; or has the one that is there go on.
+    /// Puts a driver at the device, which works as well as it can; or has the one that is there go
+    /// on.
     pub(crate) fn drive(&mut self, transport: impl FnOnce() -> Option<T>) {
         let Some(driver) = &mut self.driver else {
             if self.drivers < DRIVERS_MAX {

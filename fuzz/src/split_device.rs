@@ -1,4 +1,5 @@
-//! The device's end of a split queue, on a driver that writes what it likes: rings, descriptors, indirect tables.
+//! The device's end of a split queue, on a driver that writes what it likes: rings, descriptors,
+//! indirect tables.
 
 use ringway_ring::device::{Chain, Queue};
 use ringway_ring::driver::{Areas, Geometry};
@@ -8,7 +9,8 @@ use ringway_spec::{F, Features, split};
 
 use crate::input::Input;
 
-/// Where memory is for the device: a ring and two stretches of buffers, the second right after the first.
+/// Where memory is for the device: a ring and two stretches of buffers, the second right after the
+/// first.
 const RING: u64 = 0x7000_0000_0000;
 const BUFFERS: u64 = 0x1000;
 const BUFFER_BYTES: usize = 2048;

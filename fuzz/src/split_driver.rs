@@ -1,4 +1,5 @@
-//! The driver's end of a split queue, on a device that does as it likes between any two of its calls.
+//! The driver's end of a split queue, on a device that does as it likes between any two of its
+//! calls.
 
 use ringway_ring::driver::{Geometry, Memory, Queue, Segment, Token};
 use ringway_ring::shared::Shared;

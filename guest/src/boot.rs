@@ -1,7 +1,9 @@
-//! From the loader's hand to Rust: the PVH entry in 32-bit mode, long mode, and the call of [`crate::main`].
+//! From the loader's hand to Rust: the PVH entry in 32-bit mode, long mode, and the call of
+//! [`crate::main`].
 //!
-//! PVH is the start protocol of Xen and QEMU: an ELF note of type 18 names a 32-bit entry, which is called with flat
-//! segments, paging off, interrupts off, and the physical address of the start info in `ebx`.
+//! PVH is the start protocol of Xen and QEMU: an ELF note of type 18 names a 32-bit entry, which is
+//! called with flat segments, paging off, interrupts off, and the physical address of the start
+//! info in `ebx`.
 
 #![expect(
     unsafe_code,
@@ -140,8 +142,9 @@ long_mode:
 
 /// The first Rust of the image. `start_info` is the physical address that the loader passed.
 extern "C" fn start(start_info: u32) -> ! {
-    // SAFETY: called once, by `pvh_entry` above, with the loader's own address, on the only CPU that runs, with
-    // interrupts off, the memory below 4 GiB mapped at its physical addresses, and `.bss` zeroed.
+    // SAFETY: called once, by `pvh_entry` above, with the loader's own address, on the only CPU
+    // that runs, with interrupts off, the memory below 4 GiB mapped at its physical addresses,
+    // and `.bss` zeroed.
     match unsafe { ringway_guest::bring_up(start_info) } {
         Ok(command_line) => crate::main(&command_line),
         Err(error) => ringway_guest::failure::fail("setup", format_args!("{error}")),

@@ -1,4 +1,5 @@
-//! The command line of the image: words, `key=value` settings, and the MMIO devices that QEMU's microvm appends.
+//! The command line of the image: words, `key=value` settings, and the MMIO devices that QEMU's
+//! microvm appends.
 
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -17,8 +17,9 @@ use core::arch::x86_64::{_mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_mov
 /// As C has it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
-    // SAFETY: moves blocks of 64 bytes, then words, then bytes, upwards (the direction flag is clear by the ABI), within
-    // what the caller says may be read and written. Each step reads all that it moves before it writes.
+    // SAFETY: moves blocks of 64 bytes, then words, then bytes, upwards (the direction flag is
+    // clear by the ABI), within what the caller says may be read and written. Each step reads
+    // all that it moves before it writes.
     unsafe {
         asm!(
             "shr rcx, 6",
@@ -63,8 +64,9 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
         // SAFETY: `memcpy` copies upwards, so no byte is overwritten before it is read.
         return unsafe { memcpy(to, from, length) };
     }
-    // SAFETY: from the last byte downwards: first the rest, then words, each below those already moved; the direction
-    // flag is clear again afterwards. All within what the caller says may be read and written.
+    // SAFETY: from the last byte downwards: first the rest, then words, each below those already
+    // moved; the direction flag is clear again afterwards. All within what the caller says may
+    // be read and written.
     unsafe {
         asm!(
             "std", "rep movsb",
@@ -88,7 +90,8 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
 unsafe extern "C" fn memset(to: *mut u8, value: i32, length: usize) -> *mut u8 {
     // Not an array of eight: filling one is a call of this function.
     let word = u64::from(value as u8) * 0x0101_0101_0101_0101;
-    // SAFETY: stores `length / 8` words and then the rest, within what the caller says may be written.
+    // SAFETY: stores `length / 8` words and then the rest, within what the caller says may be
+    // written.
     unsafe {
         asm!(
             "rep stosq", "mov rcx, {rest}", "rep stosb",
@@ -109,8 +112,8 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, length: usize) -> *mut u8 {
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
     let mut at = 0;
     while length - at >= 64 {
-        // SAFETY: `at + 64 <= length`, and the caller says that both can be read up to `length`; the rest is SSE2,
-        // which every x86-64 has.
+        // SAFETY: `at + 64 <= length`, and the caller says that both can be read up to `length`;
+        // the rest is SSE2, which every x86-64 has.
         let same = unsafe {
             let equal = |offset| {
                 let [x, y] = [a, b].map(|p| _mm_loadu_si128(p.add(at + offset).cast()));

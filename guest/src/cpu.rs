@@ -15,7 +15,8 @@ const RFLAGS_IF: u64 = 1 << 9;
 /// What the read does to the device behind the port must not touch memory that Rust owns.
 pub(crate) unsafe fn in8(port: u16) -> u8 {
     let value;
-    // SAFETY: the instruction itself touches `al` and the port alone; the caller answers for the port.
+    // SAFETY: the instruction itself touches `al` and the port alone; the caller answers for the
+    // port.
     unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nostack, preserves_flags)) };
     value
 }
@@ -105,7 +106,8 @@ pub(crate) fn cr2() -> u64 {
 
 /// Forgets every cached translation, after page tables were changed.
 pub(crate) fn flush_translations() {
-    // SAFETY: writes back the root that is there; the tables it names are the valid ones already in use.
+    // SAFETY: writes back the root that is there; the tables it names are the valid ones already in
+    // use.
     unsafe {
         asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
     }
@@ -123,20 +125,22 @@ pub(crate) fn time_stamp() -> u64 {
 /// Turns interrupts off, and says whether they were on.
 pub(crate) fn disable_interrupts() -> bool {
     let flags: u64;
-    // SAFETY: pushes and pops one word (no red zone: the block is not marked `nostack`); taking no interrupts breaks
-    // no promise to Rust. Memory accesses are not moved across, since the block may touch memory.
+    // SAFETY: pushes and pops one word (no red zone: the block is not marked `nostack`); taking no
+    // interrupts breaks no promise to Rust. Memory accesses are not moved across, since the
+    // block may touch memory.
     unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
     flags & RFLAGS_IF != 0
 }
 
 /// Turns interrupts on. Every vector has had its gate since before the first call: see `bring_up`.
 pub(crate) fn enable_interrupts() {
-    // SAFETY: an interrupt runs on a stack of its own and restores every register it changes; see `interrupts::gates`.
+    // SAFETY: an interrupt runs on a stack of its own and restores every register it changes; see
+    // `interrupts::gates`.
     unsafe { asm!("sti", options(nostack)) };
 }
 
-/// Turns interrupts on and sleeps until one has come. One that was already waiting ends the sleep at once: `sti` takes
-/// effect only after the instruction that follows it.
+/// Turns interrupts on and sleeps until one has come. One that was already waiting ends the sleep
+/// at once: `sti` takes effect only after the instruction that follows it.
 pub(crate) fn enable_interrupts_and_halt() {
     // SAFETY: as for `enable_interrupts`; the CPU goes on after the interrupt.
     unsafe { asm!("sti", "hlt", options(nostack)) };
@@ -145,14 +149,16 @@ pub(crate) fn enable_interrupts_and_halt() {
 /// Stops for good.
 pub(crate) fn stop() -> ! {
     loop {
-        // SAFETY: with interrupts off the CPU sleeps; should anything wake it, it goes back to sleep.
+        // SAFETY: with interrupts off the CPU sleeps; should anything wake it, it goes back to
+        // sleep.
         unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
     }
 }
 
 /// Reads address 0, which is never mapped: a page fault.
 pub(crate) fn read_null() {
-    // SAFETY: the read faults and the machine is ended; an instruction is used because Rust itself has no null access.
+    // SAFETY: the read faults and the machine is ended; an instruction is used because Rust itself
+    // has no null access.
     unsafe {
         asm!("mov {}, byte ptr [0]", out(reg_byte) _, options(nostack, readonly, preserves_flags));
     }

@@ -8,7 +8,8 @@ use core::fmt;
 pub enum Error {
     /// The loader left no PVH start info of version 1 or later.
     NoStartInfo,
-    /// The memory map is absent, out of reach, or longer than [`start_info::MOST_REGIONS`](crate::start_info::MOST_REGIONS).
+    /// The memory map is absent, out of reach, or longer than
+    /// [`start_info::MOST_REGIONS`](crate::start_info::MOST_REGIONS).
     BadMemoryMap {
         /// The number of entries that the start info claims.
         entries: u32,
@@ -22,7 +23,8 @@ pub enum Error {
         /// The word.
         word: &'static str,
     },
-    /// More `virtio_mmio.device` words than [`command_line::MOST_DEVICES`](crate::command_line::MOST_DEVICES).
+    /// More `virtio_mmio.device` words than
+    /// [`command_line::MOST_DEVICES`](crate::command_line::MOST_DEVICES).
     TooManyDevices,
     /// The timer that the clock is calibrated against does not count.
     NoClock,

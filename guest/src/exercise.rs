@@ -10,8 +10,8 @@ use crate::command_line::CommandLine;
 use crate::platform::Machine;
 use crate::{serial, watchdog};
 
-/// Exercises all devices: those of the PCI buses, and those whose windows the command line names. Says whether all checks of all devices
-/// passed.
+/// Exercises all devices: those of the PCI buses, and those whose windows the command line names.
+/// Says whether all checks of all devices passed.
 ///
 /// The command line may give `seed=N`, and `first=N`, the number of the first device.
 ///

@@ -17,7 +17,8 @@ pub enum Outcome {
 
 const PORT: u16 = 0xf4;
 
-/// Ends the machine, once everything printed has left. Without the device to end it, it stops for good.
+/// Ends the machine, once everything printed has left. Without the device to end it, it stops for
+/// good.
 pub fn exit(outcome: Outcome) -> ! {
     let value = match outcome {
         Outcome::Success => 0x10,

@@ -10,9 +10,11 @@ use crate::{cpu, serial};
 
 static FAILING: AtomicBool = AtomicBool::new(false);
 
-/// Prints `{"event":"failed","what":…,"detail":…}` and ends the machine. A failure of this very report ends it too.
+/// Prints `{"event":"failed","what":…,"detail":…}` and ends the machine. A failure of this very
+/// report ends it too.
 ///
-/// `what` is `panic`, `exception`, `hang`, or `setup` for a machine or a command line that cannot be used.
+/// `what` is `panic`, `exception`, `hang`, or `setup` for a machine or a command line that cannot
+/// be used.
 pub fn fail(what: &str, detail: fmt::Arguments<'_>) -> ! {
     cpu::disable_interrupts();
     if !FAILING.swap(true, Relaxed) {
@@ -20,7 +22,8 @@ pub fn fail(what: &str, detail: fmt::Arguments<'_>) -> ! {
             let report = Object::event(port, "failed")
                 .text("what", what)
                 .text("detail", detail);
-            // The port takes everything; should a `Display` inside `detail` refuse, the line stays cut short.
+            // The port takes everything; should a `Display` inside `detail` refuse, the line stays
+            // cut short.
             let _ = report.end();
         });
     }

@@ -1,8 +1,9 @@
-//! Interrupts: a handler for each vector, the lines that lead to vectors, and the messages that devices send.
+//! Interrupts: a handler for each vector, the lines that lead to vectors, and the messages that
+//! devices send.
 //!
-//! Handlers run one at a time, with interrupts off, on a stack of their own, and the interrupt is acknowledged after
-//! the handler: a level-triggered line must have been quieted by then. Finding the handler takes no lock and no
-//! memory. A handler may use the heap and print; it must not wait.
+//! Handlers run one at a time, with interrupts off, on a stack of their own, and the interrupt is
+//! acknowledged after the handler: a level-triggered line must have been quieted by then. Finding
+//! the handler takes no lock and no memory. A handler may use the heap and print; it must not wait.
 
 #![expect(unsafe_code, reason = "handlers behind atomic pointers")]
 
@@ -84,8 +85,9 @@ pub fn unregister(vector: u8) {
     if let Some(slot) = slot(vector) {
         let old = slot.swap(null_mut(), AcqRel);
         if !old.is_null() {
-            // SAFETY: the table owned it and does not any more; `dispatch` holds it only while a handler runs, and
-            // with one CPU none does while this program is outside of one.
+            // SAFETY: the table owned it and does not any more; `dispatch` holds it only while a
+            // handler runs, and with one CPU none does while this program is outside of
+            // one.
             drop(unsafe { Box::from_raw(old) });
         }
     }
@@ -128,7 +130,8 @@ fn interrupt(vector: u8) {
     match slot(vector) {
         Some(slot) => {
             let handler = slot.load(Acquire);
-            // SAFETY: null, or a handler that the table owns; `unregister` cannot run before this one has returned.
+            // SAFETY: null, or a handler that the table owns; `unregister` cannot run before this
+            // one has returned.
             match unsafe { handler.as_ref() } {
                 Some(handler) => {
                     IN_HANDLER.store(true, Relaxed);

@@ -25,7 +25,8 @@ pub(crate) fn code() -> Range<u64> {
     address(&raw const image_start)..address(&raw const code_end)
 }
 
-/// Of the program, of interrupt handlers, of exceptions, of the watchdog. They share one 2 MiB page.
+/// Of the program, of interrupt handlers, of exceptions, of the watchdog. They share one 2 MiB
+/// page.
 pub(crate) fn stacks() -> [Stack; 4] {
     let stack = |name, guard, top| Stack {
         name,

@@ -1,11 +1,12 @@
 //! The floor under the drivers: a machine without an operating system.
 //!
-//! [`bring_up()`] takes a freshly started x86-64 CPU and returns with an allocator, interrupts, a clock and a watchdog
-//! in place. What runs on it prints JSON lines on the first serial port and leaves by [`exit`]; a panic, an exception
-//! and a hang are reported there as well ([`failure`]) and end the machine.
+//! [`bring_up()`] takes a freshly started x86-64 CPU and returns with an allocator, interrupts, a
+//! clock and a watchdog in place. What runs on it prints JSON lines on the first serial port and
+//! leaves by [`exit`]; a panic, an exception and a hang are reported there as well ([`failure`])
+//! and end the machine.
 //!
-//! One CPU, one address space in which virtual and physical addresses are the same, and RAM below 4 GiB only, so that
-//! every block of memory can be given to any device by its own address.
+//! One CPU, one address space in which virtual and physical addresses are the same, and RAM below 4
+//! GiB only, so that every block of memory can be given to any device by its own address.
 //!
 //! | file | |
 //! | --- | --- |

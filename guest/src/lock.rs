@@ -1,7 +1,7 @@
 //! A lock for one CPU: interrupts stay off while it is held.
 //!
-//! So no handler ever meets a lock that the program it interrupted holds, and what both use (the heap, the serial
-//! port) cannot deadlock.
+//! So no handler ever meets a lock that the program it interrupted holds, and what both use (the
+//! heap, the serial port) cannot deadlock.
 
 #![expect(unsafe_code, reason = "lock_api's trait is unsafe to implement")]
 
@@ -22,7 +22,8 @@ pub struct RawLock {
     interrupts: AtomicBool,
 }
 
-// SAFETY: exclusive, since `held` goes from false to true in one atomic step and only `unlock` takes it back.
+// SAFETY: exclusive, since `held` goes from false to true in one atomic step and only `unlock`
+// takes it back.
 unsafe impl RawMutex for RawLock {
     const INIT: Self = Self {
         held: AtomicBool::new(false),
@@ -33,8 +34,8 @@ unsafe impl RawMutex for RawLock {
 
     /// # Panics
     ///
-    /// When the lock is held: with one CPU, and no interrupts while it is held, only its own holder can be here, and
-    /// would wait for itself.
+    /// When the lock is held: with one CPU, and no interrupts while it is held, only its own holder
+    /// can be here, and would wait for itself.
     fn lock(&self) {
         assert!(self.try_lock(), "a lock is taken twice");
     }

@@ -28,8 +28,8 @@ static HEAP: TalcLock<RawLock, Manual> = TalcLock::new(Manual);
 /// The loader's memory map.
 static MAP: Lock<Vec<Region>> = Lock::new(Vec::new());
 
-/// Reads the start info at physical address `start_info`, gives the largest area of RAM to the heap, and returns the
-/// command line.
+/// Reads the start info at physical address `start_info`, gives the largest area of RAM to the
+/// heap, and returns the command line.
 ///
 /// # Errors
 ///
@@ -43,8 +43,9 @@ pub(crate) unsafe fn init(start_info: u32) -> Result<&'static str> {
         // QEMU's loader uses the page at address 0 too, which is still mapped.
         let readable = at > 0 && at.checked_add(length as u64)? <= paging::LOW_END;
         let address = usize::try_from(at).ok()?;
-        // SAFETY: the range is mapped and does not begin at null; it is the loader's memory, or harmless to read;
-        // nothing writes there before the bytes are copied, since there is no heap yet and no device was started.
+        // SAFETY: the range is mapped and does not begin at null; it is the loader's memory, or
+        // harmless to read; nothing writes there before the bytes are copied, since there
+        // is no heap yet and no device was started.
         readable.then(|| unsafe {
             slice::from_raw_parts(ptr::with_exposed_provenance(address), length)
         })
@@ -53,8 +54,8 @@ pub(crate) unsafe fn init(start_info: u32) -> Result<&'static str> {
     let area = largest_usable(info.regions(), &layout::image(), &reach).ok_or(Error::NoMemory)?;
     let size = usize::try_from(area.end - area.start).map_err(|_| Error::NoMemory)?;
     let base = without_provenance_mut::<u8>(area.start as usize);
-    // SAFETY: the loader's map calls the area RAM, it is mapped, the image is not in it, what the loader left has been
-    // copied, and nothing else is told of it.
+    // SAFETY: the loader's map calls the area RAM, it is mapped, the image is not in it, what the
+    // loader left has been copied, and nothing else is told of it.
     unsafe { HEAP.lock().claim(base, size) }.ok_or(Error::NoMemory)?;
 
     *MAP.lock() = info.regions().to_vec();
@@ -70,8 +71,9 @@ pub fn total() -> u64 {
         .sum()
 }
 
-/// Where the device registers at physical addresses `registers` are mapped, uncached. `None` if they are empty, out of
-/// reach, or overlap RAM: a register block that a device claims to have there is none.
+/// Where the device registers at physical addresses `registers` are mapped, uncached. `None` if
+/// they are empty, out of reach, or overlap RAM: a register block that a device claims to have
+/// there is none.
 pub fn device_window(registers: &Range<u64>) -> Option<NonNull<u8>> {
     let reachable = registers.start < registers.end && registers.end <= paging::mapped_end();
     let map = MAP.lock();

@@ -1,5 +1,5 @@
-//! Protection on top of the entry's plain map: address 0 and the pages below stacks unmapped, code read-only, and
-//! nothing but code executable.
+//! Protection on top of the entry's plain map: address 0 and the pages below stacks unmapped, code
+//! read-only, and nothing but code executable.
 
 #![expect(unsafe_code, reason = "page tables")]
 
@@ -76,15 +76,16 @@ pub(crate) unsafe fn protect() {
         } else {
             page | flags | NO_EXECUTE
         };
-        // SAFETY: the new entry maps the same page as the old, less what nothing uses: address 0, the guard pages,
-        // writes to code, execution of data.
+        // SAFETY: the new entry maps the same page as the old, less what nothing uses: address 0,
+        // the guard pages, writes to code, execution of data.
         unsafe { entry.write_volatile(new) };
     }
     cpu::flush_translations();
 }
 
 impl Table {
-    /// Maps the 2 MiB from `start` but for the pages that are `unmapped`, and gives the directory entry to do it with.
+    /// Maps the 2 MiB from `start` but for the pages that are `unmapped`, and gives the directory
+    /// entry to do it with.
     ///
     /// # Safety
     ///

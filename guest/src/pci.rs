@@ -16,8 +16,8 @@ const NOTHING: u32 = !0;
 /// Address and data are two ports: whoever uses them holds this.
 static PORTS: Lock<()> = Lock::new(());
 
-/// Reads the 32 bits at `offset`, which is rounded down to a multiple of 4. All ones where there is no function, or no
-/// such device (at most 31) or function (at most 7) can be.
+/// Reads the 32 bits at `offset`, which is rounded down to a multiple of 4. All ones where there is
+/// no function, or no such device (at most 31) or function (at most 7) can be.
 pub fn read32(bus: u8, device: u8, function: u8, offset: u8) -> u32 {
     let Some(address) = address(bus, device, function, offset) else {
         return NOTHING;
@@ -30,10 +30,11 @@ pub fn read32(bus: u8, device: u8, function: u8, offset: u8) -> u32 {
     }
 }
 
-/// Writes the 32 bits at `offset`, which is rounded down to a multiple of 4. Does nothing where there is no function.
+/// Writes the 32 bits at `offset`, which is rounded down to a multiple of 4. Does nothing where
+/// there is no function.
 ///
-/// A function that is allowed to master the bus, or whose registers are moved, touches the memory it was told to; that
-/// is its driver's to see to.
+/// A function that is allowed to master the bus, or whose registers are moved, touches the memory
+/// it was told to; that is its driver's to see to.
 pub fn write32(bus: u8, device: u8, function: u8, offset: u8, value: u32) {
     let Some(address) = address(bus, device, function, offset) else {
         return;
@@ -46,8 +47,9 @@ pub fn write32(bus: u8, device: u8, function: u8, offset: u8, value: u32) {
     }
 }
 
-/// The interrupt line behind pin `pin` (1 is INTA) of a device on bus 0 of QEMU's q35, whose wiring this is: devices 0
-/// to 24 take lines 20 to 23 in turn, those above 16 to 19. `None` for a device without a pin (0).
+/// The interrupt line behind pin `pin` (1 is INTA) of a device on bus 0 of QEMU's q35, whose wiring
+/// this is: devices 0 to 24 take lines 20 to 23 in turn, those above 16 to 19. `None` for a device
+/// without a pin (0).
 pub fn intx_gsi(device: u8, pin: u8) -> Option<u32> {
     let pin = pin.checked_sub(1).filter(|p| *p < 4)?;
     Some(match device {

@@ -1,5 +1,5 @@
-//! The PC's interval timer, channel 0. It counts at a known rate, so the clock is calibrated against it; then it keeps
-//! the watchdog awake.
+//! The PC's interval timer, channel 0. It counts at a known rate, so the clock is calibrated
+//! against it; then it keeps the watchdog awake.
 
 #![expect(unsafe_code, reason = "port I/O")]
 

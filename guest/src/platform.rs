@@ -50,8 +50,9 @@ impl fmt::Debug for Machine {
     }
 }
 
-// SAFETY: virtual and physical addresses are the same and no IOMMU is set up, so memory is the device's at its own address: `dma` gives zeroed
-// memory of the heap, which is freed with the last clone, and `map` reports the bytes that it was given.
+// SAFETY: virtual and physical addresses are the same and no IOMMU is set up, so memory is the
+// device's at its own address: `dma` gives zeroed memory of the heap, which is freed with the last
+// clone, and `map` reports the bytes that it was given.
 unsafe impl Platform for Machine {
     type Registers = Window;
 
@@ -82,8 +83,8 @@ unsafe impl Platform for Machine {
         let end = address.checked_add(len).ok_or(not_mapped)?;
         let base = memory::device_window(&(address..end)).ok_or(not_mapped)?;
         let len = usize::try_from(len).map_err(|_| not_mapped)?;
-        // SAFETY: `device_window` gives registers that are mapped, uncached, for good, and are no RAM; what they make a
-        // device do to memory is its driver's to see to.
+        // SAFETY: `device_window` gives registers that are mapped, uncached, for good, and are no
+        // RAM; what they make a device do to memory is its driver's to see to.
         Ok(unsafe { Window::new(base, len) })
     }
 

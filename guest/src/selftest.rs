@@ -1,4 +1,5 @@
-//! The image tries itself: that what the drivers stand on holds, and that every way to fail becomes a report.
+//! The image tries itself: that what the drivers stand on holds, and that every way to fail becomes
+//! a report.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -20,7 +21,8 @@ type Check = (&'static str, fn() -> bool);
 /// Longest wait for an interrupt that is on its way, in nanoseconds.
 const PATIENCE: u64 = 10 * SECOND;
 
-/// Runs the self-test `which`, and says whether every check of it held. All but `ok` are meant to end the machine.
+/// Runs the self-test `which`, and says whether every check of it held. All but `ok` are meant to
+/// end the machine.
 pub(crate) fn run(which: &str) -> bool {
     match which {
         "ok" => checks(),
@@ -90,7 +92,8 @@ fn overflow(depth: u64) -> u64 {
     overflow(depth + 1) + black_box(frame)[0]
 }
 
-/// Ticks may be late, and those the host slept over are lost, but there are never more of them than fit.
+/// Ticks may be late, and those the host slept over are lost, but there are never more of them than
+/// fit.
 fn clock_and_tick() -> bool {
     let (start, before) = (time::now(), time::ticks());
     let came = time::wait(PATIENCE, || time::ticks() - before >= 10);
@@ -177,7 +180,8 @@ fn heap_in_handler() -> bool {
     all
 }
 
-/// Many blocks of mixed sizes, taken and given back in a scrambled order, each filled with its own number.
+/// Many blocks of mixed sizes, taken and given back in a scrambled order, each filled with its own
+/// number.
 fn heap_keeps() -> bool {
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = move |below: u64| {

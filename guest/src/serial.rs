@@ -1,7 +1,7 @@
 //! Lines of JSON on the first serial port: a 16550 at 0x3f8, polled.
 //!
-//! A line is sent whole, with interrupts off, so that lines never mix. Reports of failure go around the lock: whoever
-//! held it will not run again.
+//! A line is sent whole, with interrupts off, so that lines never mix. Reports of failure go around
+//! the lock: whoever held it will not run again.
 
 #![expect(unsafe_code, reason = "port I/O")]
 
@@ -27,8 +27,9 @@ const STATUS_DRAINED: u8 = 1 << 6;
 
 const FIFO_SIZE: u32 = 16;
 
-/// Most looks at the line status in the course of failing: some seconds. The reader at the other end may be slow, but
-/// the image must come to its end without it too. Until then it is waited for, under the watchdog's eyes.
+/// Most looks at the line status in the course of failing: some seconds. The reader at the other
+/// end may be slow, but the image must come to its end without it too. Until then it is waited for,
+/// under the watchdog's eyes.
 const LAST_LOOKS: u64 = 1 << 24;
 
 static PORT: Lock<Port> = Lock::new(Port::new(u64::MAX));
@@ -62,7 +63,8 @@ pub(crate) fn init() {
 
 /// Sends `json`, one JSON value, as one line.
 ///
-/// A line break or another control character can stand in JSON only between its tokens, and is sent as a blank.
+/// A line break or another control character can stand in JSON only between its tokens, and is sent
+/// as a blank.
 pub fn line(json: &str) {
     let mut port = PORT.lock();
     port.send(json);
@@ -80,7 +82,8 @@ pub fn print(event: Object<String>) {
     line(&event.end().unwrap_or_default());
 }
 
-/// Sends one line in the course of failing: whatever the state of the machine, with no lock and no memory of its own.
+/// Sends one line in the course of failing: whatever the state of the machine, with no lock and no
+/// memory of its own.
 pub(crate) fn emergency(write: impl FnOnce(&mut dyn fmt::Write)) {
     let mut port = Port::new(LAST_LOOKS);
     if MID_LINE.load(Relaxed) {
@@ -129,7 +132,8 @@ impl Port {
     }
 
     fn wait_for(&mut self, status: u8) {
-        // SAFETY: the 16550 at this port has no access to memory; reading its line status clears error bits alone.
+        // SAFETY: the 16550 at this port has no access to memory; reading its line status clears
+        // error bits alone.
         while self.looks > 0 && unsafe { cpu::in8(LINE_STATUS) } & status == 0 {
             self.looks -= 1;
         }

@@ -1,6 +1,7 @@
 //! What a PVH loader tells: the command line and the map of physical memory.
 //!
-//! All of it is copied out of the loader's memory before the heap takes any, and checked on the way.
+//! All of it is copied out of the loader's memory before the heap takes any, and checked on the
+//! way.
 
 use core::ops::Range;
 
@@ -40,7 +41,8 @@ const ENTRY_IS_RAM: u32 = 1;
 impl StartInfo {
     /// Copies the start info at physical address `at`, and what it points to.
     ///
-    /// `physical` gives the bytes of a range of physical memory, or nothing where the range cannot be read.
+    /// `physical` gives the bytes of a range of physical memory, or nothing where the range cannot
+    /// be read.
     ///
     /// # Errors
     ///
@@ -121,7 +123,8 @@ impl StartInfo {
     }
 }
 
-/// The largest range inside `within` that is usable RAM and clear of `taken` and of every region that is not.
+/// The largest range inside `within` that is usable RAM and clear of `taken` and of every region
+/// that is not.
 ///
 /// Regions may overlap, as firmware's do; what any of them calls unusable is not used.
 pub fn largest_usable(

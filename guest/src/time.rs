@@ -1,8 +1,8 @@
 //! The clock, the tick that keeps it company, and waiting without spinning.
 //!
-//! The clock is the CPU's time-stamp counter. Its rate, and that of the local APIC's timer, are measured at start
-//! against the interval timer: of the ways to learn them it is the one that QEMU's q35 and microvm both have without
-//! hardware acceleration.
+//! The clock is the CPU's time-stamp counter. Its rate, and that of the local APIC's timer, are
+//! measured at start against the interval timer: of the ways to learn them it is the one that
+//! QEMU's q35 and microvm both have without hardware acceleration.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -22,7 +22,8 @@ const MEASURED: u16 = (pit::RATE / 100) as u16;
 /// Most measurements: one fails when the host lets the image wait for 45 ms in the midst of it.
 const MOST_TRIES: usize = 20;
 
-/// Most reads of the interval timer in one measurement, so that one which stands still cannot hold us.
+/// Most reads of the interval timer in one measurement, so that one which stands still cannot hold
+/// us.
 const MOST_READS: u32 = 1_000_000;
 
 /// Samples of which the best is taken at either end of the measurement.
@@ -50,8 +51,8 @@ pub fn ticks() -> u64 {
     TICKS.load(Relaxed)
 }
 
-/// Sleeps until `condition` holds. It is looked at after every interrupt, with interrupts off, so that none can come
-/// between the look and the sleep.
+/// Sleeps until `condition` holds. It is looked at after every interrupt, with interrupts off, so
+/// that none can come between the look and the sleep.
 ///
 /// # Panics
 ///
@@ -68,7 +69,8 @@ pub fn halt_until(condition: impl Fn() -> bool) {
     cpu::enable_interrupts();
 }
 
-/// Sleeps until `condition` holds, at most for `limit` nanoseconds and a tick. Says whether it holds.
+/// Sleeps until `condition` holds, at most for `limit` nanoseconds and a tick. Says whether it
+/// holds.
 ///
 /// # Panics
 ///
@@ -113,8 +115,8 @@ struct Sample {
     blur: u64,
 }
 
-/// How many times a second the time-stamp counter and the local APIC's timer count. `None` if the measurement took too
-/// long, or there is nothing to measure against.
+/// How many times a second the time-stamp counter and the local APIC's timer count. `None` if the
+/// measurement took too long, or there is nothing to measure against.
 fn measure() -> Option<(u64, u64)> {
     start_tick(u32::MAX, false);
     pit::count_down();

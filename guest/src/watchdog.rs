@@ -1,7 +1,8 @@
 //! The guard against hangs: a program that reports no progress for too long is ended with a report.
 //!
-//! It looks by the interrupt that cannot be turned off, pulled by the interval timer. So it also sees what a tick
-//! would not: a handler that waits for a lock which the program it interrupted holds.
+//! It looks by the interrupt that cannot be turned off, pulled by the interval timer. So it also
+//! sees what a tick would not: a handler that waits for a lock which the program it interrupted
+//! holds.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,7 +18,8 @@ static LIMIT: AtomicU64 = AtomicU64::new(0);
 static IDLE: AtomicU64 = AtomicU64::new(0);
 static LOOKS: AtomicU64 = AtomicU64::new(0);
 
-/// Reports progress. To be called by the program whenever it has got something done, and not while it merely waits.
+/// Reports progress. To be called by the program whenever it has got something done, and not while
+/// it merely waits.
 pub fn pet() {
     IDLE.store(0, Relaxed);
 }
@@ -27,7 +29,8 @@ pub fn looks() -> u64 {
     LOOKS.load(Relaxed)
 }
 
-/// Sets the watchdog on whoever reports no progress for `seconds`, and at least one period of the interval timer.
+/// Sets the watchdog on whoever reports no progress for `seconds`, and at least one period of the
+/// interval timer.
 ///
 /// # Errors
 ///

@@ -34,7 +34,8 @@ impl Random {
         (0..count).map(|_| self.next() as u8).collect()
     }
 
-    /// How many readable and how many writable segments a request has on a queue of `size`: one at least.
+    /// How many readable and how many writable segments a request has on a queue of `size`: one at
+    /// least.
     pub(crate) fn shape(&mut self, size: u16) -> (usize, usize) {
         let segments = 1 + self.below(SEGMENTS_MAX.min(size.into()));
         let readable = self.below(segments + 1);
@@ -72,8 +73,9 @@ pub(crate) fn features() -> impl Iterator<Item = Features> {
     .into_iter()
 }
 
-/// What ought to be notified in one direction, by the definition: the one who publishes notifies if some element that it published since it
-/// last considered this is the one that the other named, or if the other has not said that it does not care.
+/// What ought to be notified in one direction, by the definition: the one who publishes notifies if
+/// some element that it published since it last considered this is the one that the other named, or
+/// if the other has not said that it does not care.
 pub(crate) struct Notifications {
     by_event: bool,
     /// The index of the element that the other wants to hear of (§2.7.10).

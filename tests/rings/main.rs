@@ -1,5 +1,5 @@
-//! The two ends of a split queue, each against the other end as somebody else wrote it: random requests, whose every byte, length and
-//! notification is compared.
+//! The two ends of a split queue, each against the other end as somebody else wrote it: random
+//! requests, whose every byte, length and notification is compared.
 #![cfg(test)]
 
 mod common;

@@ -1,7 +1,9 @@
 //! Our device's end, with rcore's `virtio-drivers` as the driver.
 //!
-//! The peer's indices begin at 0. With `EVENT_IDX` it asks for every interrupt, and kicks whenever its index is above the one that the device named,
-//! as a number: more often than is due, and so checked for the kicks that are due; histories end before its index wraps, where it would miss some.
+//! The peer's indices begin at 0. With `EVENT_IDX` it asks for every interrupt, and kicks whenever
+//! its index is above the one that the device named, as a number: more often than is due, and so
+//! checked for the kicks that are due; histories end before its index wraps, where it would miss
+//! some.
 
 use std::collections::VecDeque;
 

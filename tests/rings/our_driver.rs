@@ -1,7 +1,8 @@
 //! Our driver's end, with rust-vmm's `virtio-queue` as the device.
 //!
-//! The peer's device does not read the flag by which a driver without `EVENT_IDX` asks not to be interrupted, so interrupts are
-//! compared with `EVENT_IDX` only; kicks in both cases. Indices begin at 0 and near their wrap.
+//! The peer's device does not read the flag by which a driver without `EVENT_IDX` asks not to be
+//! interrupted, so interrupts are compared with `EVENT_IDX` only; kicks in both cases. Indices
+//! begin at 0 and near their wrap.
 
 use std::collections::VecDeque;
 
@@ -46,7 +47,8 @@ struct Bench {
     interrupts: Notifications,
     by_event: bool,
     free: Vec<usize>,
-    /// What the device will see next: the segments, how many are readable, what those hold, and the id.
+    /// What the device will see next: the segments, how many are readable, what those hold, and
+    /// the id.
     submitted: VecDeque<Expected>,
     /// What the device took and did not complete: the id, and what it wrote.
     kept: Vec<(u16, Vec<u8>)>,

@@ -1,4 +1,5 @@
-//! What the peers' interfaces want unsafe code for: memory that is theirs and ours, and buffers lent to their driver.
+//! What the peers' interfaces want unsafe code for: memory that is theirs and ours, and buffers
+//! lent to their driver.
 #![expect(
     unsafe_code,
     reason = "the peers' interfaces take memory as pointers, and buffers on trust"
@@ -45,8 +46,9 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
-// SAFETY: `base` and `len` are of one region, mapped readable and writable as long as `_memory` lives. The other way to its bytes, through
-// `vm-memory`, is volatile accesses without references, made by the one thread that makes all the others in a test.
+// SAFETY: `base` and `len` are of one region, mapped readable and writable as long as `_memory`
+// lives. The other way to its bytes, through `vm-memory`, is volatile accesses without references,
+// made by the one thread that makes all the others in a test.
 unsafe impl Backing for Mapping {
     fn base(&self) -> NonNull<u8> {
         self.base
@@ -61,11 +63,13 @@ unsafe impl Backing for Mapping {
 const PAGES: usize = 64;
 /// Bytes of a cell of an arena, for one buffer or one indirect table.
 const CELL_BYTES: usize = 128;
-/// Cells of an arena: enough for a buffer of each segment of each chain that a queue of 256 can hold, and their tables.
+/// Cells of an arena: enough for a buffer of each segment of each chain that a queue of 256 can
+/// hold, and their tables.
 const CELLS: usize = 256 * (SEGMENTS_MAX + 1);
 const _: () = assert!(CELL_BYTES >= SEGMENT_BYTES && CELL_BYTES >= 16 * SEGMENTS_MAX);
 
-/// All the memory that devices of the peer's driver can reach, of one thread. Buffers are copied in and out.
+/// All the memory that devices of the peer's driver can reach, of one thread. Buffers are copied in
+/// and out.
 struct Arena {
     memory: Shared,
     pages_used: usize,
@@ -124,8 +128,9 @@ pub(crate) fn map() -> Map {
 /// How the peer's driver gets memory: from the arena.
 struct FromArena;
 
-// SAFETY: `dma_alloc` returns pages of the arena that nobody else has, zeroed, aligned because the arena is, and used by one thread only: the arena
-// is of one thread, and so are the queues made from it. The arena lives until its thread ends, longer than any queue of a test.
+// SAFETY: `dma_alloc` returns pages of the arena that nobody else has, zeroed, aligned because the
+// arena is, and used by one thread only: the arena is of one thread, and so are the queues made
+// from it. The arena lives until its thread ends, longer than any queue of a test.
 unsafe impl Hal for FromArena {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         ARENA.with_borrow_mut(|arena| {
@@ -198,7 +203,8 @@ impl<const SIZE: usize> PeerDriver<SIZE> {
         let readable: Vec<&[u8]> = request.readable.iter().map(Vec::as_slice).collect();
         let mut writable: Vec<&mut [u8]> =
             request.writable.iter_mut().map(Vec::as_mut_slice).collect();
-        // SAFETY: the buffers are on the heap, and `in_flight` keeps them, untouched, until they are popped.
+        // SAFETY: the buffers are on the heap, and `in_flight` keeps them, untouched, until they
+        // are popped.
         let id = unsafe { self.queue.add(&readable, &mut writable) }.ok()?;
         let before = self.in_flight[usize::from(id)].replace(request);
         assert!(before.is_none());
@@ -212,7 +218,8 @@ impl<const SIZE: usize> PeerDriver<SIZE> {
         let readable: Vec<&[u8]> = request.readable.iter().map(Vec::as_slice).collect();
         let mut writable: Vec<&mut [u8]> =
             request.writable.iter_mut().map(Vec::as_mut_slice).collect();
-        // SAFETY: these are the buffers that were added when the queue returned `id`, in the same order.
+        // SAFETY: these are the buffers that were added when the queue returned `id`, in the same
+        // order.
         let written = unsafe { self.queue.pop_used(id, &readable, &mut writable) }.unwrap();
         Some((id, written, request))
     }

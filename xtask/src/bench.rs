@@ -1,4 +1,5 @@
-//! Our rings beside their peers': builds the program in `bench/`, counts under callgrind, times, and makes one table of both.
+//! Our rings beside their peers': builds the program in `bench/`, counts under callgrind, times,
+//! and makes one table of both.
 
 mod table;
 
@@ -109,7 +110,8 @@ fn count(desk: &Desk<'_>) -> Result<Vec<(Key, Numbers)>> {
     Ok(counts)
 }
 
-/// What a part of callgrind's output has counted, unless that is nothing, or it was not written at a mark.
+/// What a part of callgrind's output has counted, unless that is nothing, or it was not written at
+/// a mark.
 fn total(part: &str) -> Option<f64> {
     part.lines()
         .find(|line| line.starts_with("desc: Trigger:") && line.contains("mark_end"))?;

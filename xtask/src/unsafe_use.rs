@@ -45,7 +45,8 @@ const ALLOWED: &[&str] = &[
     "guest/src/platform.rs",
     "guest/src/selftest/raw.rs",
     "guest/src/serial.rs",
-    // The benchmarks: a floor that checks nothing, and two peers whose interfaces or memory ask for it.
+    // The benchmarks: a floor that checks nothing, and two peers whose interfaces or memory ask
+    // for it.
     "bench/src/floor.rs",
     "bench/src/rust_vmm.rs",
     "bench/src/vdrivers.rs",

@@ -1,9 +1,11 @@
 //! Judges of virtio devices and drivers.
 //!
 //! - [`exercise`]: drives devices for real and says what each of them did.
-//! - [`report`]: what is said at the end. [`event`]: what is said meanwhile, one JSON object a line.
+//! - [`report`]: what is said at the end. [`event`]: what is said meanwhile, one JSON object a
+//!   line.
 //!
-//! Nothing here needs an operating system: the same code runs in a process and in a bare-metal image.
+//! Nothing here needs an operating system: the same code runs in a process and in a bare-metal
+//! image.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]

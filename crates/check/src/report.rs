@@ -55,7 +55,8 @@ pub struct DeviceReport {
     pub kicks: u64,
     /// How often it interrupted.
     pub interrupts: u64,
-    /// How its interrupts arrive: `msix-each`, `msix-shared`, `msix-one`, `line`, or not at all: `polled`.
+    /// How its interrupts arrive: `msix-each`, `msix-shared`, `msix-one`, `line`, or not at all:
+    /// `polled`.
     pub interrupt: String,
     /// Who made it: the subsystem vendor on PCI, the vendor register on MMIO.
     pub vendor: u32,
@@ -82,7 +83,8 @@ pub struct DiskReport {
     /// The name that it gives itself, if it gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The SHA-256 of all that was on it before it was written, in hexadecimal, if all could be read.
+    /// The SHA-256 of all that was on it before it was written, in hexadecimal, if all could be
+    /// read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

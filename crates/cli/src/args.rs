@@ -22,9 +22,10 @@ struct Ringway {
 pub(crate) enum Command {
     /// Bring a machine up and drive its devices
     ///
-    /// Brings up a machine with a disk and an entropy device on PCI, and the same on MMIO, and drives them for real:
-    /// reads the whole disk and compares it with its file, writes random bytes from the entropy device
-    /// to scattered places, reads them back, and looks from outside whether the file holds them and nothing else has changed.
+    /// Brings up a machine with a disk and an entropy device on PCI, and the same on MMIO, and
+    /// drives them for real: reads the whole disk and compares it with its file, writes random
+    /// bytes from the entropy device to scattered places, reads them back, and looks from
+    /// outside whether the file holds them and nothing else has changed.
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
 }
@@ -75,8 +76,9 @@ pub(crate) struct Up {
 
     /// Take whatever is left to chance from this number
     ///
-    /// In this process, everything then happens on one thread, in an order that follows from the number, and random bytes follow from it, too: the
-    /// same number gives the same run again. In QEMU it chooses what is written where.
+    /// In this process, everything then happens on one thread, in an order that follows from the
+    /// number, and random bytes follow from it, too: the same number gives the same run again.
+    /// In QEMU it chooses what is written where.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
 
@@ -86,11 +88,13 @@ pub(crate) struct Up {
 
     /// The QEMU to use: qemu-system-x86_64
     ///
-    /// Otherwise the one that the environment names in `RINGWAY_QEMU`, one on the PATH, or one that `cargo xtask fetch qemu` has brought.
+    /// Otherwise the one that the environment names in `RINGWAY_QEMU`, one on the PATH, or one
+    /// that `cargo xtask fetch qemu` has brought.
     #[arg(long, value_name = "FILE")]
     pub(crate) qemu: Option<PathBuf>,
 
-    /// The bare-metal image to run in QEMU. Built from the checkout around the current directory, if none is given
+    /// The bare-metal image to run in QEMU. Built from the checkout around the current directory,
+    /// if none is given
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
 }

@@ -39,7 +39,8 @@ impl Place {
         let (path, source) = (self.path("qemu"), self.path("source"));
         let version = "test \"$1\" = --version && echo QEMU emulator version 0 && exit";
         fs::write(&source, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
-        // Not written by this process: what another test starts just then would have it open still, and busy.
+        // Not written by this process: what another test starts just then would have it open still,
+        // and busy.
         let mut install = Command::new("install");
         assert!(install.arg(source).arg(&path).status().unwrap().success());
         fs::write(self.path("image"), b"\x7fELF").unwrap();

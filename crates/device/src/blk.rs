@@ -1,7 +1,7 @@
 //! The block device: reads and writes the sectors of a [`Disk`].
 //!
-//! Nothing is assumed of how a request is cut into descriptors (§2.7.4): its header is the first 16 readable bytes, its status the last writable
-//! one, and what is between is data.
+//! Nothing is assumed of how a request is cut into descriptors (§2.7.4): its header is the first 16
+//! readable bytes, its status the last writable one, and what is between is data.
 //!
 //! Spec: VIRTIO 1.4 §5.2 "Block Device".
 
@@ -29,7 +29,8 @@ pub use ram_disk::RamDisk;
 
 /// What a block device stands on. Several queues use it at once.
 ///
-/// Offsets and lengths are in bytes, and whole sectors within [`sectors`](Self::sectors): the device has checked them.
+/// Offsets and lengths are in bytes, and whole sectors within [`sectors`](Self::sectors): the
+/// device has checked them.
 pub trait Disk: Send + Sync {
     /// Its size, in sectors of 512 bytes.
     fn sectors(&self) -> u64;
@@ -76,7 +77,8 @@ pub trait Disk: Send + Sync {
     /// [`Error`]: it may not be.
     fn flush(&self) -> Result;
 
-    /// Forgets `len` bytes from `offset` on; afterwards they may read as anything. Called with [`Abilities::discard`].
+    /// Forgets `len` bytes from `offset` on; afterwards they may read as anything. Called with
+    /// [`Abilities::discard`].
     ///
     /// # Errors
     ///
@@ -85,7 +87,8 @@ pub trait Disk: Send + Sync {
         Err(Error::Unsupported)
     }
 
-    /// Makes `len` bytes from `offset` on zero; with `unmap`, their space may be given back. Called with [`Abilities::write_zeroes`].
+    /// Makes `len` bytes from `offset` on zero; with `unmap`, their space may be given back. Called
+    /// with [`Abilities::write_zeroes`].
     ///
     /// # Errors
     ///
@@ -124,16 +127,19 @@ pub const QUEUES_MAX: u16 = 64;
 /// Most data segments of one request: what a queue holds, less the header and the status.
 const SEG_MAX: u32 = QUEUE_SIZE as u32 - 2;
 
-/// Largest data segment, in bytes. With [`SEG_MAX`] it bounds what one request can ask for, and so how long a reset waits for it.
+/// Largest data segment, in bytes. With [`SEG_MAX`] it bounds what one request can ask for, and so
+/// how long a reset waits for it.
 const SIZE_MAX: u32 = 1024 * 1024;
 
 /// Most data of one request, in bytes.
 const REQUEST_BYTES_MAX: u64 = SEG_MAX as u64 * SIZE_MAX as u64;
 
-/// Data after which a batch ends, in bytes, so that a driver with a full ring of large requests cannot keep its own reset waiting for all of them.
+/// Data after which a batch ends, in bytes, so that a driver with a full ring of large requests
+/// cannot keep its own reset waiting for all of them.
 const BATCH_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Most ranges of one request to discard or to write zeroes: a driver cannot make one request into endless work.
+/// Most ranges of one request to discard or to write zeroes: a driver cannot make one request into
+/// endless work.
 const RANGES_MAX: usize = 32;
 
 /// Most sectors of one range to discard: 2 GiB.
@@ -155,7 +161,8 @@ pub struct Blk {
     queue_sizes: Vec<u16>,
     /// What the driver agreed to.
     negotiated: Features,
-    /// Whether writes are stable only after a flush. The workers look at it, the driver may change it.
+    /// Whether writes are stable only after a flush. The workers look at it, the driver may change
+    /// it.
     writeback: Arc<AtomicBool>,
 }
 
@@ -330,7 +337,8 @@ impl Requests {
             // Nothing can be said to the driver where there is no memory.
             Err(Failure::Gone) => return Ok(0),
         };
-        // Whatever the request did not fill is shown as zeroes, so that what is said to be written is written.
+        // Whatever the request did not fill is shown as zeroes, so that what is said to be written
+        // is written.
         let rest = answer.remaining();
         if answer.zero(rest).is_err() || status.write(outcome.as_bytes()).is_err() {
             return Ok(0);
@@ -457,7 +465,8 @@ impl Requests {
         Ok(())
     }
 
-    /// Where on the disk the `len` bytes of data from `sector` on begin, if they are whole sectors and on the disk.
+    /// Where on the disk the `len` bytes of data from `sector` on begin, if they are whole sectors
+    /// and on the disk.
     fn offset(&self, sector: u64, len: u64) -> Result<u64, Failure> {
         if len > REQUEST_BYTES_MAX || !len.is_multiple_of(SECTOR_SIZE as u64) {
             return Err(Failure::Status(RequestStatus::IOERR));

@@ -24,8 +24,8 @@ pub trait Source: Send {
     fn fill(&mut self, into: &mut [u8]) -> Result;
 }
 
-/// Most bytes given for one request (§5.4.6.2 lets a device give fewer than asked), so that a driver that asks for 4 GiB at a time can neither
-/// drain the source nor keep a reset waiting.
+/// Most bytes given for one request (§5.4.6.2 lets a device give fewer than asked), so that a
+/// driver that asks for 4 GiB at a time can neither drain the source nor keep a reset waiting.
 pub const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 
 /// The largest size of the queue.
@@ -94,7 +94,8 @@ impl<S: Source> Worker for Requests<S> {
 }
 
 impl<S: Source> Requests<S> {
-    /// Writes random bytes, and says how many. Fewer than there is room for if there are many, or the source fails.
+    /// Writes random bytes, and says how many. Fewer than there is room for if there are many, or
+    /// the source fails.
     fn give(&mut self, to: &mut Writable<'_>) -> u32 {
         let mut source = self.source.lock();
         let mut left = to.remaining().min(REQUEST_BYTES_MAX) as usize;

@@ -1,4 +1,5 @@
-//! What can go wrong behind a device: the driver's faults are [`Violation`](ringway_ring::device::Violation)s.
+//! What can go wrong behind a device: the driver's faults are
+//! [`Violation`](ringway_ring::device::Violation)s.
 
 use core::fmt;
 

@@ -1,6 +1,8 @@
-//! What a driver meets first, whatever the transport: the device's status, the negotiation of features, the set-up of queues.
+//! What a driver meets first, whatever the transport: the device's status, the negotiation of
+//! features, the set-up of queues.
 //!
-//! A transport is a table from its own registers to these. The front holds the device, and hands its queues to the runner when the driver is ready.
+//! A transport is a table from its own registers to these. The front holds the device, and hands
+//! its queues to the runner when the driver is ready.
 //!
 //! Spec: VIRTIO 1.4 §2.1 "Device Status Field", §3.1 "Device Initialization".
 
@@ -263,14 +265,16 @@ impl<I: Interrupts> Front<I> {
     pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) {
         into.fill(0);
         let mut state = self.state.lock();
-        // Here, not when it changed: the driver sees another generation for certain, however often it changed (§4.1.4.3.1).
+        // Here, not when it changed: the driver sees another generation for certain, however often
+        // it changed (§4.1.4.3.1).
         if self.common.changed.swap(false, Ordering::SeqCst) {
             state.generation = state.generation.wrapping_add(1);
         }
         state.device.read_config(offset, into);
     }
 
-    /// Writes configuration space from byte `offset` on, once the features are settled (§3.1.1 step 4).
+    /// Writes configuration space from byte `offset` on, once the features are settled (§3.1.1 step
+    /// 4).
     pub(crate) fn write_config(&self, offset: usize, from: &[u8]) {
         let mut state = self.state.lock();
         if !state.resetting && state.status.contains(Status::FEATURES_OK) {
@@ -286,7 +290,8 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
-    /// The driver says that queue `index` has chains. Before it is ready, and once it was asked for a reset, it says nothing.
+    /// The driver says that queue `index` has chains. Before it is ready, and once it was asked for
+    /// a reset, it says nothing.
     #[inline]
     pub(crate) fn kick(&self, index: u16) {
         let taken =
@@ -296,12 +301,14 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
-    /// Whether the device may reach memory. Takes effect at once for kicks, and for the rest at the next [`resume`](Self::resume).
+    /// Whether the device may reach memory. Takes effect at once for kicks, and for the rest at the
+    /// next [`resume`](Self::resume).
     pub(crate) fn set_reachable(&self, reachable: bool) {
         self.common.reachable.store(reachable, Ordering::SeqCst);
     }
 
-    /// If the device may reach memory: starts what waited for it, and makes up for kicks that were not taken.
+    /// If the device may reach memory: starts what waited for it, and makes up for kicks that were
+    /// not taken.
     pub(crate) fn resume(&self) {
         if !self.common.reachable.load(Ordering::SeqCst) {
             return;
@@ -379,7 +386,8 @@ impl<I: Interrupts> Front<I> {
         Ok(())
     }
 
-    /// Returns to the state in which the device was made. Status reads as 0 only when every task has stopped (§2.4.1).
+    /// Returns to the state in which the device was made. Status reads as 0 only when every task
+    /// has stopped (§2.4.1).
     fn reset(&self) {
         let mut state = self.state.lock();
         if state.resetting {
@@ -414,7 +422,8 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
-    /// Takes the selected queue from the device (§4.2.2.2). It may be set up anew before the driver is ready, and after a reset.
+    /// Takes the selected queue from the device (§4.2.2.2). It may be set up anew before the driver
+    /// is ready, and after a reset.
     fn disable_selected(&self) {
         let mut state = self.state.lock();
         let Some(index) = u16::try_from(state.queue_select)
@@ -456,7 +465,8 @@ impl State {
         self.queues.get(usize::try_from(self.queue_select).ok()?)
     }
 
-    /// The selected queue, if it may be set up now: features are settled, the driver is not ready, and the queue is not enabled.
+    /// The selected queue, if it may be set up now: features are settled, the driver is not ready,
+    /// and the queue is not enabled.
     fn selected_for_setup(&mut self) -> Option<&mut Setup> {
         let time = Status::FEATURES_OK | Status::DRIVER_OK;
         if self.status & time != Status::FEATURES_OK {
@@ -481,7 +491,8 @@ impl Setup {
         }
     }
 
-    /// A size that cannot be is no size: the queue cannot be enabled with it, and it reads as 0. A packed queue may have any (§2.8).
+    /// A size that cannot be is no size: the queue cannot be enabled with it, and it reads as 0. A
+    /// packed queue may have any (§2.8).
     fn resize(&mut self, size: u32, packed: bool) {
         self.size = u16::try_from(size)
             .ok()

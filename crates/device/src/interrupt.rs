@@ -1,4 +1,5 @@
-//! How a device interrupts its driver: the wires out, and a pin that stays asserted until its causes are gone.
+//! How a device interrupts its driver: the wires out, and a pin that stays asserted until its
+//! causes are gone.
 //!
 //! Spec: VIRTIO 1.4 §2.3 "Notifications".
 
@@ -8,16 +9,18 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use ringway_spec::InterruptStatus;
 use spin::Mutex;
 
-/// Where interrupts sent as messages go: a write of `data` to `address`, which an interrupt controller receives.
+/// Where interrupts sent as messages go: a write of `data` to `address`, which an interrupt
+/// controller receives.
 pub trait MessageSink: Send + Sync {
-    /// Delivers one message. Called from any thread, with the vector locked: it must not come back to the function's registers.
+    /// Delivers one message. Called from any thread, with the vector locked: it must not come back
+    /// to the function's registers.
     fn send(&self, address: u64, data: u32);
 }
 
 /// An interrupt line of its own device. What several devices share is the machine's affair.
 pub trait Line: Send + Sync {
-    /// The device asserts the line, or no longer does. Called when that changes, from any thread, with the line's state locked: it must not come
-    /// back to the device's registers.
+    /// The device asserts the line, or no longer does. Called when that changes, from any thread,
+    /// with the line's state locked: it must not come back to the device's registers.
     fn set(&self, asserted: bool);
 }
 
@@ -74,7 +77,8 @@ impl Pin {
         self.change(|now| now);
     }
 
-    /// Changes the causes, and the line with them under the same lock, so that its last state is the right one. Returns what the causes were.
+    /// Changes the causes, and the line with them under the same lock, so that its last state is
+    /// the right one. Returns what the causes were.
     fn change(&self, to: impl FnOnce(InterruptStatus) -> InterruptStatus) -> InterruptStatus {
         let mut state = self.state.lock();
         let before = state.causes;

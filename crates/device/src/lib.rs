@@ -1,7 +1,9 @@
-//! The device's end of virtio: device models, and the transports as the registers that a driver sees.
+//! The device's end of virtio: device models, and the transports as the registers that a driver
+//! sees.
 //!
-//! A [`Device`] says what a device is; the [`Worker`]s it makes serve its queues. Neither knows how it is reached: a *carrier* presents it, as
-//! PCI configuration space and BARs ([`pci::Function`]), as an MMIO window ([`mmio::Window`]), or otherwise, and a [`Runner`] says on which thread
+//! A [`Device`] says what a device is; the [`Worker`]s it makes serve its queues. Neither knows how
+//! it is reached: a *carrier* presents it, as PCI configuration space and BARs ([`pci::Function`]),
+//! as an MMIO window ([`mmio::Window`]), or otherwise, and a [`Runner`] says on which thread
 //! its queues are served.
 //!
 //! ```text
@@ -10,10 +12,11 @@
 //!                          └──Task──▶ Runner ──run──▶ Queue + Worker ──Signal──▶ interrupts
 //! ```
 //!
-//! A carrier may be used by several threads at once. It holds no lock while it waits for a task to stop, and a task
-//! interrupts without any lock that a register access holds for long.
+//! A carrier may be used by several threads at once. It holds no lock while it waits for a task to
+//! stop, and a task interrupts without any lock that a register access holds for long.
 //!
-//! The driver is not trusted. Whatever it writes, a device answers, refuses, or asks to be reset; it does not panic, hang or grow.
+//! The driver is not trusted. Whatever it writes, a device answers, refuses, or asks to be reset;
+//! it does not panic, hang or grow.
 //!
 //! Spec: VIRTIO 1.4 §2 "Basic Facilities of a Virtio Device".
 #![no_std]

@@ -1,7 +1,7 @@
 //! A device as a window of memory-mapped registers, version 2.
 //!
-//! Control registers answer aligned accesses of 32 bits; any other reads as 0 and writes nothing. Configuration space,
-//! from [`CONFIG`] on, answers any width.
+//! Control registers answer aligned accesses of 32 bits; any other reads as 0 and writes nothing.
+//! Configuration space, from [`CONFIG`] on, answers any width.
 //!
 //! Spec: VIRTIO 1.4 §4.2 "Virtio Over MMIO".
 
@@ -64,7 +64,8 @@ impl Window {
         }
     }
 
-    /// To be called when the device's configuration has changed: a driver that is ready is told (§3.2.1).
+    /// To be called when the device's configuration has changed: a driver that is ready is told
+    /// (§3.2.1).
     pub fn config_changed(&self) {
         self.front.config_changed();
     }
@@ -163,12 +164,14 @@ impl Interrupts for Pin {
     }
 }
 
-/// Whether an access of these bytes may be one of a control register (§4.2.2.2). One that is not aligned meets none.
+/// Whether an access of these bytes may be one of a control register (§4.2.2.2). One that is not
+/// aligned meets none.
 fn is_register(bytes: &[u8]) -> bool {
     bytes.len() == size_of::<u32>()
 }
 
-/// Registers that read the same in every slot. Those that are none, and those that are written only, read as 0.
+/// Registers that read the same in every slot. Those that are none, and those that are written
+/// only, read as 0.
 fn constant(offset: usize) -> u32 {
     match offset {
         register::MAGIC_VALUE => MAGIC,

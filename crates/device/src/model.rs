@@ -6,31 +6,37 @@ use alloc::vec::Vec;
 use ringway_ring::device::{Batch, Violation};
 use ringway_spec::{DeviceId, Features};
 
-/// A device model: identity, features, configuration; and, once a driver is ready, the workers that serve its queues.
+/// A device model: identity, features, configuration; and, once a driver is ready, the workers that
+/// serve its queues.
 ///
 /// The same model runs behind every carrier. It is called from one thread at a time.
 pub trait Device: Send {
     /// What type of device it is.
     fn id(&self) -> DeviceId;
 
-    /// The features of its type that it offers. Those of rings and transports are added by the carrier. Asked once.
+    /// The features of its type that it offers. Those of rings and transports are added by the
+    /// carrier. Asked once.
     fn features(&self) -> Features;
 
-    /// The largest size of each queue, a power of two. As many as the device has queues. Asked once.
+    /// The largest size of each queue, a power of two. As many as the device has queues. Asked
+    /// once.
     fn queue_sizes(&self) -> &[u16];
 
-    /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which is what `into` holds.
+    /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which
+    /// is what `into` holds.
     fn read_config(&self, offset: usize, into: &mut [u8]);
 
-    /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored. Never called before
-    /// [`negotiated`](Self::negotiated) (§3.1.1).
+    /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored.
+    /// Never called before [`negotiated`](Self::negotiated) (§3.1.1).
     fn write_config(&mut self, offset: usize, from: &[u8]);
 
-    /// The driver's features are settled: from here on, configuration is what it is with them (§5.2.5.2 has a case of it).
+    /// The driver's features are settled: from here on, configuration is what it is with them
+    /// (§5.2.5.2 has a case of it).
     fn negotiated(&mut self, _features: Features) {}
 
-    /// A driver is ready, and agreed to `features` (the ring's and the transport's among them). Makes one worker for each queue, in their order;
-    /// those of queues that the driver did not enable are dropped.
+    /// A driver is ready, and agreed to `features` (the ring's and the transport's among them).
+    /// Makes one worker for each queue, in their order; those of queues that the driver did not
+    /// enable are dropped.
     fn activate(&mut self, features: Features) -> Vec<Box<dyn Worker>>;
 
     /// Returns to the state in which it was made. Its workers have stopped before this is called.
@@ -39,7 +45,8 @@ pub trait Device: Send {
 
 /// Serves one queue of a device.
 pub trait Worker: Send {
-    /// Serves the chains of a batch: takes each, does what it asks, completes it, until there is none. Chains may be kept, to be completed in a later batch.
+    /// Serves the chains of a batch: takes each, does what it asks, completes it, until there is
+    /// none. Chains may be kept, to be completed in a later batch.
     ///
     /// # Errors
     ///

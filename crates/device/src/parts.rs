@@ -35,8 +35,8 @@ impl Offer {
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM);
 
-    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`, `RING_PACKED`, `ACCESS_PLATFORM`,
-    /// `ORDER_PLATFORM`.
+    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`,
+    /// `RING_PACKED`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
     ///
     /// A driver that is offered `ACCESS_PLATFORM` must accept it (§6).
     #[must_use]

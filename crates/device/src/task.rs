@@ -32,16 +32,19 @@ pub trait Signal: Send + Sync {
 
 /// Decides where and when queues are served: on threads, in an event loop, or step by step.
 pub trait Runner: Send + Sync {
-    /// Queue `index` was enabled and its device is live. The task is to be [run](Task::run) now, and again after each kick.
+    /// Queue `index` was enabled and its device is live. The task is to be [run](Task::run) now,
+    /// and again after each kick.
     ///
     /// Called with the carrier locked: nothing that comes back to its registers may happen within.
     fn start(&self, index: u16, task: Task);
 
-    /// The driver says that queue `index` has chains (§2.9). Also called for queues that were never started: ignore those.
+    /// The driver says that queue `index` has chains (§2.9). Also called for queues that were never
+    /// started: ignore those.
     fn kick(&self, index: u16);
 
-    /// Drops the task of queue `index`, if there is one. Returns only when it does not run and will not run again: the driver is then told
-    /// that its memory is its own. Called without any lock of the carrier held.
+    /// Drops the task of queue `index`, if there is one. Returns only when it does not run and will
+    /// not run again: the driver is then told that its memory is its own. Called without any
+    /// lock of the carrier held.
     fn stop(&self, index: u16);
 }
 

@@ -1,4 +1,5 @@
-//! What the tests of this crate stand on: memory, a driver's ring, a runner that runs when told, wires that remember.
+//! What the tests of this crate stand on: memory, a driver's ring, a runner that runs when told,
+//! wires that remember.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -223,7 +224,8 @@ pub(crate) struct Log {
     pub(crate) config: Mutex<[u8; 8]>,
 }
 
-/// A device of two queues and eight bytes of configuration, whose workers fill what they are given with 0x5a.
+/// A device of two queues and eight bytes of configuration, whose workers fill what they are given
+/// with 0x5a.
 pub(crate) struct Plain {
     pub(crate) id: DeviceId,
     pub(crate) features: Features,
@@ -383,7 +385,8 @@ impl Loop {
         }
     }
 
-    /// Makes a chain available: readable descriptors that hold these bytes, then writable ones of these lengths, which it returns.
+    /// Makes a chain available: readable descriptors that hold these bytes, then writable ones of
+    /// these lengths, which it returns.
     pub(crate) fn submit(&mut self, readable: &[&[u8]], writable: &[usize]) -> Vec<Segment> {
         let ram = &mut self.ram;
         let readable: Vec<_> = readable.iter().map(|bytes| ram.holding(bytes)).collect();

@@ -18,8 +18,9 @@ use crate::transport::Transport;
 
 /// A disk.
 ///
-/// Nothing here waits but [`wait`](Self::wait) and [`next`](Self::next). [`read`](Self::read), [`write`](Self::write), [`flush`](Self::flush) and
-/// [`id`](Self::id) hand the device a request, as many as the queue has room for; [`poll`](Self::poll) takes what is done, in the
+/// Nothing here waits but [`wait`](Self::wait) and [`next`](Self::next). [`read`](Self::read),
+/// [`write`](Self::write), [`flush`](Self::flush) and [`id`](Self::id) hand the device a request,
+/// as many as the queue has room for; [`poll`](Self::poll) takes what is done, in the
 /// order in which the device has done it.
 #[derive(Debug)]
 pub struct Blk<T: Transport, B: Buffer = alloc::boxed::Box<[u8]>> {
@@ -46,7 +47,8 @@ pub struct Disk {
 pub struct Done<B> {
     /// What the call that made the request called it.
     pub token: Token,
-    /// The buffer that went with it: filled, if it was for the device to fill and `result` is good.
+    /// The buffer that went with it: filled, if it was for the device to fill and `result` is
+    /// good.
     pub buffer: Option<B>,
     /// How it went.
     pub result: Result<(), Failure>,
@@ -88,11 +90,13 @@ impl<T: Transport, B: Buffer> Driver<T> for Blk<T, B> {
 }
 
 impl<T: Transport, B: Buffer> Blk<T, B> {
-    /// Brings the device up. Features of the disk are added to `wanted`; limits of the device to `options`.
+    /// Brings the device up. Features of the disk are added to `wanted`; limits of the device to
+    /// `options`.
     ///
     /// # Errors
     ///
-    /// What [`bringup`](crate::bringup) finds; [`Violation::BadConfig`] if the device's limits cannot be.
+    /// What [`bringup`](crate::bringup) finds; [`Violation::BadConfig`] if the device's limits
+    /// cannot be.
     pub fn open(device: Probed<T>, wanted: &Wanted, options: &QueueOptions) -> Result<Self> {
         let disk_features = F::SIZE_MAX | F::SEG_MAX | F::BLK_SIZE | F::RO | F::FLUSH;
         let wanted = Wanted {
@@ -120,13 +124,15 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the buffer: on [`Error::QueueFull`](crate::Error::QueueFull) and [`Error::PoolFull`](crate::Error::PoolFull), take a completion and try again; [`Error::Request`](crate::Error::Request) if there are no
-    /// such blocks.
+    /// [`Rejected`], with the buffer: on [`Error::QueueFull`](crate::Error::QueueFull) and
+    /// [`Error::PoolFull`](crate::Error::PoolFull), take a completion and try again;
+    /// [`Error::Request`](crate::Error::Request) if there are no such blocks.
     pub fn read(&mut self, sector: u64, buffer: B) -> Result<Token, Rejected<B>> {
         self.transfer(RequestType::IN, sector, buffer)
     }
 
-    /// Writes `buffer`, whole blocks, from sector `sector` on. It is durable after the next [`flush`](Self::flush), where there is one.
+    /// Writes `buffer`, whole blocks, from sector `sector` on. It is durable after the next
+    /// [`flush`](Self::flush), where there is one.
     ///
     /// # Errors
     ///
@@ -145,7 +151,8 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Unsupported`] if the device keeps no cache: writes are durable when completed. Otherwise as [`read`](Self::read).
+    /// [`RequestError::Unsupported`] if the device keeps no cache: writes are durable when
+    /// completed. Otherwise as [`read`](Self::read).
     pub fn flush(&mut self) -> Result<Token, Rejected<B>> {
         if !self.disk.can_flush {
             return Err(Rejected {
@@ -157,11 +164,13 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
             .submit(&header(RequestType::FLUSH, 0), Data::None)
     }
 
-    /// Asks for the disk's name, into a buffer of 20 bytes. It ends at the first zero, if there is one (§5.2.6).
+    /// Asks for the disk's name, into a buffer of 20 bytes. It ends at the first zero, if there is
+    /// one (§5.2.6).
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read); completed with [`Failure::Unsupported`] by a device that has no names.
+    /// As [`read`](Self::read); completed with [`Failure::Unsupported`] by a device that has no
+    /// names.
     pub fn id(&mut self, buffer: B) -> Result<Token, Rejected<B>> {
         let len = buffer.bytes();
         if len != ID_BYTES {
@@ -191,7 +200,8 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Device`](crate::Error::Device) if the device broke a rule; [`Error::NeedsReset`](crate::Error::NeedsReset) if it asks for a reset.
+    /// [`Error::Device`](crate::Error::Device) if the device broke a rule;
+    /// [`Error::NeedsReset`](crate::Error::NeedsReset) if it asks for a reset.
     pub fn poll(&mut self) -> Result<Option<Done<B>>> {
         match self.requests.poll()? {
             Some(done) => Ok(Some(judge(done))),
@@ -253,8 +263,8 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         (self.device, self.requests)
     }
 
-    /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers in flight can be
-    /// [reclaimed](Queue::reclaim).
+    /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers
+    /// in flight can be [reclaimed](Queue::reclaim).
     pub fn reset(
         self,
     ) -> (
@@ -372,7 +382,8 @@ fn judge<B>(done: Completion<B, RequestStatus>) -> Done<B> {
         answer,
     } = done;
     let result = match answer {
-        // What was to be read has been written, says the length; whether the status counts in it is said differently by devices.
+        // What was to be read has been written, says the length; whether the status counts in it is
+        // said differently by devices.
         RequestStatus::OK if written >= fillable => Ok(()),
         RequestStatus::OK => Err(Failure::Device(Violation::TooShort {
             written,

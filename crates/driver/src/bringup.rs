@@ -6,8 +6,9 @@
 //!   ACKNOWLEDGE              look at features      set up queues
 //! ```
 //!
-//! Each arrow is a step of §3.1.1, and there is no way around one. Status bits are only ever added. A state that is dropped ends
-//! the use of the device: it is reset, and what it was told of is freed if it confirms that, or kept for ever if not.
+//! Each arrow is a step of §3.1.1, and there is no way around one. Status bits are only ever added.
+//! A state that is dropped ends the use of the device: it is reset, and what it was told of is
+//! freed if it confirms that, or kept for ever if not.
 //!
 //! Spec: VIRTIO 1.4 §3.1 "Device Initialization".
 
@@ -57,14 +58,15 @@ pub struct Negotiated<T: Transport> {
 #[derive(Debug)]
 pub struct Live<T: Transport> {
     link: Link<T>,
-    /// How often the configuration had changed when the status was last looked at. 0 at first: a device may ask for a reset as soon as it
-    /// is live, before anyone looks.
+    /// How often the configuration had changed when the status was last looked at. 0 at first: a
+    /// device may ask for a reset as soon as it is live, before anyone looks.
     config_seen: u32,
     /// When the status was last looked at, for devices that do not interrupt.
     looked_at: Duration,
 }
 
-/// What a driver wants of a device's features. Those of the ring and the transport are added by themselves.
+/// What a driver wants of a device's features. Those of the ring and the transport are added by
+/// themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Without these the driver cannot work.
@@ -80,7 +82,8 @@ impl<T: Transport> Acknowledged<T> {
     ///
     /// # Errors
     ///
-    /// [`Violation::ResetNotConfirmed`] if it does not confirm the reset; [`Error::Transport`] if it cannot be reached.
+    /// [`Violation::ResetNotConfirmed`] if it does not confirm the reset; [`Error::Transport`] if
+    /// it cannot be reached.
     pub fn new(transport: T) -> Result<Self> {
         let mut link = Link::new(transport)?;
         link.add_status(Status::ACKNOWLEDGE)?;
@@ -118,12 +121,14 @@ impl<T: Transport> Probed<T> {
         Ok(self.link.transport()?.device_features()?)
     }
 
-    /// Steps 4 to 6: accepts what is wanted of what is offered, and finds the device content with it.
+    /// Steps 4 to 6: accepts what is wanted of what is offered, and finds the device content with
+    /// it.
     ///
     /// # Errors
     ///
-    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be had,
-    /// [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer. `FAILED` is then set.
+    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be
+    /// had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
+    /// `FAILED` is then set.
     pub fn negotiate(mut self, wanted: &Wanted) -> Result<Negotiated<T>> {
         match self.link.negotiate(wanted) {
             Ok(()) => Ok(Negotiated { link: self.link }),
@@ -149,8 +154,8 @@ impl<T: Transport> Negotiated<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] if the device has none of this index, [`Error::Platform`] if there is no memory for it,
-    /// [`Violation::QueueAlreadyEnabled`] if the device did not reset it.
+    /// [`Error::NoQueue`] if the device has none of this index, [`Error::Platform`] if there is no
+    /// memory for it, [`Violation::QueueAlreadyEnabled`] if the device did not reset it.
     pub fn queue<B, Q, A>(
         &mut self,
         index: u16,
@@ -178,11 +183,13 @@ impl<T: Transport> Negotiated<T> {
         )
     }
 
-    /// Step 8: connects interrupts, enables the queues, and sets the device to work. Yields the queues, live.
+    /// Step 8: connects interrupts, enables the queues, and sets the device to work. Yields the
+    /// queues, live.
     ///
     /// # Errors
     ///
-    /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]. `FAILED` is then set, and the device reset.
+    /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]. `FAILED` is then set, and the
+    /// device reset.
     pub fn start<S: QueueSet<T::Platform>>(mut self, mut queues: S) -> Result<(Live<T>, S::Live)> {
         let doorbells = match self.link.start(&mut queues) {
             Ok(doorbells) => doorbells,
@@ -249,7 +256,8 @@ impl<T: Transport> Live<T> {
         Ok(self.link.transport()?.status()?)
     }
 
-    /// Looks whether the device asks for a reset, if it may have said so since this was last called. Cheap otherwise.
+    /// Looks whether the device asks for a reset, if it may have said so since this was last
+    /// called. Cheap otherwise.
     ///
     /// # Errors
     ///
@@ -283,8 +291,8 @@ impl<T: Transport> Live<T> {
         due
     }
 
-    /// Ends the device's use, and returns its transport, to begin again. Buffers in flight can then be
-    /// [reclaimed](crate::dma::Queue::reclaim) from the queues.
+    /// Ends the device's use, and returns its transport, to begin again. Buffers in flight can then
+    /// be [reclaimed](crate::dma::Queue::reclaim) from the queues.
     ///
     /// # Errors
     ///

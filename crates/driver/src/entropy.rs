@@ -15,8 +15,9 @@ use crate::transport::Transport;
 
 /// A source of random bytes.
 ///
-/// Nothing here waits but [`wait`](Self::wait) and [`next`](Self::next): [`request`](Self::request) hands the device a buffer, and
-/// [`poll`](Self::poll) takes it back, from a loop, after an interrupt, or from a future.
+/// Nothing here waits but [`wait`](Self::wait) and [`next`](Self::next): [`request`](Self::request)
+/// hands the device a buffer, and [`poll`](Self::poll) takes it back, from a loop, after an
+/// interrupt, or from a future.
 #[derive(Debug)]
 pub struct Rng<T: Transport, B: Buffer = alloc::boxed::Box<[u8]>> {
     device: Live<T>,
@@ -55,7 +56,8 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         Ok(Self { device, requests })
     }
 
-    /// Asks the device to fill `buffer` (§5.4.6). It is told by the next [`kick`](Self::kick) or [`poll`](Self::poll).
+    /// Asks the device to fill `buffer` (§5.4.6). It is told by the next [`kick`](Self::kick) or
+    /// [`poll`](Self::poll).
     ///
     /// # Errors
     ///
@@ -139,8 +141,8 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         (self.device, self.requests)
     }
 
-    /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers in flight can be
-    /// [reclaimed](Queue::reclaim).
+    /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers
+    /// in flight can be [reclaimed](Queue::reclaim).
     pub fn reset(self) -> (Result<T>, Queue<T::Platform, B>) {
         (self.device.reset(), self.requests)
     }

@@ -13,16 +13,18 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 pub enum Error {
     /// Ours to retry: the queue has no room. Take a completion, then try again.
     QueueFull,
-    /// Ours to retry: no memory for a copy of the buffer is free. Take a completion, then try again.
+    /// Ours to retry: no memory for a copy of the buffer is free. Take a completion, then try
+    /// again.
     PoolFull,
-    /// Ours to retry, or to give up: nothing came within the time allowed. What is in flight stays in flight.
+    /// Ours to retry, or to give up: nothing came within the time allowed. What is in flight stays
+    /// in flight.
     TimedOut,
     /// Ours to configure: the request cannot be made of this device, now or later.
     Request(RequestError),
     /// Ours to configure: the device lacks features that the driver cannot do without.
     FeaturesMissing(Features),
-    /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the driver cannot do
-    /// without it.
+    /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the
+    /// driver cannot do without it.
     FeatureDependency {
         /// What was to be accepted.
         feature: Features,
@@ -88,7 +90,8 @@ pub enum RequestError {
 pub enum Violation {
     /// A rule of the ring.
     Ring(ringway_ring::driver::Violation),
-    /// `FEATURES_OK` did not stay set: the device refuses a subset of what it offered (§3.1.1 step 6).
+    /// `FEATURES_OK` did not stay set: the device refuses a subset of what it offered (§3.1.1 step
+    /// 6).
     FeaturesRejected,
     /// The configuration generation changed at every read (§2.5).
     ConfigUnstable,
@@ -124,8 +127,8 @@ pub enum TransportError {
     },
     /// The device does not answer: registers read as all ones.
     Absent,
-    /// There is no virtio device here, but something that says this of itself: in place of the magic value (§4.2.2), or as its vendor
-    /// and device id (§4.1.2).
+    /// There is no virtio device here, but something that says this of itself: in place of the
+    /// magic value (§4.2.2), or as its vendor and device id (§4.1.2).
     NotVirtio(u32),
     /// The device speaks a version of the transport that this driver does not (§4.2.2).
     Version(u32),

@@ -1,7 +1,8 @@
 //! The interrupt side of a device: what a handler calls, and what it wakes.
 //!
-//! A [`Handler`] is given to the platform for every interrupt that the device may raise. Calling it is all that an
-//! interrupt handler has to do: it touches no queue, takes no lock and allocates nothing.
+//! A [`Handler`] is given to the platform for every interrupt that the device may raise. Calling it
+//! is all that an interrupt handler has to do: it touches no queue, takes no lock and allocates
+//! nothing.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::Waker;
@@ -23,7 +24,8 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// How often it was raised, modulo 2³². Read it before looking for work, so that [`Platform::wait`] notices what comes between.
+    /// How often it was raised, modulo 2³². Read it before looking for work, so that
+    /// [`Platform::wait`] notices what comes between.
     pub fn count(&self) -> u32 {
         self.count.load(Ordering::Acquire)
     }
@@ -77,8 +79,8 @@ impl<P: Platform> Handler<P> {
         }
     }
 
-    /// To be called for every interrupt, from interrupt context if need be. Says whether it was this device's: a line
-    /// may be shared.
+    /// To be called for every interrupt, from interrupt context if need be. Says whether it was
+    /// this device's: a line may be shared.
     pub fn handle(&self) -> bool {
         match &*self.source {
             Source::Message(signals) => {
@@ -95,7 +97,8 @@ impl<P: Platform> Handler<P> {
                 if causes.contains(InterruptStatus::CONFIG_CHANGE) {
                     config.raise();
                 }
-                // A change of configuration may be a cry for a reset: whoever waits for a queue is to hear of it, too.
+                // A change of configuration may be a cry for a reset: whoever waits for a queue is
+                // to hear of it, too.
                 if !causes.is_empty() {
                     queues.iter().for_each(|signal| signal.raise());
                 }

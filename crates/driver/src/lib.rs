@@ -3,8 +3,10 @@
 //! From the bottom up:
 //!
 //! - [`platform`]: what the operating system provides, as one value.
-//! - [`transport`]: the small table of operations that every way to reach a device can do. [`pci`] and [`mmio`] are two.
-//! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be got wrong.
+//! - [`transport`]: the small table of operations that every way to reach a device can do. [`pci`]
+//!   and [`mmio`] are two.
+//! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be
+//!   got wrong.
 //! - [`dma`]: queues, and the custody of the buffers in them.
 //! - [`blk`], [`entropy`]: the drivers. [`bus`]: finding the device that a driver is for.
 //!

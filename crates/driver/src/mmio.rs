@@ -1,7 +1,7 @@
 //! Virtio over memory-mapped registers.
 //!
-//! Where the registers are, a platform has to know beforehand: from a device tree, ACPI or a command line, as a list of [`Slot`]s.
-//! [`scan`] finds out which of them have a device.
+//! Where the registers are, a platform has to know beforehand: from a device tree, ACPI or a
+//! command line, as a list of [`Slot`]s. [`scan`] finds out which of them have a device.
 //!
 //! Spec: VIRTIO 1.4 §4.2 "Virtio Over MMIO".
 
@@ -29,8 +29,8 @@ pub struct Slot {
     pub line: Option<u32>,
 }
 
-/// The devices in `slots`. An empty slot is passed over (§4.2.2.2); one that has something else than a device which this driver
-/// knows is an error, and the next may be fine.
+/// The devices in `slots`. An empty slot is passed over (§4.2.2.2); one that has something else
+/// than a device which this driver knows is an error, and the next may be fine.
 pub fn scan<P: Platform>(
     platform: P,
     slots: impl IntoIterator<Item = Slot>,
@@ -60,12 +60,15 @@ pub struct Mmio<P: Platform> {
 }
 
 impl<P: Platform> Mmio<P> {
-    /// The device whose registers, configuration space included, are `registers`, and whose interrupt line is `line`.
+    /// The device whose registers, configuration space included, are `registers`, and whose
+    /// interrupt line is `line`.
     ///
     /// # Errors
     ///
-    /// [`TransportError::Range`] if there are fewer registers than every device has; [`TransportError::Absent`],
-    /// [`TransportError::NotVirtio`], [`TransportError::Placeholder`] or [`TransportError::Version`] if there is no device that can be driven.
+    /// [`TransportError::Range`] if there are fewer registers than every device has;
+    /// [`TransportError::Absent`], [`TransportError::NotVirtio`],
+    /// [`TransportError::Placeholder`] or [`TransportError::Version`] if there is no device that
+    /// can be driven.
     pub fn new(platform: P, registers: P::Registers, line: Option<u32>) -> Result<Self> {
         let part = |offset, len| {
             let range = TransportError::Range { offset, len };
@@ -83,7 +86,8 @@ impl<P: Platform> Mmio<P> {
         if !matches!(version, VERSION | LEGACY_VERSION) {
             return Err(TransportError::Version(version));
         }
-        // An empty slot is of the version that its machine has: of it, nothing else is of interest (§4.2.3.1.1).
+        // An empty slot is of the version that its machine has: of it, nothing else is of interest
+        // (§4.2.3.1.1).
         let id = DeviceId(registers.read32(register::DEVICE_ID)?);
         if id == DeviceId::INVALID {
             return Err(TransportError::Placeholder);
@@ -147,8 +151,9 @@ impl<P: Platform> Transport for Mmio<P> {
                 .write32(register::DEVICE_FEATURES_SEL, select)?;
             self.registers.read32(register::DEVICE_FEATURES)
         })?;
-        // A device from before there were four words may look at one bit of the selector only, or leave a selector that it
-        // does not know where it was. Then the higher words are the lower ones again, which are never empty (VERSION_1).
+        // A device from before there were four words may look at one bit of the selector only, or
+        // leave a selector that it does not know where it was. Then the higher words are
+        // the lower ones again, which are never empty (VERSION_1).
         let repeats = features.word(3) == features.word(1);
         Ok(if repeats {
             features.with_word(2, 0).with_word(3, 0)

@@ -1,7 +1,8 @@
 //! Virtio over PCI.
 //!
-//! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions, [`Function::device_id`] says which are
-//! virtio devices, and [`Pci::new`] makes a [`Transport`](crate::transport::Transport) of one. The platform provides [`ConfigAccess`]; buses
+//! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions,
+//! [`Function::device_id`] says which are virtio devices, and [`Pci::new`] makes a
+//! [`Transport`](crate::transport::Transport) of one. The platform provides [`ConfigAccess`]; buses
 //! and addresses are expected to have been assigned, by it or by firmware.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
@@ -21,12 +22,14 @@ mod transport;
 pub use function::{Function, Scan, scan};
 pub use transport::Pci;
 
-/// Where a function is: on which bus, which device there, and which function of it. Displays as `00:02.0`.
+/// Where a function is: on which bus, which device there, and which function of it. Displays as
+/// `00:02.0`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(u16);
 
 impl Address {
-    /// Function `function`, 0 to 7, of device `device`, 0 to 31, of bus `bus`. Higher bits do not count.
+    /// Function `function`, 0 to 7, of device `device`, 0 to 31, of bus `bus`. Higher bits do not
+    /// count.
     pub const fn new(bus: u8, device: u8, function: u8) -> Self {
         Self((bus as u16) << 8 | ((device & 0x1f) as u16) << 3 | (function & 0x7) as u16)
     }
@@ -36,8 +39,9 @@ impl Address {
         Self(id)
     }
 
-    /// Bus, device and function in one: 8, 5 and 3 bits. So they stand in an address of the memory-mapped configuration space, from
-    /// its bit 12 on, and in what is written to port `0xcf8`, from bit 8 on.
+    /// Bus, device and function in one: 8, 5 and 3 bits. So they stand in an address of the
+    /// memory-mapped configuration space, from its bit 12 on, and in what is written to port
+    /// `0xcf8`, from bit 8 on.
     pub const fn routing_id(self) -> u16 {
         self.0
     }
@@ -84,10 +88,12 @@ pub fn devices<P: Platform + ConfigAccess>(
 ///
 /// It speaks of one segment. A machine with several has a platform for each.
 pub trait ConfigAccess {
-    /// Reads the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. All ones where there is none.
+    /// Reads the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. All ones
+    /// where there is none.
     fn read32(&self, at: Address, offset: u16) -> u32;
 
-    /// Writes the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. Of no effect where there is none.
+    /// Writes the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. Of no
+    /// effect where there is none.
     fn write32(&self, at: Address, offset: u16, value: u32);
 }
 

@@ -18,13 +18,15 @@ use crate::interrupt::{Handler, Signal};
 /// How far a device is trusted with memory. Chosen by the platform for all its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Buffers are handed to the device as they are. A device that goes on writing to a buffer after it gave it back
-    /// writes to memory that is somebody else's by then: for devices made by a hypervisor that owns this machine anyway.
+    /// Buffers are handed to the device as they are. A device that goes on writing to a buffer
+    /// after it gave it back writes to memory that is somebody else's by then: for devices made
+    /// by a hypervisor that owns this machine anyway.
     Trusted,
-    /// Buffers are copied through memory that is shared with the device for ever, and nothing else is. For devices that
-    /// are not to see more: the case of confidential guests.
+    /// Buffers are copied through memory that is shared with the device for ever, and nothing else
+    /// is. For devices that are not to see more: the case of confidential guests.
     Pool,
-    /// Buffers are handed over, and the device's access to them is ended (by an IOMMU) before they are given back.
+    /// Buffers are handed over, and the device's access to them is ended (by an IOMMU) before they
+    /// are given back.
     Revoked,
 }
 
@@ -37,7 +39,8 @@ pub enum Direction {
     FromDevice,
 }
 
-/// Where [`Platform::map`] says which device addresses a buffer has: in order, as many as there is room for.
+/// Where [`Platform::map`] says which device addresses a buffer has: in order, as many as there is
+/// room for.
 #[derive(Debug)]
 pub struct Segments<'s> {
     room: &'s mut [Segment],
@@ -46,7 +49,8 @@ pub struct Segments<'s> {
 }
 
 impl<'s> Segments<'s> {
-    /// No segments yet, and room for as many as `room` is long, each of at most `longest` bytes, which is not 0.
+    /// No segments yet, and room for as many as `room` is long, each of at most `longest` bytes,
+    /// which is not 0.
     pub fn new(room: &'s mut [Segment], longest: u32) -> Self {
         Self {
             room,
@@ -59,7 +63,8 @@ impl<'s> Segments<'s> {
     ///
     /// # Errors
     ///
-    /// [`PlatformError::TooManySegments`] if there is no room for it: `map` returns it, having mapped nothing.
+    /// [`PlatformError::TooManySegments`] if there is no room for it: `map` returns it, having
+    /// mapped nothing.
     #[inline]
     pub fn push(&mut self, address: u64, len: usize) -> Result<(), PlatformError> {
         let (mut address, mut left) = (address, len);
@@ -103,7 +108,8 @@ pub struct Message {
     pub data: u32,
 }
 
-/// What the operating system provides: memory that devices can reach, register windows, interrupts, time.
+/// What the operating system provides: memory that devices can reach, register windows, interrupts,
+/// time.
 ///
 /// A cheap handle: it is cloned into every queue. PCI configuration space is a trait of its own,
 /// [`pci::ConfigAccess`](crate::pci::ConfigAccess), for platforms that have it.
@@ -112,10 +118,12 @@ pub struct Message {
 ///
 /// Drivers hand the device addresses that come from here, and the device writes there. So:
 ///
-/// - [`dma`](Self::dma) returns memory that is the device's at the address it says, for all its bytes, until the
-///   last clone of its [`Shared`](ringway_ring::shared::Shared) is dropped, and that nobody else uses.
+/// - [`dma`](Self::dma) returns memory that is the device's at the address it says, for all its
+///   bytes, until the last clone of its [`Shared`](ringway_ring::shared::Shared) is dropped, and
+///   that nobody else uses.
 /// - [`map`](Self::map) reports device addresses behind which are exactly the bytes it was given.
-/// - With [`Trust::Revoked`], once [`unmap`](Self::unmap) returns, no device reaches the bytes any more.
+/// - With [`Trust::Revoked`], once [`unmap`](Self::unmap) returns, no device reaches the bytes any
+///   more.
 pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     /// How device registers are reached.
     type Registers: Registers;
@@ -123,21 +131,22 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     /// How far devices are trusted with memory.
     fn trust(&self) -> Trust;
 
-    /// Features without which this platform's memory cannot be used: `ACCESS_PLATFORM` if device addresses are not
-    /// physical ones (§6.1).
+    /// Features without which this platform's memory cannot be used: `ACCESS_PLATFORM` if device
+    /// addresses are not physical ones (§6.1).
     fn required_features(&self) -> Features {
         Features::NONE
     }
 
-    /// `len` zeroed bytes for rings, requests and pools, contiguous for the device, at an address aligned to `align`, a power of two.
-    /// Freed with the last clone of what is returned.
+    /// `len` zeroed bytes for rings, requests and pools, contiguous for the device, at an address
+    /// aligned to `align`, a power of two. Freed with the last clone of what is returned.
     ///
     /// # Errors
     ///
     /// [`PlatformError::NoMemory`]
     fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError>;
 
-    /// Makes the `len` bytes at `at` the device's, and says where it finds them. Not called with [`Trust::Pool`].
+    /// Makes the `len` bytes at `at` the device's, and says where it finds them. Not called with
+    /// [`Trust::Pool`].
     ///
     /// # Errors
     ///
@@ -160,16 +169,19 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     /// [`PlatformError::NotMapped`]
     fn registers(&self, address: u64, len: u64) -> Result<Self::Registers, PlatformError>;
 
-    /// Provides one message-signalled interrupt, on which `handler` is called until it is [disconnected](Self::disconnect). `None` when there are
-    /// no more, or none at all: devices then share, use their line, or are polled.
+    /// Provides one message-signalled interrupt, on which `handler` is called until it is
+    /// [disconnected](Self::disconnect). `None` when there are no more, or none at all: devices
+    /// then share, use their line, or are polled.
     #[cfg(feature = "alloc")]
     fn message(&self, handler: Handler<Self>) -> Option<Message>;
 
-    /// Has `handler` called when interrupt line `line` is raised, together with others on that line. Says whether it will be.
+    /// Has `handler` called when interrupt line `line` is raised, together with others on that
+    /// line. Says whether it will be.
     #[cfg(feature = "alloc")]
     fn line(&self, line: u32, handler: Handler<Self>) -> bool;
 
-    /// Forgets every handler equal to `handler` ([`Handler::same_as`]). Returns when none of them runs.
+    /// Forgets every handler equal to `handler` ([`Handler::same_as`]). Returns when none of them
+    /// runs.
     #[cfg(feature = "alloc")]
     fn disconnect(&self, handler: &Handler<Self>);
 
@@ -181,15 +193,16 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
         core::hint::spin_loop();
     }
 
-    /// Waits until `signal` was raised since it counted `seen`, or for a while. May return early. Called in thread
-    /// context only.
+    /// Waits until `signal` was raised since it counted `seen`, or for a while. May return early.
+    /// Called in thread context only.
     #[cfg(feature = "alloc")]
     fn wait(&self, signal: &Signal, seen: u32) {
         let _ = (signal, seen);
         self.relax();
     }
 
-    /// Told when memory was kept from everybody for ever, since a device did not confirm its reset. For counting.
+    /// Told when memory was kept from everybody for ever, since a device did not confirm its reset.
+    /// For counting.
     fn leaked(&self, leak: Leak) {
         let _ = leak;
     }
@@ -204,7 +217,8 @@ pub struct Leak {
     pub buffers: usize,
 }
 
-/// A window of device registers. Little-endian; every access is one bus access of its width, in program order with others.
+/// A window of device registers. Little-endian; every access is one bus access of its width, in
+/// program order with others.
 ///
 /// The default of a machine with mapped registers is [`mmio::Window`](crate::mmio::Window).
 pub trait Registers: Clone + fmt::Debug + Send + Sync + 'static {
@@ -223,7 +237,8 @@ pub trait Registers: Clone + fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`TransportError::Range`] if they are not within; so for all the others, which also want their natural alignment.
+    /// [`TransportError::Range`] if they are not within; so for all the others, which also want
+    /// their natural alignment.
     fn read8(&self, offset: usize) -> Result<u8, TransportError>;
     /// Reads 16 bits.
     ///

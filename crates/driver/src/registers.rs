@@ -18,8 +18,9 @@ pub(crate) fn read_features(mut word: impl FnMut(u32) -> Result<u32>) -> Result<
 
 /// Has `word` write the accepted features.
 ///
-/// The highest are first: a device that knows fewer words than four may take the zeros of the higher ones for one that it
-/// knows (QEMU's MMIO takes every word but 0 for word 1), and is then told the right value.
+/// The highest are first: a device that knows fewer words than four may take the zeros of the
+/// higher ones for one that it knows (QEMU's MMIO takes every word but 0 for word 1), and is then
+/// told the right value.
 pub(crate) fn write_features(
     features: Features,
     mut word: impl FnMut(u32, u32) -> Result<()>,
@@ -35,7 +36,8 @@ pub(crate) fn write64(registers: &impl Registers, offset: usize, value: u64) -> 
     registers.write32(offset + 4, (value >> 32) as u32)
 }
 
-/// Reads configuration space as [`Transport::read_config`](crate::transport::Transport::read_config) has it.
+/// Reads configuration space as
+/// [`Transport::read_config`](crate::transport::Transport::read_config) has it.
 pub(crate) fn read_config(config: &impl Registers, offset: usize, into: &mut [u8]) -> Result<()> {
     check(config, offset, into.len())?;
     let width = width(offset, into.len());
@@ -49,7 +51,8 @@ pub(crate) fn read_config(config: &impl Registers, offset: usize, into: &mut [u8
     Ok(())
 }
 
-/// Writes configuration space as [`Transport::write_config`](crate::transport::Transport::write_config) has it.
+/// Writes configuration space as
+/// [`Transport::write_config`](crate::transport::Transport::write_config) has it.
 pub(crate) fn write_config(config: &impl Registers, offset: usize, from: &[u8]) -> Result<()> {
     check(config, offset, from.len())?;
     let width = width(offset, from.len());
@@ -72,8 +75,8 @@ fn check(config: &impl Registers, offset: usize, len: usize) -> Result<()> {
     Ok(())
 }
 
-/// How wide the accesses to a field are. A field of any other length is a string of bytes, and so is reached by bytes
-/// (§4.1.3.1, §4.2.2.2).
+/// How wide the accesses to a field are. A field of any other length is a string of bytes, and so
+/// is reached by bytes (§4.1.3.1, §4.2.2.2).
 fn width(offset: usize, len: usize) -> usize {
     match len {
         2 if offset.is_multiple_of(2) => 2,

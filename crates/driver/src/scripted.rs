@@ -1,4 +1,5 @@
-//! A device for tests that does what it is told, wrong things among them, behind a transport without registers.
+//! A device for tests that does what it is told, wrong things among them, behind a transport
+//! without registers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

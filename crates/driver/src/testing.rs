@@ -1,4 +1,5 @@
-//! What the tests of this crate stand on: a platform whose registers, interrupts, memory and clock are in the hands of the test.
+//! What the tests of this crate stand on: a platform whose registers, interrupts, memory and clock
+//! are in the hands of the test.
 #![expect(
     unsafe_code,
     reason = "a platform, and what owns memory for devices, are unsafe traits"
@@ -53,7 +54,8 @@ impl Access {
 /// What a space does after each access: it changes its bytes.
 type Behaviour = Box<dyn FnMut(&mut [u8], Access) + Send>;
 
-/// Registers: bytes, at an address, that keep what is written to them unless their behaviour changes it.
+/// Registers: bytes, at an address, that keep what is written to them unless their behaviour
+/// changes it.
 struct Space {
     start: u64,
     state: Mutex<(Vec<u8>, Behaviour)>,
@@ -98,8 +100,8 @@ impl TestPlatform {
         }))
     }
 
-    /// Puts registers at `address`, which begin as `bytes`. After each access, `behaviour` is told of it, by its offset from
-    /// `address`, and may change them.
+    /// Puts registers at `address`, which begin as `bytes`. After each access, `behaviour` is told
+    /// of it, by its offset from `address`, and may change them.
     pub(crate) fn place(
         &self,
         address: u64,
@@ -153,7 +155,8 @@ impl TestPlatform {
         whole.slice((address - start) as usize, len as usize)
     }
 
-    /// What a device can reach now: memory for devices that is still held, and buffers that are mapped. To be dropped before they are.
+    /// What a device can reach now: memory for devices that is still held, and buffers that are
+    /// mapped. To be dropped before they are.
     pub(crate) fn device_map(&self) -> Map {
         let allocations = self.0.allocations.lock().unwrap();
         let allocated = allocations
@@ -162,7 +165,8 @@ impl TestPlatform {
             .map(|allocation| Shared::new(allocation));
         let mapped = self.0.mapped.lock().unwrap();
         let mapped = mapped.iter().map(|(at, len)| {
-            // SAFETY: who mapped the bytes keeps them until they are unmapped, and does not touch them.
+            // SAFETY: who mapped the bytes keeps them until they are unmapped, and does not touch
+            // them.
             unsafe { Shared::from_raw_parts(at.0, *len) }
         });
         let regions = allocated.chain(mapped).map(|memory| Region {
@@ -239,8 +243,9 @@ impl fmt::Debug for TestPlatform {
     }
 }
 
-// SAFETY: memory is the heap's, at the address it has, until its last handle is dropped; a buffer's address is its own;
-// no device is outside this program, and the test's own uses `device_map` while buffers are mapped.
+// SAFETY: memory is the heap's, at the address it has, until its last handle is dropped; a buffer's
+// address is its own; no device is outside this program, and the test's own uses `device_map` while
+// buffers are mapped.
 unsafe impl Platform for TestPlatform {
     type Registers = TestRegisters;
 

@@ -1,6 +1,7 @@
 //! The operations that every way to reach a device can do.
 //!
-//! No allocation, no callbacks, no policy: those are built on top, once, for all transports ([`bringup`](crate::bringup)).
+//! No allocation, no callbacks, no policy: those are built on top, once, for all transports
+//! ([`bringup`](crate::bringup)).
 
 use ringway_ring::driver::Areas;
 use ringway_spec::{DeviceId, Features, InterruptStatus, Status};
@@ -52,7 +53,8 @@ pub trait Transport: Send {
     /// See [`device_features`](Self::device_features).
     fn status(&mut self) -> Result<Status>;
 
-    /// Writes the device status. Empty begins a reset, which is complete when the status reads empty (§2.4).
+    /// Writes the device status. Empty begins a reset, which is complete when the status reads
+    /// empty (§2.4).
     ///
     /// # Errors
     ///
@@ -66,8 +68,8 @@ pub trait Transport: Send {
     /// See [`device_features`](Self::device_features).
     fn config_generation(&mut self) -> Result<u32>;
 
-    /// Reads configuration space from byte `offset` on, filling `into`. A field that is 1, 2 or 4 bytes wide and aligned is read by one access;
-    /// 8 bytes are two (§2.5.3).
+    /// Reads configuration space from byte `offset` on, filling `into`. A field that is 1, 2 or 4
+    /// bytes wide and aligned is read by one access; 8 bytes are two (§2.5.3).
     ///
     /// # Errors
     ///
@@ -102,7 +104,8 @@ pub trait Transport: Send {
     /// See [`device_features`](Self::device_features).
     fn enable_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()>;
 
-    /// What tells the device that queue `index` has chains. `features` are those negotiated. Nothing of the transport is touched when it rings.
+    /// What tells the device that queue `index` has chains. `features` are those negotiated.
+    /// Nothing of the transport is touched when it rings.
     ///
     /// # Errors
     ///
@@ -114,7 +117,8 @@ pub trait Transport: Send {
         0
     }
 
-    /// Has the device's interrupt `vector` send `message`, or nothing. Only called below [`messages_max`](Self::messages_max).
+    /// Has the device's interrupt `vector` send `message`, or nothing. Only called below
+    /// [`messages_max`](Self::messages_max).
     ///
     /// # Errors
     ///
@@ -134,7 +138,8 @@ pub trait Transport: Send {
         Ok(())
     }
 
-    /// Has changes of the configuration raise `vector`, or none. Says whether the device agreed (§4.1.5.1.2).
+    /// Has changes of the configuration raise `vector`, or none. Says whether the device agreed
+    /// (§4.1.5.1.2).
     ///
     /// # Errors
     ///
@@ -143,7 +148,8 @@ pub trait Transport: Send {
         Ok(vector.is_none())
     }
 
-    /// Has queue `index` raise `vector`, or none. Says whether the device agreed (§4.1.5.1.2). Before the queue is enabled.
+    /// Has queue `index` raise `vector`, or none. Says whether the device agreed (§4.1.5.1.2).
+    /// Before the queue is enabled.
     ///
     /// # Errors
     ///
@@ -153,7 +159,8 @@ pub trait Transport: Send {
         Ok(vector.is_none())
     }
 
-    /// The interrupt line that the device raises while it uses no messages, if it has one, and the register that says why it did.
+    /// The interrupt line that the device raises while it uses no messages, if it has one, and the
+    /// register that says why it did.
     fn line(&self) -> Option<Line<Self::Platform>>;
 }
 
@@ -206,7 +213,8 @@ impl<P: Platform> Doorbell<P> {
     /// [`TransportError`] if the device cannot be reached.
     #[inline]
     pub fn ring(&self) -> Result<()> {
-        // The available index (stored to memory) before the register: the device looks at the one when it sees the other.
+        // The available index (stored to memory) before the register: the device looks at the one
+        // when it sees the other.
         ringway_ring::barrier::doorbell();
         match self.value {
             DoorbellValue::Bits16(value) => self.registers.write16(0, value),
@@ -215,7 +223,8 @@ impl<P: Platform> Doorbell<P> {
     }
 }
 
-/// A device's interrupt line, and the register that says why it was raised. A handle of its own: it is used in interrupt handlers.
+/// A device's interrupt line, and the register that says why it was raised. A handle of its own: it
+/// is used in interrupt handlers.
 #[derive(Clone, Debug)]
 pub struct Line<P: Platform> {
     /// The number of the line, as the platform counts them.
@@ -234,7 +243,8 @@ pub enum Cause<P: Platform> {
 }
 
 impl<P: Platform> Cause<P> {
-    /// Reads the causes, and acknowledges them. Empty if it was not this device that raised the line.
+    /// Reads the causes, and acknowledges them. Empty if it was not this device that raised the
+    /// line.
     ///
     /// # Errors
     ///

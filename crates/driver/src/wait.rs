@@ -1,6 +1,7 @@
 //! Waiting for a queue: blocking the thread, or as a future on any executor.
 //!
-//! Thin layers over [`Queue::poll`] and [`Queue::arm`]. Interrupts are asked for only while somebody waits.
+//! Thin layers over [`Queue::poll`] and [`Queue::arm`]. Interrupts are asked for only while
+//! somebody waits.
 
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -14,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::transport::Transport;
 
-/// How often a future looks again at once, when the device says that work came while interrupts were asked for. A device
-/// that says so for ever would keep the executor otherwise.
+/// How often a future looks again at once, when the device says that work came while interrupts
+/// were asked for. A device that says so for ever would keep the executor otherwise.
 const LOOKS_MAX: usize = 4;
 
 impl<P, B, Q, A> Queue<P, B, Q, A>
@@ -63,7 +64,8 @@ where
         }
     }
 
-    /// As [`poll_next`](Self::poll_next), and notices when `device`, whose queue this is, asks for a reset.
+    /// As [`poll_next`](Self::poll_next), and notices when `device`, whose queue this is, asks for
+    /// a reset.
     pub(crate) fn poll_next_of<T>(
         &mut self,
         device: &mut Live<T>,
@@ -83,7 +85,8 @@ where
 
     /// Takes a completed request, or waits once: until an interrupt, or for a while.
     pub(crate) fn wait_once(&mut self) -> Result<Option<Completion<B, A>>> {
-        // The count is read before the ring is looked at: an interrupt in between is not slept through.
+        // The count is read before the ring is looked at: an interrupt in between is not slept
+        // through.
         let seen = self.signal().count();
         if let Some(done) = self.poll()? {
             return Ok(Some(done));

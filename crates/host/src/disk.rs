@@ -44,7 +44,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error`] if it cannot be opened so, is no file or block device, or its size is 0 or no multiple of 512.
+    /// [`Error`] if it cannot be opened so, is no file or block device, or its size is 0 or no
+    /// multiple of 512.
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Self> {
         let path = path.as_ref();
         // Before it is opened: opening a pipe waits for its other end.
@@ -76,7 +77,8 @@ impl Image {
         })
     }
 
-    /// The image, known to drivers by `name`: its first 20 characters, of which those that are not printable ASCII become underscores.
+    /// The image, known to drivers by `name`: its first 20 characters, of which those that are not
+    /// printable ASCII become underscores.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         Self {
@@ -178,7 +180,8 @@ impl Disk for Image {
     }
 }
 
-/// Any failure of the file is one of the medium: also an end that came too soon, because the file was made shorter.
+/// Any failure of the file is one of the medium: also an end that came too soon, because the file
+/// was made shorter.
 fn medium(_: io::Error) -> device::Error {
     device::Error::Medium
 }

@@ -1,4 +1,5 @@
-//! What device models stand on when an operating system is there: disk images ([`Image`]) and entropy ([`OsEntropy`]). Linux.
+//! What device models stand on when an operating system is there: disk images ([`Image`]) and
+//! entropy ([`OsEntropy`]). Linux.
 //!
 //! Each implements a narrow trait of `ringway-device`, and knows nothing of queues or registers.
 #![forbid(unsafe_code)]

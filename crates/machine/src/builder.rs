@@ -49,9 +49,11 @@ struct Plan<D: ?Sized> {
 /// How a device is presented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The features of rings and transports that it offers. With [`Trust::Revoked`], `ACCESS_PLATFORM` is added.
+    /// The features of rings and transports that it offers. With [`Trust::Revoked`],
+    /// `ACCESS_PLATFORM` is added.
     pub offer: Offer,
-    /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is one for each queue and one more.
+    /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is
+    /// one for each queue and one more.
     pub vectors: Option<u16>,
 }
 
@@ -70,7 +72,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Presents `device` as a PCI function, as [`Builder::pci`] does: to be put into something that behaves otherwise.
+    /// Presents `device` as a PCI function, as [`Builder::pci`] does: to be put into something that
+    /// behaves otherwise.
     pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
         let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
         let vectors = options.vectors.unwrap_or(queues.saturating_add(1));
@@ -139,7 +142,8 @@ impl Builder {
         self
     }
 
-    /// How many MMIO slots there are at least. The first is always empty, and so are those without a device.
+    /// How many MMIO slots there are at least. The first is always empty, and so are those without
+    /// a device.
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
@@ -181,7 +185,8 @@ impl Builder {
         self
     }
 
-    /// Builds it, and switches it on: firmware has found the PCI functions, devices wait for drivers.
+    /// Builds it, and switches it on: firmware has found the PCI functions, devices wait for
+    /// drivers.
     ///
     /// # Errors
     ///

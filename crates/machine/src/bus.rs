@@ -9,7 +9,8 @@ use crate::layout::{MMIO_BASE, PCI_HIGH, PCI_LOW};
 use crate::segment::Segment;
 use crate::sync::{read, write};
 
-/// A PCI function, as a bus sees it. [`pci::Function`] is one; for tests of drivers, others can stand in its place, or around it.
+/// A PCI function, as a bus sees it. [`pci::Function`] is one; for tests of drivers, others can
+/// stand in its place, or around it.
 pub trait PciFunction: Send + Sync {
     /// Reads configuration space: 8, 16 or 32 bits, aligned.
     fn config_read(&self, offset: u16, into: &mut [u8]);
@@ -17,7 +18,8 @@ pub trait PciFunction: Send + Sync {
     /// Writes configuration space: 8, 16 or 32 bits, aligned.
     fn config_write(&self, offset: u16, from: &[u8]);
 
-    /// The BAR that answers at bus address `address`, and the offset in it; `None` if none has all of the `len` bytes there, or none answers.
+    /// The BAR that answers at bus address `address`, and the offset in it; `None` if none has all
+    /// of the `len` bytes there, or none answers.
     fn locate(&self, address: u64, len: usize) -> Option<(u8, u64)>;
 
     /// Reads the bytes at `offset` of a BAR.
@@ -27,8 +29,8 @@ pub trait PciFunction: Send + Sync {
     fn bar_write(&self, bar: u8, offset: u64, from: &[u8]);
 }
 
-/// A device in an MMIO slot, as a bus sees it. [`mmio::Window`] is one, [`mmio::Empty`] another; for tests of drivers, others can stand in
-/// their place, or around them.
+/// A device in an MMIO slot, as a bus sees it. [`mmio::Window`] is one, [`mmio::Empty`] another;
+/// for tests of drivers, others can stand in their place, or around them.
 pub trait MmioDevice: Send + Sync {
     /// Reads the bytes at `offset`.
     fn read(&self, offset: u64, into: &mut [u8]);

@@ -10,7 +10,8 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// Ours to configure: there cannot be so many bytes of RAM. None, or more than the host can give.
+    /// Ours to configure: there cannot be so many bytes of RAM. None, or more than the host can
+    /// give.
     Ram(usize),
     /// Ours to configure: there are more devices than places of their kind.
     TooManyDevices {

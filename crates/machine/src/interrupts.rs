@@ -1,10 +1,11 @@
 //! The interrupt controller: messages and lines come in from devices, handlers are called.
 //!
-//! Devices only ever mark an interrupt as pending. Handlers are called by whoever [delivers](Controller::deliver): a thread of its own, or
-//! the scheduler between two steps. No lock is held meanwhile, so a handler may do what drivers do.
+//! Devices only ever mark an interrupt as pending. Handlers are called by whoever
+//! [delivers](Controller::deliver): a thread of its own, or the scheduler between two steps. No
+//! lock is held meanwhile, so a handler may do what drivers do.
 //!
-//! A message is an edge: sent again before it is delivered, it is delivered once. A line is a level: as long as a device asserts it, its
-//! handlers are called again.
+//! A message is an edge: sent again before it is delivered, it is delivered once. A line is a
+//! level: as long as a device asserts it, its handlers are called again.
 
 use core::fmt;
 use core::ops::Bound;
@@ -21,7 +22,8 @@ use crate::counters::Counters;
 use crate::layout::{MESSAGE_DATA, MESSAGE_STRIDE, MESSAGES};
 use crate::sync::lock;
 
-/// How often a line that stays as it is is delivered, against a device that never lets go of it. Then it is shut off until a device changes it.
+/// How often a line that stays as it is is delivered, against a device that never lets go of it.
+/// Then it is shut off until a device changes it.
 pub const REDELIVERIES_MAX: u32 = 256;
 
 /// Where an interrupt comes from.
@@ -161,7 +163,8 @@ impl<H: Handle> Controller<H> {
         true
     }
 
-    /// Forgets a handler, and returns when it does not run, unless it is the handler that calls this.
+    /// Forgets a handler, and returns when it does not run, unless it is the handler that calls
+    /// this.
     pub(crate) fn disconnect(&self, handler: &H) {
         let mut state = lock(&self.state);
         let gone: Vec<_> = (0_u16..)
@@ -245,7 +248,8 @@ impl<H: Handle> Controller<H> {
         }
     }
 
-    /// Returns when `done` says so, which is asked whenever an interrupt was delivered, or after `limit`.
+    /// Returns when `done` says so, which is asked whenever an interrupt was delivered, or after
+    /// `limit`.
     pub(crate) fn wait(&self, limit: Duration, done: impl Fn() -> bool) {
         let mut state = lock(&self.state);
         state.waiting += 1;
@@ -348,7 +352,8 @@ impl<H: Handle> State<H> {
         later.next().or_else(|| self.ready.first()).copied()
     }
 
-    /// Begins a delivery: from here on, the interrupt can be raised again. Returns who is to be called.
+    /// Begins a delivery: from here on, the interrupt can be raised again. Returns who is to be
+    /// called.
     fn begin(&mut self, source: Source) -> Arc<[H]> {
         let handlers = match source {
             Source::Vector(number) => {

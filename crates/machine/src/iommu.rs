@@ -1,5 +1,6 @@
-//! What devices can reach: RAM, and with [`Trust::Revoked`](ringway_driver::platform::Trust::Revoked) the buffers that are mapped at the moment, at addresses of
-//! their own.
+//! What devices can reach: RAM, and with
+//! [`Trust::Revoked`](ringway_driver::platform::Trust::Revoked) the buffers that are mapped at the
+//! moment, at addresses of their own.
 
 use core::sync::atomic::{Ordering, fence};
 use std::collections::BTreeMap;
@@ -23,7 +24,8 @@ pub(crate) struct Iommu {
 
 #[derive(Debug)]
 struct State {
-    /// The address of the next mapping. None is given out twice: one that was revoked never comes to mean another buffer.
+    /// The address of the next mapping. None is given out twice: one that was revoked never comes
+    /// to mean another buffer.
     next: u64,
     mapped: BTreeMap<u64, Shared>,
     /// Views that were replaced, and may be in use.
@@ -45,10 +47,12 @@ impl Iommu {
         })
     }
 
-    /// Lets devices reach `memory`, at the address returned. `None` if there is no address or no place for it in the view.
+    /// Lets devices reach `memory`, at the address returned. `None` if there is no address or no
+    /// place for it in the view.
     pub(crate) fn map(&self, memory: Shared) -> Option<u64> {
         let mut state = lock(&self.state);
-        // As far into its page as the bytes are, as an IOMMU would have it. A page between mappings finds who goes too far.
+        // As far into its page as the bytes are, as an IOMMU would have it. A page between mappings
+        // finds who goes too far.
         let within = memory.base().addr().get() as u64 % PAGE;
         let address = state.next + within;
         let end = address.checked_add(memory.len() as u64)?;
@@ -65,9 +69,11 @@ impl Iommu {
         Some(address)
     }
 
-    /// Ends what [`map`](Self::map) began. When it returns, no queue is served with a view that has the bytes at `address`.
+    /// Ends what [`map`](Self::map) began. When it returns, no queue is served with a view that has
+    /// the bytes at `address`.
     ///
-    /// It waits for the batches that are being served. Each ends by itself: it has no more chains than its queue.
+    /// It waits for the batches that are being served. Each ends by itself: it has no more chains
+    /// than its queue.
     pub(crate) fn unmap(&self, address: u64) {
         let replaced = {
             let mut state = lock(&self.state);
@@ -83,8 +89,8 @@ impl Iommu {
                 thread::yield_now();
             }
         }
-        // What a batch did (before it dropped its view, which releases) before what the caller does with the bytes. The
-        // counts (loads above) are of no order by themselves.
+        // What a batch did (before it dropped its view, which releases) before what the caller does
+        // with the bytes. The counts (loads above) are of no order by themselves.
         fence(Ordering::Acquire);
     }
 

@@ -1,5 +1,6 @@
-//! Where everything is, as bus and device addresses. No two kinds of address share a range, and none is one that a program has
-//! for its own memory: an address of the wrong kind is found out by its first use.
+//! Where everything is, as bus and device addresses. No two kinds of address share a range, and
+//! none is one that a program has for its own memory: an address of the wrong kind is found out by
+//! its first use.
 //!
 //! ```text
 //! 0x0000_0a00_0000  MMIO slots

@@ -1,8 +1,9 @@
 //! A machine in one process: where drivers and devices meet over real registers.
 //!
-//! A [`Machine`] has RAM, a PCI segment, MMIO slots and an interrupt controller. Devices are put on it by its [`Builder`]; drivers have it as
-//! their [`Platform`]. Nothing is short-circuited: a driver finds a device in configuration space or in a slot, sets up queues
-//! in RAM at device addresses, kicks by a register, and hears of completions by a message or a line.
+//! A [`Machine`] has RAM, a PCI segment, MMIO slots and an interrupt controller. Devices are put on
+//! it by its [`Builder`]; drivers have it as their [`Platform`]. Nothing is short-circuited: a
+//! driver finds a device in configuration space or in a slot, sets up queues in RAM at device
+//! addresses, kicks by a register, and hears of completions by a message or a line.
 //!
 //! ```text
 //!  drivers ── Platform ──┬─ Bus ───────── Segment ── PciFunction  ┐
@@ -12,12 +13,14 @@
 //!                        └─ Ram, Iommu ─────── views of memory ───┘
 //! ```
 //!
-//! Device addresses are unlike addresses of this program, and bus addresses unlike either, so a mix-up fails at its first use.
+//! Device addresses are unlike addresses of this program, and bus addresses unlike either, so a
+//! mix-up fails at its first use.
 //!
-//! It runs [on threads](Run::Threaded), or [step by step](Run::Inline) on the caller's own, in an order that follows from a seed: a test that fails can be had
-//! again.
+//! It runs [on threads](Run::Threaded), or [step by step](Run::Inline) on the caller's own, in an
+//! order that follows from a seed: a test that fails can be had again.
 //!
-//! Devices that break the rules can be put in any place: see [`PciFunction`], [`MmioDevice`] and [`Ports`].
+//! Devices that break the rules can be put in any place: see [`PciFunction`], [`MmioDevice`] and
+//! [`Ports`].
 //!
 //! ```
 //! use core::time::Duration;

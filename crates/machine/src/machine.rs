@@ -16,8 +16,8 @@ use crate::platform::Platform;
 
 /// A machine in this process.
 ///
-/// Dropped, it is switched off: no queue is served any more and no handler called, all threads have ended, and nothing answers on the bus.
-/// RAM stays for whoever still has some of it.
+/// Dropped, it is switched off: no queue is served any more and no handler called, all threads have
+/// ended, and nothing answers on the bus. RAM stays for whoever still has some of it.
 pub struct Machine {
     platform: Platform,
     dispatcher: Option<JoinHandle<()>>,
@@ -96,7 +96,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         let parts = self.platform.parts();
-        // First the registers, so that no driver starts anything; then the queues, which interrupt; then the handlers.
+        // First the registers, so that no driver starts anything; then the queues, which interrupt;
+        // then the handlers.
         let population = parts.bus.off();
         parts.engine.off();
         parts.controller.off();
@@ -144,7 +145,8 @@ impl Attached {
         self.counters.kicks()
     }
 
-    /// How many of its interrupts were delivered, since the machine was built. A line is delivered to each device that asserts it.
+    /// How many of its interrupts were delivered, since the machine was built. A line is delivered
+    /// to each device that asserts it.
     pub fn interrupts(&self) -> u64 {
         self.counters.interrupts()
     }

@@ -23,9 +23,11 @@ use crate::interrupts::Controller;
 use crate::iommu::Iommu;
 use crate::ram::Ram;
 
-/// A machine, for the drivers on it: memory for devices, registers, interrupts, time. A cheap handle.
+/// A machine, for the drivers on it: memory for devices, registers, interrupts, time. A cheap
+/// handle.
 ///
-/// It outlives its [`Machine`](crate::Machine): then nothing answers any more, as if all devices had been pulled out.
+/// It outlives its [`Machine`](crate::Machine): then nothing answers any more, as if all devices
+/// had been pulled out.
 #[derive(Clone)]
 pub struct Platform(Arc<Parts>);
 
@@ -57,8 +59,9 @@ impl Platform {
         &self.0
     }
 
-    /// Makes something happen on an [inline](crate::Run::Inline) machine: serves a queue or delivers an interrupt, if there is any. For an
-    /// executor that has nothing to do until a future is woken. `None` on a threaded one, where things happen by themselves.
+    /// Makes something happen on an [inline](crate::Run::Inline) machine: serves a queue or
+    /// delivers an interrupt, if there is any. For an executor that has nothing to do until a
+    /// future is woken. `None` on a threaded one, where things happen by themselves.
     pub fn step(&self) -> Option<Step> {
         self.inline().map(Inline::advance)
     }
@@ -68,7 +71,8 @@ impl Platform {
         self.0.ram.used()
     }
 
-    /// How many buffers are [mapped](platform::Platform::map) at the moment, with [`Trust::Revoked`].
+    /// How many buffers are [mapped](platform::Platform::map) at the moment, with
+    /// [`Trust::Revoked`].
     pub fn mapped(&self) -> usize {
         self.0.iommu.mapped()
     }
@@ -98,15 +102,19 @@ impl fmt::Debug for Platform {
     }
 }
 
-// SAFETY: the devices of a machine are in this program. They reach memory through the views that `Iommu` gives them, which are of RAM
-// alone; and RAM came from `Shared::allocate`, so whatever they do, and whenever, is an atomic access to memory that the program has
-// no reference to. Beyond that:
-// - `dma` gives out pages of RAM that nobody else has until the last handle to them is dropped (`Ram::take`), and RAM is at
-//   `RAM_BASE` in every view: the bytes are where `Memory::address` says.
-// - `map` looks the bytes up in RAM by their address in the program (`Ram::find`), refuses others, and reports where views have
-//   exactly those: by their offset in RAM, or, with `Revoked`, the region made of them (`Iommu::map`).
-// - `unmap` returns when no view that has the region is in use (`Iommu::unmap`). The bytes were handed out by `dma`, and so stay the device's at the address
-//   that `dma` said; nobody ever has a reference to them.
+// SAFETY: the devices of a machine are in this program. They reach memory through the views that
+// `Iommu` gives them, which are of RAM alone; and RAM came from `Shared::allocate`, so whatever
+// they do, and whenever, is an atomic access to memory that the program has no reference to. Beyond
+// that:
+// - `dma` gives out pages of RAM that nobody else has until the last handle to them is dropped
+//   (`Ram::take`), and RAM is at `RAM_BASE` in every view: the bytes are where `Memory::address`
+//   says.
+// - `map` looks the bytes up in RAM by their address in the program (`Ram::find`), refuses others,
+//   and reports where views have exactly those: by their offset in RAM, or, with `Revoked`, the
+//   region made of them (`Iommu::map`).
+// - `unmap` returns when no view that has the region is in use (`Iommu::unmap`). The bytes were
+//   handed out by `dma`, and so stay the device's at the address that `dma` said; nobody ever has a
+//   reference to them.
 unsafe impl platform::Platform for Platform {
     type Registers = Window;
 

@@ -34,7 +34,8 @@ struct Loan {
 }
 
 impl Ram {
-    /// `bytes` of it, rounded up to whole pages. `None` if the host has no room, or there would be none or too much.
+    /// `bytes` of it, rounded up to whole pages. `None` if the host has no room, or there would be
+    /// none or too much.
     pub(crate) fn new(bytes: usize) -> Option<Arc<Self>> {
         let bytes = bytes.checked_next_multiple_of(PAGE as usize)?;
         if bytes > RAM_MAX {
@@ -53,7 +54,8 @@ impl Ram {
         }
     }
 
-    /// `len` zeroed bytes at a device address aligned to `align`, a power of two. Free again when the last handle is dropped.
+    /// `len` zeroed bytes at a device address aligned to `align`, a power of two. Free again when
+    /// the last handle is dropped.
     pub(crate) fn take(self: &Arc<Self>, len: usize, align: usize) -> Option<Memory> {
         let count = (len as u64).div_ceil(PAGE);
         let align = (align as u64).div_ceil(PAGE);
@@ -116,8 +118,8 @@ impl Pages {
         }
     }
 
-    /// Takes the first run of `count` pages that begins at a multiple of `align`. Also says how many of them, from the first on, may not be
-    /// zero any more.
+    /// Takes the first run of `count` pages that begins at a multiple of `align`. Also says how
+    /// many of them, from the first on, may not be zero any more.
     fn take(&mut self, count: u64, align: u64) -> Option<(u64, u64)> {
         let (start, free, first) = self.free.iter().find_map(|(&start, &free)| {
             let first = start.next_multiple_of(align);

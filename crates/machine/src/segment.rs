@@ -86,11 +86,11 @@ impl Firmware {
         }
     }
 
-    /// Gives the BARs of a function addresses, and writes down its interrupt line, as firmware does at power-on. `None` if the addresses do not
-    /// do.
+    /// Gives the BARs of a function addresses, and writes down its interrupt line, as firmware does
+    /// at power-on. `None` if the addresses do not do.
     ///
-    /// Wide BARs of every other device are put below 4 GiB, so that drivers meet both. What can decode addresses is left off: that is
-    /// for the driver to turn on.
+    /// Wide BARs of every other device are put below 4 GiB, so that drivers meet both. What can
+    /// decode addresses is left off: that is for the driver to turn on.
     pub(crate) fn configure(&mut self, function: &dyn PciFunction, device: u8) -> Option<()> {
         let command = Command::from_bits_truncate(config_read(function, COMMAND) as u16);
         let off = command - Command::MEMORY - Command::IO;
@@ -140,7 +140,8 @@ impl Firmware {
     }
 }
 
-/// The word of configuration space with the command register, whose other half is cleared by ones only.
+/// The word of configuration space with the command register, whose other half is cleared by ones
+/// only.
 const COMMAND: u16 = config::COMMAND as u16;
 
 /// The word of configuration space with the interrupt line.

@@ -1,4 +1,5 @@
-//! Locks that do not care whether somebody panicked: what they protect is whole between any two statements.
+//! Locks that do not care whether somebody panicked: what they protect is whole between any two
+//! statements.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -95,7 +95,8 @@ fn lying(
     (machine, on)
 }
 
-/// Queues and buffers of a device that never says that it let go are nobody's any more; and they are counted.
+/// Queues and buffers of a device that never says that it let go are nobody's any more; and they
+/// are counted.
 #[test]
 fn a_device_that_refuses_to_confirm_its_reset_keeps_its_memory_and_no_more() {
     for run in RUNS {
@@ -229,7 +230,8 @@ fn offended() -> Box<dyn Device> {
     }))
 }
 
-/// Drivers' defect 18: `DEVICE_NEEDS_RESET`, by every way of interrupting: the one who waits is told, gets the buffers back, and can begin again.
+/// Drivers' defect 18: `DEVICE_NEEDS_RESET`, by every way of interrupting: the one who waits is
+/// told, gets the buffers back, and can begin again.
 #[test]
 fn a_device_that_needs_a_reset_tells_whoever_waits_and_can_be_begun_again() {
     fn recover<T: Transport<Platform = Platform>>(platform: &Platform, transport: T) {
@@ -271,7 +273,8 @@ fn a_device_that_needs_a_reset_tells_whoever_waits_and_can_be_begun_again() {
     }
 }
 
-/// A device that never answers costs a time-out; the request stays in flight, and comes home with the reset.
+/// A device that never answers costs a time-out; the request stays in flight, and comes home with
+/// the reset.
 #[test]
 fn a_device_that_never_answers_costs_a_time_out_and_no_memory() {
     for trust in [Trust::Trusted, Trust::Pool, Trust::Revoked] {

@@ -1,4 +1,5 @@
-//! Interrupts as drivers meet them: vectors that run out, lines that are shared, futures that are woken.
+//! Interrupts as drivers meet them: vectors that run out, lines that are shared, futures that are
+//! woken.
 #![cfg(test)]
 
 use core::pin::pin;
@@ -38,7 +39,8 @@ impl Source for Same {
     }
 }
 
-/// A machine with as many sources of entropy, the first of which gives zeroes, the next ones, and so on, and the drivers of all.
+/// A machine with as many sources of entropy, the first of which gives zeroes, the next ones, and
+/// so on, and the drivers of all.
 fn machine(
     run: Run,
     vectors: u16,
@@ -73,7 +75,8 @@ impl Wake for Woken {
     }
 }
 
-/// The smallest executor: on an inline machine, it makes things happen until the future is woken. An interrupt that gets lost ends it.
+/// The smallest executor: on an inline machine, it makes things happen until the future is woken.
+/// An interrupt that gets lost ends it.
 fn block_on<F: Future>(platform: &Platform, future: F) -> F::Output {
     let woken = Arc::new(Woken {
         flag: AtomicBool::new(false),

@@ -1,4 +1,5 @@
-//! Every driver against its device model, over every transport, ring feature and way to run: one table, and what is done to each device in it.
+//! Every driver against its device model, over every transport, ring feature and way to run: one
+//! table, and what is done to each device in it.
 #![cfg(test)]
 
 use core::fmt;
@@ -76,7 +77,8 @@ impl fmt::Debug for Case {
     }
 }
 
-/// The whole table: everything with buffers that are copied, and some with buffers that the device has as they are.
+/// The whole table: everything with buffers that are copied, and some with buffers that the device
+/// has as they are.
 fn cases() -> Vec<Case> {
     let both = F::EVENT_IDX | F::INDIRECT_DESC;
     let runs = [Run::Threaded].into_iter();
@@ -243,7 +245,8 @@ trait Exercise {
     fn on<B: Bytes>(case: Case, transport: impl Transport<Platform = Platform>) -> u64;
 }
 
-/// Finds the device that an exercise is for, and does it, with the kind of buffer that the platform's trust allows.
+/// Finds the device that an exercise is for, and does it, with the kind of buffer that the
+/// platform's trust allows.
 fn exercise<E: Exercise>(case: Case) -> Machine {
     let _row = Row(case);
     let machine = machine(case);
@@ -345,7 +348,8 @@ fn read_as_much_as_there_is_room_for<T: Transport<Platform = Platform>, B: Bytes
             Err(rejected) => break rejected.why,
         };
     };
-    // A request is one descriptor, which names a table, or one for each of its header, its data and its status.
+    // A request is one descriptor, which names a table, or one for each of its header, its data and
+    // its status.
     let of_each = if case.without.contains(F::INDIRECT_DESC) {
         3
     } else {
@@ -403,7 +407,8 @@ impl Exercise for UseEntropy {
     }
 }
 
-/// Does an exercise in every row. Whether a single one takes a kick or an interrupt depends on who is faster; together they do.
+/// Does an exercise in every row. Whether a single one takes a kick or an interrupt depends on who
+/// is faster; together they do.
 fn in_every_row<E: Exercise>() {
     for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
         let (mut kicks, mut interrupts) = (0, 0);

@@ -1,4 +1,5 @@
-//! The machine by hand: registers, memory and interrupts, without a transport of the driver's between.
+//! The machine by hand: registers, memory and interrupts, without a transport of the driver's
+//! between.
 #![cfg(test)]
 
 use core::time::Duration;

@@ -1,8 +1,9 @@
 //! The device's end of a queue.
 //!
-//! Chains are taken in [batches](Queue::batch), against one [`Map`] of the memory that the driver shares. Each
-//! descriptor is read once; a [`Chain`] is this end's own copy of what it said, every run of bytes checked to lie in the map.
-//! A chain may be completed at once or kept for later, in any order.
+//! Chains are taken in [batches](Queue::batch), against one [`Map`] of the memory that the driver
+//! shares. Each descriptor is read once; a [`Chain`] is this end's own copy of what it said, every
+//! run of bytes checked to lie in the map. A chain may be completed at once or kept for later, in
+//! any order.
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
@@ -33,7 +34,8 @@ pub struct Chain {
 pub(crate) struct Head {
     /// What the driver calls it.
     pub(crate) id: u16,
-    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its place in the used ring.
+    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
+    /// place in the used ring.
     pub(crate) descriptors: u16,
     /// How many of its segments are readable.
     pub(crate) readable: u32,
@@ -41,7 +43,8 @@ pub(crate) struct Head {
 }
 
 impl Chain {
-    /// What the driver wrote for the device. `map` is the one of the batch that the chain was taken in, or a newer one.
+    /// What the driver wrote for the device. `map` is the one of the batch that the chain was taken
+    /// in, or a newer one.
     pub fn readable<'m>(&'m self, map: &'m Map) -> Readable<'m> {
         Readable {
             cursor: Cursor::new(
@@ -75,9 +78,11 @@ impl Chain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// The size of the queue is 0, above what the device offers, or, of a split queue, not a power of two (§2.7, §2.8).
+    /// The size of the queue is 0, above what the device offers, or, of a split queue, not a power
+    /// of two (§2.7, §2.8).
     Size(u16),
-    /// An area of the ring does not lie in the driver's memory, or is not aligned (§2.7, §2.8.10.1).
+    /// An area of the ring does not lie in the driver's memory, or is not aligned (§2.7,
+    /// §2.8.10.1).
     Area(u64),
     /// The available index moved past the size of the queue (§2.7.13.3).
     AvailableTooFar {
@@ -86,7 +91,8 @@ pub enum Violation {
         /// The size of the queue.
         size: u16,
     },
-    /// More chains, or descriptors of a packed ring, are in flight than the queue has descriptors (§2.7.13, §2.8.17).
+    /// More chains, or descriptors of a packed ring, are in flight than the queue has descriptors
+    /// (§2.7.13, §2.8.17).
     TooManyInFlight(u16),
     /// A descriptor's number is not below the size of its table (§2.7.5).
     DescriptorIndex {
@@ -95,7 +101,8 @@ pub enum Violation {
         /// The descriptors of the table.
         size: u16,
     },
-    /// A chain goes on at a descriptor of a packed ring that was not made available (§2.8.6, §2.8.15).
+    /// A chain goes on at a descriptor of a packed ring that was not made available (§2.8.6,
+    /// §2.8.15).
     NotAvailable(u16),
     /// A chain has more descriptors than the queue, or loops (§2.7.5, §2.7.5.3.1, §2.8.17).
     ChainTooLong(u16),
@@ -114,9 +121,11 @@ pub enum Violation {
     IndirectNotNegotiated,
     /// An indirect table within an indirect table (§2.7.5.3.1, §2.8.19).
     IndirectInIndirect,
-    /// A descriptor with both INDIRECT and NEXT, or, on a packed ring, an indirect one in a list of several (§2.7.5.3.1, §2.8.19).
+    /// A descriptor with both INDIRECT and NEXT, or, on a packed ring, an indirect one in a list of
+    /// several (§2.7.5.3.1, §2.8.19).
     IndirectWithNext,
-    /// An indirect table whose length is 0, not a multiple of 16, or more than the size of the queue allows (§2.7.5.3.1).
+    /// An indirect table whose length is 0, not a multiple of 16, or more than the size of the
+    /// queue allows (§2.7.5.3.1).
     IndirectLength(u32),
     /// A request too short for what its type asks of it, or too long.
     Request(&'static str),
@@ -179,7 +188,8 @@ impl core::error::Error for Violation {}
 #[derive(Debug)]
 pub struct Queue {
     ring: Ring,
-    /// Lists of segments that chains brought back, to be filled again: in steady state nothing is allocated.
+    /// Lists of segments that chains brought back, to be filled again: in steady state nothing is
+    /// allocated.
     spare: Vec<Vec<Segment>>,
 }
 
@@ -198,8 +208,9 @@ enum Ring {
 const SPARE_MAX: usize = 256;
 
 impl Queue {
-    /// The queue of `size` that the driver laid out at `areas`: packed with `RING_PACKED` among `features`, else split. `start` is how many
-    /// chains (split) or descriptors (packed) went over it before, modulo 65,536: 0 after a reset.
+    /// The queue of `size` that the driver laid out at `areas`: packed with `RING_PACKED` among
+    /// `features`, else split. `start` is how many chains (split) or descriptors (packed) went
+    /// over it before, modulo 65,536: 0 after a reset.
     ///
     /// # Errors
     ///
@@ -244,7 +255,8 @@ impl Queue {
         }
     }
 
-    /// Whether the driver wants to be told of what was completed since this was last asked. Ask once for each batch.
+    /// Whether the driver wants to be told of what was completed since this was last asked. Ask
+    /// once for each batch.
     #[inline]
     pub fn interrupt_needed(&mut self) -> bool {
         match &mut self.ring {
@@ -253,8 +265,8 @@ impl Queue {
         }
     }
 
-    /// Asks the driver to kick when it next makes a chain available. Says whether it has done so meanwhile: then serve first, for
-    /// no kick may come.
+    /// Asks the driver to kick when it next makes a chain available. Says whether it has done so
+    /// meanwhile: then serve first, for no kick may come.
     #[inline]
     pub fn arm(&mut self) -> bool {
         match &mut self.ring {
@@ -296,7 +308,8 @@ pub struct Batch<'q> {
     map: &'q Map,
     /// The region found last.
     found: Found,
-    /// Chains that may still be taken: a driver that never stops adding does not keep us here for ever.
+    /// Chains that may still be taken: a driver that never stops adding does not keep us here for
+    /// ever.
     left: u16,
 }
 
@@ -306,8 +319,8 @@ impl<'q> Batch<'q> {
         self.map
     }
 
-    /// Takes the next chain, walked and checked. A batch has at most as many chains as the queue has descriptors; what
-    /// comes after is for the next batch.
+    /// Takes the next chain, walked and checked. A batch has at most as many chains as the queue
+    /// has descriptors; what comes after is for the next batch.
     ///
     /// # Errors
     ///
@@ -331,7 +344,8 @@ impl<'q> Batch<'q> {
         taken.map(|_| None)
     }
 
-    /// Gives a chain back, with the number of bytes written from its first writable byte on; no more than it has are claimed.
+    /// Gives a chain back, with the number of bytes written from its first writable byte on; no
+    /// more than it has are claimed.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
         let written = written.min(chain.head.writable_bytes);

@@ -1,8 +1,10 @@
 //! The driver's end of a queue.
 //!
-//! A chain of segments is [submitted](Queue::submit) together with its owner, whatever keeps the segments' memory alive. The queue holds the
-//! owner until the device has given the chain back, and [`poll`](Queue::poll) returns it. A queue that is dropped does not drop the owners of chains in flight:
-//! the device may still be writing. They are had back by [`Queue::reclaim`] once the device is known to have let go.
+//! A chain of segments is [submitted](Queue::submit) together with its owner, whatever keeps the
+//! segments' memory alive. The queue holds the owner until the device has given the chain back, and
+//! [`poll`](Queue::poll) returns it. A queue that is dropped does not drop the owners of chains in
+//! flight: the device may still be writing. They are had back by [`Queue::reclaim`] once the device
+//! is known to have let go.
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
@@ -43,11 +45,12 @@ impl Geometry {
     /// Ring memory is aligned so, in this program and for the device: a cache line.
     pub const ALIGN: usize = 64;
 
-    /// A split queue of `size` descriptors; a chain of several segments takes one of them if it has at most `table`
-    /// segments, rounded up to a power of two, and `INDIRECT_DESC` is negotiated (§2.7.5.3). `table` 0 or 1 means no
-    /// indirect tables.
+    /// A split queue of `size` descriptors; a chain of several segments takes one of them if it has
+    /// at most `table` segments, rounded up to a power of two, and `INDIRECT_DESC` is
+    /// negotiated (§2.7.5.3). `table` 0 or 1 means no indirect tables.
     ///
-    /// `None` unless `size` is a power of two up to 32768 (§2.7), and `table` at most `size` (§2.7.5.3.1).
+    /// `None` unless `size` is a power of two up to 32768 (§2.7), and `table` at most `size`
+    /// (§2.7.5.3.1).
     pub fn new(size: u16, table: u16) -> Option<Self> {
         Self::of(size, table, false).filter(|_| size.is_power_of_two())
     }
@@ -135,7 +138,8 @@ pub struct Areas {
     pub device: u64,
 }
 
-/// Names a chain in flight. Two chains of one queue have the same token only if 65,536 others used its descriptor between.
+/// Names a chain in flight. Two chains of one queue have the same token only if 65,536 others used
+/// its descriptor between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     pub(crate) id: u16,
@@ -258,10 +262,12 @@ enum Ring<T> {
 
 #[cfg(feature = "alloc")]
 impl<T> Queue<T> {
-    /// Lays an empty ring out in `memory`, to be enabled at a device that agreed to `features`: packed with `RING_PACKED`, else split.
-    /// `start` is how many chains (split) or descriptors (packed) went over it before, modulo 65,536: 0 for a device that was just reset.
+    /// Lays an empty ring out in `memory`, to be enabled at a device that agreed to `features`:
+    /// packed with `RING_PACKED`, else split. `start` is how many chains (split) or descriptors
+    /// (packed) went over it before, modulo 65,536: 0 for a device that was just reset.
     ///
-    /// `None` if the memory is smaller than [`Geometry::bytes`] or not aligned to [`Geometry::ALIGN`], or the geometry is of the other format.
+    /// `None` if the memory is smaller than [`Geometry::bytes`] or not aligned to
+    /// [`Geometry::ALIGN`], or the geometry is of the other format.
     pub fn new(
         memory: &Memory,
         geometry: Geometry,
@@ -282,7 +288,8 @@ impl<T> Queue<T> {
         Some(Self { ring })
     }
 
-    /// The id that the next chain submitted will have. For those who keep memory for each id. `None` if the ring is full.
+    /// The id that the next chain submitted will have. For those who keep memory for each id.
+    /// `None` if the ring is full.
     #[inline]
     pub fn next_id(&self) -> Option<u16> {
         match &self.ring {
@@ -309,11 +316,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Gives the device a chain: first the segments it may read, then those it may write. `owner` is in custody from here on.
+    /// Gives the device a chain: first the segments it may read, then those it may write. `owner`
+    /// is in custody from here on.
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the owner: on [`Refusal::Full`], take a completion and try again; the others are final.
+    /// [`Rejected`], with the owner: on [`Refusal::Full`], take a completion and try again; the
+    /// others are final.
     #[inline]
     pub fn submit(
         &mut self,
@@ -327,7 +336,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether the device wants to be told of what was submitted since this was last asked. Ask once for each batch.
+    /// Whether the device wants to be told of what was submitted since this was last asked. Ask
+    /// once for each batch.
     #[inline]
     pub fn kick_needed(&mut self) -> bool {
         match &mut self.ring {
@@ -340,7 +350,8 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`Violation`] if what the device wrote cannot be believed. It is latched: the queue stays broken, and what is in flight stays in custody.
+    /// [`Violation`] if what the device wrote cannot be believed. It is latched: the queue stays
+    /// broken, and what is in flight stays in custody.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
         match &mut self.ring {
@@ -349,8 +360,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Asks the device to interrupt when it next gives a chain back. Says whether it has done so meanwhile: then poll first, for no
-    /// interrupt may come.
+    /// Asks the device to interrupt when it next gives a chain back. Says whether it has done so
+    /// meanwhile: then poll first, for no interrupt may come.
     #[inline]
     pub fn arm(&mut self) -> bool {
         match &mut self.ring {
@@ -376,8 +387,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes back the owner of one chain in flight. To be called only when the device has let go of all of them: after a reset
-    /// that it confirmed. The queue is of no use afterwards.
+    /// Takes back the owner of one chain in flight. To be called only when the device has let go of
+    /// all of them: after a reset that it confirmed. The queue is of no use afterwards.
     pub fn reclaim(&mut self) -> Option<T> {
         match &mut self.ring {
             Ring::Split(ring) => ring.reclaim(),

@@ -1,4 +1,5 @@
-//! What a driver's end keeps beside the ring, in either format: the owners of chains in flight, and the memory of indirect tables.
+//! What a driver's end keeps beside the ring, in either format: the owners of chains in flight, and
+//! the memory of indirect tables.
 
 use core::mem::ManuallyDrop;
 
@@ -49,7 +50,8 @@ impl<T> Entries<T> {
         Self((0..size).map(empty).collect())
     }
 
-    /// Takes `owner` into custody, as chain `id` of `descriptors` descriptors of the ring. Gives it back if there is no such id.
+    /// Takes `owner` into custody, as chain `id` of `descriptors` descriptors of the ring. Gives it
+    /// back if there is no such id.
     #[inline]
     pub(crate) fn put(
         &mut self,
@@ -74,7 +76,8 @@ impl<T> Entries<T> {
         })
     }
 
-    /// Gives up the owner of chain `id`, of which the device says that it wrote `written` bytes. On a violation it stays.
+    /// Gives up the owner of chain `id`, of which the device says that it wrote `written` bytes. On
+    /// a violation it stays.
     #[inline]
     pub(crate) fn take(&mut self, id: u32, written: u32) -> Result<Returned<T>, Violation> {
         let Some((entry, owner)) = usize::try_from(id)
@@ -153,7 +156,8 @@ impl Asked {
         }
     }
 
-    /// Why a ring of `size` descriptors, `free` of which are free, does not take it as `descriptors` of them. `None` if it does.
+    /// Why a ring of `size` descriptors, `free` of which are free, does not take it as
+    /// `descriptors` of them. `None` if it does.
     #[inline]
     pub(crate) fn refusal(
         &self,
@@ -198,7 +202,8 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// The tables of a ring in `memory`, which begin at `offset`; none if the features or the geometry say so.
+    /// The tables of a ring in `memory`, which begin at `offset`; none if the features or the
+    /// geometry say so.
     pub(crate) fn new(
         memory: &Memory,
         offset: usize,
@@ -222,8 +227,9 @@ impl Tables {
         segments > 1 && segments <= usize::from(self.len)
     }
 
-    /// Writes a chain that a table holds into the table of `id`, and returns where that is. `second` makes the second word of a
-    /// descriptor, of a segment, whether it is writable, and the place of the next one, if there is one.
+    /// Writes a chain that a table holds into the table of `id`, and returns where that is.
+    /// `second` makes the second word of a descriptor, of a segment, whether it is writable,
+    /// and the place of the next one, if there is one.
     #[inline]
     pub(crate) fn fill(
         &self,
@@ -257,7 +263,8 @@ impl Tables {
     }
 }
 
-/// How many descriptors of the ring a chain of `segments` takes: one if it goes into an indirect table.
+/// How many descriptors of the ring a chain of `segments` takes: one if it goes into an indirect
+/// table.
 #[inline]
 pub(crate) fn descriptors_for(tables: Option<&Tables>, segments: usize) -> usize {
     match tables {
@@ -266,7 +273,8 @@ pub(crate) fn descriptors_for(tables: Option<&Tables>, segments: usize) -> usize
     }
 }
 
-/// The first `bytes` of `memory`, zeroed. `None` if there are fewer, or they are not aligned to [`Geometry::ALIGN`].
+/// The first `bytes` of `memory`, zeroed. `None` if there are fewer, or they are not aligned to
+/// [`Geometry::ALIGN`].
 pub(crate) fn zeroed(memory: &Memory, bytes: usize) -> Option<Shared> {
     let shared = memory.shared.slice(0, bytes)?;
     let misaligned = |address: u64| address & (Geometry::ALIGN as u64).wrapping_sub(1) != 0;

@@ -2,16 +2,20 @@
 //!
 //! From the bottom up:
 //!
-//! - [`shared`]: bytes that a peer may be writing at any moment. Atomic loads and stores, copies in and out, never a reference.
+//! - [`shared`]: bytes that a peer may be writing at any moment. Atomic loads and stores, copies in
+//!   and out, never a reference.
 //! - [`barrier`]: what orders those accesses against the peer's, and against a doorbell.
-//! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes (with `alloc`).
-//! - [`driver`]: the driver's end of a queue. [`device`]: the device's end. (Their queues come with `alloc`.)
+//! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes (with
+//!   `alloc`).
+//! - [`driver`]: the driver's end of a queue. [`device`]: the device's end. (Their queues come with
+//!   `alloc`.)
 //!
-//! Neither end believes the other. What the peer wrote is read once, checked, and then used; what this end wrote it
-//! remembers privately. A peer that breaks a rule is named in a `Violation`, reported once, and the queue stays broken until reset.
+//! Neither end believes the other. What the peer wrote is read once, checked, and then used; what
+//! this end wrote it remembers privately. A peer that breaks a rule is named in a `Violation`,
+//! reported once, and the queue stays broken until reset.
 //!
-//! The format of the ring is chosen at run time by the negotiated features: split, or packed with `RING_PACKED`. Each
-//! format has one file for each end; what they share is beside them.
+//! The format of the ring is chosen at run time by the negotiated features: split, or packed with
+//! `RING_PACKED`. Each format has one file for each end; what they share is beside them.
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 #![no_std]

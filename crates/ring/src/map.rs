@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use crate::shared::{Shared, View};
 
-/// Most regions of one map. Looking an address up takes steps with their logarithm; adding takes a copy of all.
+/// Most regions of one map. Looking an address up takes steps with their logarithm; adding takes a
+/// copy of all.
 pub const REGIONS_MAX: usize = 4096;
 
 /// One stretch of device addresses, and the bytes behind it.
@@ -65,7 +66,8 @@ pub struct Segment {
     pub(crate) offset: u64,
 }
 
-/// A region that was found, by value: looking into it again takes no look at the map. It is of the map that found it.
+/// A region that was found, by value: looking into it again takes no look at the map. It is of the
+/// map that found it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found {
     region: u32,
@@ -114,7 +116,8 @@ impl Map {
         &self.regions
     }
 
-    /// The `len` bytes at `address`, if one region holds them all. What is found is kept alive by the result.
+    /// The `len` bytes at `address`, if one region holds them all. What is found is kept alive by
+    /// the result.
     pub fn shared(&self, address: u64, len: usize) -> Option<Shared> {
         let found = self.find(address)?;
         let offset = usize::try_from(address.wrapping_sub(found.start)).ok()?;
@@ -134,8 +137,9 @@ impl Map {
             .slice(usize::try_from(segment.offset).ok()?, segment.len as usize)
     }
 
-    /// Finds the first run of the `len` bytes at `address`: all of them, or as many as its region holds. `found` is the
-    /// region found last, which is most often the next one too. `None` if no region holds `address`, or `len` is 0.
+    /// Finds the first run of the `len` bytes at `address`: all of them, or as many as its region
+    /// holds. `found` is the region found last, which is most often the next one too. `None` if
+    /// no region holds `address`, or `len` is 0.
     #[inline]
     pub(crate) fn segment(&self, address: u64, len: u32, found: &mut Found) -> Option<Segment> {
         if address.wrapping_sub(found.start) >= found.len {

@@ -1,8 +1,9 @@
 //! Memory that a peer may be writing at any moment.
 //!
-//! No reference to such memory is ever made. Words are loaded and stored atomically and are little-endian; bytes are
-//! copied in and out, one word at a time, each word read once. A copy made while the peer writes may hold a mixture of old and
-//! new; it is checked after it was copied, and the memory is not read again.
+//! No reference to such memory is ever made. Words are loaded and stored atomically and are
+//! little-endian; bytes are copied in and out, one word at a time, each word read once. A copy made
+//! while the peer writes may hold a mixture of old and new; it is checked after it was copied, and
+//! the memory is not read again.
 #![expect(
     unsafe_code,
     reason = "the one place that touches memory shared with a peer"
@@ -21,9 +22,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 ///
 /// # Safety
 ///
-/// From the first call until the value is dropped, `base()` and `len()` return the same values, and the `len()` bytes at
-/// `base()` are mapped, readable and writable, whichever thread holds the value and wherever it was moved. The program reaches those bytes in no
-/// other way than through [`Shared`] and [`View`], or as atomics.
+/// From the first call until the value is dropped, `base()` and `len()` return the same values, and
+/// the `len()` bytes at `base()` are mapped, readable and writable, whichever thread holds the
+/// value and wherever it was moved. The program reaches those bytes in no other way than through
+/// [`Shared`] and [`View`], or as atomics.
 #[cfg(feature = "alloc")]
 pub unsafe trait Backing: Send + Sync {
     /// The first byte.
@@ -46,8 +48,8 @@ pub struct Shared {
     owner: Option<Arc<dyn Backing>>,
 }
 
-// SAFETY: the pointer is only used for atomic accesses, which any thread may make; the memory behind it is
-// usable from any thread, by the contract of `Backing` or of `from_raw_parts`.
+// SAFETY: the pointer is only used for atomic accesses, which any thread may make; the memory
+// behind it is usable from any thread, by the contract of `Backing` or of `from_raw_parts`.
 unsafe impl Send for Shared {}
 // SAFETY: as above; every method takes `&self` and makes atomic accesses only.
 unsafe impl Sync for Shared {}
@@ -57,8 +59,9 @@ impl Shared {
     ///
     /// # Safety
     ///
-    /// The `len` bytes at `base` stay mapped, readable and writable until the program ends, and the program reaches
-    /// them in no other way than through this handle, its clones and slices, or as atomics.
+    /// The `len` bytes at `base` stay mapped, readable and writable until the program ends, and the
+    /// program reaches them in no other way than through this handle, its clones and slices, or
+    /// as atomics.
     pub const unsafe fn from_raw_parts(base: NonNull<u8>, len: usize) -> Self {
         Self {
             base,
@@ -78,15 +81,15 @@ impl Shared {
         }
     }
 
-    /// `len` zeroed bytes from the heap, aligned to `align` bytes, a power of two. `None` if the heap has no room, or
-    /// `len` is zero.
+    /// `len` zeroed bytes from the heap, aligned to `align` bytes, a power of two. `None` if the
+    /// heap has no room, or `len` is zero.
     #[cfg(feature = "alloc")]
     pub fn allocate(len: usize, align: usize) -> Option<Self> {
         heap::Heap::new(len, align).map(|owner| Self::new(Arc::new(owner)))
     }
 
-    /// The same memory, with `guard` dropped when the last clone and the last slice of what is returned is: how an allocator learns that a
-    /// stretch of a larger memory is free again.
+    /// The same memory, with `guard` dropped when the last clone and the last slice of what is
+    /// returned is: how an allocator learns that a stretch of a larger memory is free again.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn guarded(self, guard: impl Send + Sync + 'static) -> Self {
@@ -103,7 +106,8 @@ impl Shared {
         self.len == 0
     }
 
-    /// Where the bytes are in this program. For handing to an operating system, or for telling where they lie.
+    /// Where the bytes are in this program. For handing to an operating system, or for telling
+    /// where they lie.
     pub const fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -194,7 +198,8 @@ impl<'m> View<'m> {
     #[inline]
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
         let from = self.slice(offset, into.len()).ok_or(OutOfRange)?;
-        // SAFETY: `from` is `into.len()` bytes of live shared memory (`slice` checked it, `'m` keeps it alive).
+        // SAFETY: `from` is `into.len()` bytes of live shared memory (`slice` checked it, `'m`
+        // keeps it alive).
         unsafe { copy::out_of_shared(from.base.as_ptr(), into) };
         Ok(())
     }
@@ -207,7 +212,8 @@ impl<'m> View<'m> {
     #[inline]
     pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
         let to = self.slice(offset, from.len()).ok_or(OutOfRange)?;
-        // SAFETY: `to` is `from.len()` bytes of live shared memory (`slice` checked it, `'m` keeps it alive).
+        // SAFETY: `to` is `from.len()` bytes of live shared memory (`slice` checked it, `'m` keeps
+        // it alive).
         unsafe { copy::into_shared(to.base.as_ptr(), from) };
         Ok(())
     }
@@ -266,8 +272,9 @@ impl Word for u16 {}
 impl Word for u32 {}
 impl Word for u64 {}
 
-/// A power of two of little-endian words in shared memory. An index is taken modulo their number, so that no access can
-/// leave the memory, whatever the index: ring positions that run freely need no test.
+/// A power of two of little-endian words in shared memory. An index is taken modulo their number,
+/// so that no access can leave the memory, whatever the index: ring positions that run freely need
+/// no test.
 #[derive(Clone)]
 pub struct Words<W> {
     base: NonNull<u8>,
@@ -284,8 +291,8 @@ unsafe impl<W> Send for Words<W> {}
 unsafe impl<W> Sync for Words<W> {}
 
 impl<W: Word> Words<W> {
-    /// The `count` words at `offset` of `shared`. `None` unless `count` is a power of two, the words lie within, and
-    /// the first is aligned to its size.
+    /// The `count` words at `offset` of `shared`. `None` unless `count` is a power of two, the
+    /// words lie within, and the first is aligned to its size.
     pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
         let memory = shared.slice(offset, count.checked_mul(size_of::<W>())?)?;
         let base = memory.base;
@@ -321,7 +328,8 @@ impl<W: Word> Words<W> {
 
     #[inline]
     fn at(&self, index: usize) -> *mut u8 {
-        // SAFETY: `index & mask` is below the number of words, all of which `new` found within the memory.
+        // SAFETY: `index & mask` is below the number of words, all of which `new` found within the
+        // memory.
         unsafe {
             self.base
                 .as_ptr()
@@ -342,7 +350,8 @@ impl<W> fmt::Debug for Words<W> {
     }
 }
 
-/// Slots of two little-endian 64-bit words each, as many as there are: descriptors. An index is compared once, when the slot is looked up.
+/// Slots of two little-endian 64-bit words each, as many as there are: descriptors. An index is
+/// compared once, when the slot is looked up.
 #[derive(Clone)]
 pub struct Slots {
     base: NonNull<u8>,
@@ -360,7 +369,8 @@ impl Slots {
     /// Bytes of a slot.
     const BYTES: usize = 2 * size_of::<u64>();
 
-    /// The `count` slots at `offset` of `shared`. `None` unless they lie within and the first is aligned to a word.
+    /// The `count` slots at `offset` of `shared`. `None` unless they lie within and the first is
+    /// aligned to a word.
     pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
         let memory = shared.slice(offset, count.checked_mul(Self::BYTES)?)?;
         let base = memory.base;
@@ -409,7 +419,8 @@ impl Slot<'_> {
     /// Loads the first word.
     #[inline]
     pub fn first(self) -> u64 {
-        // SAFETY: the first of two aligned words, in memory that is alive for as long as the slots are borrowed.
+        // SAFETY: the first of two aligned words, in memory that is alive for as long as the slots
+        // are borrowed.
         unsafe { sealed::Atomic::load(self.base.as_ptr()) }
     }
 
@@ -423,7 +434,8 @@ impl Slot<'_> {
     /// Stores the first word.
     #[inline]
     pub fn set_first(self, value: u64) {
-        // SAFETY: the first of two aligned words, in memory that is alive for as long as the slots are borrowed.
+        // SAFETY: the first of two aligned words, in memory that is alive for as long as the slots
+        // are borrowed.
         unsafe { sealed::Atomic::store(self.base.as_ptr(), value) }
     }
 
@@ -461,14 +473,16 @@ mod sealed {
             impl Atomic for $word {
                 #[inline]
                 unsafe fn load(at: *mut u8) -> Self {
-                    // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not outlive this line.
+                    // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not
+                    // outlive this line.
                     let word = unsafe { <$atomic>::from_ptr(at.cast()) };
                     <$word>::from_le(word.load(Ordering::Relaxed))
                 }
 
                 #[inline]
                 unsafe fn store(at: *mut u8, value: Self) {
-                    // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not outlive this line.
+                    // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not
+                    // outlive this line.
                     let word = unsafe { <$atomic>::from_ptr(at.cast()) };
                     word.store(value.to_le(), Ordering::Relaxed);
                 }
@@ -480,7 +494,8 @@ mod sealed {
     atomic!(u64, AtomicU64);
 }
 
-/// Copies between private and shared memory: single bytes up to the first aligned word, whole words, single bytes again.
+/// Copies between private and shared memory: single bytes up to the first aligned word, whole
+/// words, single bytes again.
 mod copy {
     use super::{AtomicU8, AtomicU64, Ordering};
 
@@ -502,7 +517,8 @@ mod copy {
             at = at.wrapping_add(1);
         }
         for word in into_words.chunks_exact_mut(WORD) {
-            // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole words.
+            // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole
+            // words.
             let value = unsafe { AtomicU64::from_ptr(at.cast()) }.load(Ordering::Relaxed);
             word.copy_from_slice(&value.to_ne_bytes());
             at = at.wrapping_add(WORD);
@@ -532,7 +548,8 @@ mod copy {
         for word in from_words.chunks_exact(WORD) {
             let mut value = [0; WORD];
             value.copy_from_slice(word);
-            // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole words.
+            // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole
+            // words.
             unsafe { AtomicU64::from_ptr(at.cast()) }
                 .store(u64::from_ne_bytes(value), Ordering::Relaxed);
             at = at.wrapping_add(WORD);
@@ -544,7 +561,8 @@ mod copy {
         }
     }
 
-    /// How many bytes at `address` come before the first aligned word, in whole words, and after them. They add up to `len`.
+    /// How many bytes at `address` come before the first aligned word, in whole words, and after
+    /// them. They add up to `len`.
     #[inline]
     fn parts(address: *mut u8, len: usize) -> (usize, usize, usize) {
         let head = (address.addr().wrapping_neg() & WORD.wrapping_sub(1)).min(len);
@@ -573,8 +591,9 @@ mod guarded {
         }
     }
 
-    // SAFETY: `memory` is never changed, and keeps its bytes mapped, readable and writable while it lives; whoever else holds
-    // a handle to them reaches them through `Shared` and `View` only, too.
+    // SAFETY: `memory` is never changed, and keeps its bytes mapped, readable and writable while it
+    // lives; whoever else holds a handle to them reaches them through `Shared` and `View` only,
+    // too.
     unsafe impl<G: Send + Sync> Backing for Guarded<G> {
         fn base(&self) -> NonNull<u8> {
             self.memory.base
@@ -620,8 +639,8 @@ mod heap {
     // SAFETY: as above; it has no method that writes.
     unsafe impl Sync for Heap {}
 
-    // SAFETY: the allocation is ours alone, lives until `drop`, and neither field is ever changed; the pointer is
-    // given to nobody but `Shared`.
+    // SAFETY: the allocation is ours alone, lives until `drop`, and neither field is ever changed;
+    // the pointer is given to nobody but `Shared`.
     unsafe impl Backing for Heap {
         fn base(&self) -> NonNull<u8> {
             self.base

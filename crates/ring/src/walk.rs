@@ -1,4 +1,5 @@
-//! What a device's end makes of a chain's descriptors, in either format: segments, each checked to lie in the map.
+//! What a device's end makes of a chain's descriptors, in either format: segments, each checked to
+//! lie in the map.
 
 use alloc::vec::Vec;
 
@@ -32,8 +33,8 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Adds one descriptor's bytes: one segment, or more if they go on in the next region. A descriptor without bytes
-    /// adds none.
+    /// Adds one descriptor's bytes: one segment, or more if they go on in the next region. A
+    /// descriptor without bytes adds none.
     #[inline(always)]
     pub(crate) fn add(&mut self, address: u64, len: u32, writable: bool) -> Result<(), Violation> {
         if !writable && self.writable_bytes != 0 {
@@ -54,7 +55,8 @@ impl<'w> Walk<'w> {
         Ok(())
     }
 
-    /// The indirect table of `len` bytes at `address`, on a queue of `size`: its memory, and how many descriptors it has.
+    /// The indirect table of `len` bytes at `address`, on a queue of `size`: its memory, and how
+    /// many descriptors it has.
     #[inline]
     pub(crate) fn table(
         &mut self,
@@ -75,13 +77,15 @@ impl<'w> Walk<'w> {
             .ok_or(Violation::NotMapped { address, len })
     }
 
-    /// The chain as it was found, which the driver calls `id`, and which has `descriptors` of the ring.
+    /// The chain as it was found, which the driver calls `id`, and which has `descriptors` of the
+    /// ring.
     #[inline]
     pub(crate) fn finish(&self, id: u16, descriptors: u16) -> Result<Head, Violation> {
         if self.readable_bytes.wrapping_add(self.writable_bytes) > u64::from(u32::MAX) {
             return Err(Violation::ChainTooLarge);
         }
-        // There are no more segments than descriptors and regions; the bytes were just found to be below 2³².
+        // There are no more segments than descriptors and regions; the bytes were just found to be
+        // below 2³².
         Ok(Head {
             id,
             descriptors,

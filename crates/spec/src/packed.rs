@@ -22,7 +22,8 @@ pub const DESCRIPTOR_ALIGN: usize = 16;
 /// Alignment of the driver area and of the device area, in bytes (§2.8.10.1).
 pub const EVENT_ALIGN: usize = 4;
 
-/// One element of a buffer that the driver made available, or a whole buffer that the device used (§2.8.13).
+/// One element of a buffer that the driver made available, or a whole buffer that the device used
+/// (§2.8.13).
 #[doc(alias = "pvirtq_desc")]
 #[doc(alias = "vring_packed_desc")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -99,8 +99,8 @@ pub struct Capability {
     pub cap_len: u8,
     /// Which structure this locates.
     pub cfg_type: CapabilityType,
-    /// Number of the BAR that the structure is in, 0 to 5; with any other, the capability is passed
-    /// over (§4.1.4.1).
+    /// Number of the BAR that the structure is in, 0 to 5; with any other, the capability is
+    /// passed over (§4.1.4.1).
     pub bar: u8,
     /// Tells several structures of one type apart, where that means something.
     pub id: u8,

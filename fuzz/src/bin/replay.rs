@@ -1,6 +1,8 @@
-//! Runs a target on its kept corpus, and then on what chance makes of it. For those without cargo-fuzz.
+//! Runs a target on its kept corpus, and then on what chance makes of it. For those without
+//! cargo-fuzz.
 //!
-//! `replay TARGET [--seconds N] [--seed S]`, or `replay TARGET FILE…` for inputs that failed. An input that fails is written below `artifacts`, and named.
+//! `replay TARGET [--seconds N] [--seed S]`, or `replay TARGET FILE…` for inputs that failed. An
+//! input that fails is written below `artifacts`, and named.
 
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -131,7 +133,8 @@ fn one(target: &Target, data: &[u8], artifacts: &Path) -> Result<(), String> {
     Err(format!("an input {what}: {}", path.display()))
 }
 
-/// Makes an input from the corpus: two of it spliced, and a few places changed; or one from nothing.
+/// Makes an input from the corpus: two of it spliced, and a few places changed; or one from
+/// nothing.
 fn mutate(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     let mut data = Vec::new();
     if !corpus.is_empty() && chance.below(8) != 0 {

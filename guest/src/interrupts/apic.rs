@@ -1,5 +1,5 @@
-//! The interrupt controllers of a PC: the local APIC of the one CPU, and the I/O APIC whose lines devices pull. The
-//! legacy pair is silenced.
+//! The interrupt controllers of a PC: the local APIC of the one CPU, and the I/O APIC whose lines
+//! devices pull. The legacy pair is silenced.
 
 use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -56,7 +56,8 @@ const IO_LEVEL: u32 = 1 << 15;
 /// Where devices write their messages; the CPU's number goes into bits 12 to 19.
 const MESSAGES: u64 = 0xfee0_0000;
 
-/// Ports and initialisation of the legacy pair. Its vectors are moved out of the exceptions' way, then masked.
+/// Ports and initialisation of the legacy pair. Its vectors are moved out of the exceptions' way,
+/// then masked.
 const LEGACY: [(u16, u8); 10] = [
     (0x20, 0x11),
     (0xa0, 0x11),
@@ -157,8 +158,8 @@ pub(crate) fn route_to_watchdog(gsi: u32) -> Result<()> {
     route(gsi, IO_NMI)
 }
 
-/// Starts the timer from `count`, which it counts down at its own rate: again and again, raising [`TICK`] each time,
-/// or once and silently.
+/// Starts the timer from `count`, which it counts down at its own rate: again and again, raising
+/// [`TICK`] each time, or once and silently.
 pub(crate) fn start_tick(count: u32, repeat: bool) {
     write(TIMER_DIVIDE, DIVIDE_BY_16);
     write(
@@ -233,12 +234,13 @@ fn write(register: u64, value: u32) {
 }
 
 fn peek(register: u64) -> u32 {
-    // SAFETY: a register of the local APIC or the I/O APIC: mapped, aligned, no memory of Rust's. Before `init` has
-    // set `LOCAL` nothing here is called; see `bring_up`.
+    // SAFETY: a register of the local APIC or the I/O APIC: mapped, aligned, no memory of Rust's.
+    // Before `init` has set `LOCAL` nothing here is called; see `bring_up`.
     unsafe { without_provenance_mut::<u32>(register as usize).read_volatile() }
 }
 
 fn poke(register: u64, value: u32) {
-    // SAFETY: as in `peek`. What the controllers raise arrives at a gate that restores all it changes.
+    // SAFETY: as in `peek`. What the controllers raise arrives at a gate that restores all it
+    // changes.
     unsafe { without_provenance_mut::<u32>(register as usize).write_volatile(value) };
 }

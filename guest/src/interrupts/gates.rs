@@ -1,6 +1,7 @@
 //! Segments, stacks and entry points: what the CPU does when something happens.
 //!
-//! Compiled code keeps data below its stack pointer (the red zone), so every gate changes to a stack of its own.
+//! Compiled code keeps data below its stack pointer (the red zone), so every gate changes to a
+//! stack of its own.
 
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
@@ -9,7 +10,8 @@ use core::mem::size_of;
 use super::dispatch;
 use crate::layout;
 
-/// The stack at the time of [`dispatch`]: the interrupted program's state, less the registers that a call preserves.
+/// The stack at the time of [`dispatch`]: the interrupted program's state, less the registers that
+/// a call preserves.
 #[repr(C)]
 pub(super) struct Frame {
     /// Saved here because the entry keeps its stack pointer in `rbx`.
@@ -84,7 +86,8 @@ static TABLES: Static = Static(UnsafeCell::new(Tables {
 ///
 /// Must be called once, with interrupts off.
 pub(crate) unsafe fn init() {
-    // SAFETY: called once, so this is the only reference there ever is, and the CPU does not know the tables yet.
+    // SAFETY: called once, so this is the only reference there ever is, and the CPU does not know
+    // the tables yet.
     let tables = unsafe { &mut *TABLES.0.get() };
 
     let [_, interrupt, exception, nmi] = layout::stacks();
@@ -121,8 +124,9 @@ pub(crate) unsafe fn init() {
 
     let segments = Pointer::to(&tables.segments);
     let gates = Pointer::to(&tables.gates);
-    // SAFETY: the tables live for ever and are well-formed: segments at `CODE` and `DATA` are the flat ones in use,
-    // the descriptor at `TASK` names a task state whose stacks are mapped, each gate names a stub of its own.
+    // SAFETY: the tables live for ever and are well-formed: segments at `CODE` and `DATA` are the
+    // flat ones in use, the descriptor at `TASK` names a task state whose stacks are mapped,
+    // each gate names a stub of its own.
     unsafe {
         asm!(
             "lgdt [{segments}]",
@@ -160,8 +164,9 @@ unsafe extern "C" {
     static interrupt_stubs: u8;
 }
 
-// One entry for each vector: it makes all frames alike (some exceptions push an error code, nothing else does) and
-// adds the vector. Then the registers that a call may change are kept, those of SSE included.
+// One entry for each vector: it makes all frames alike (some exceptions push an error code, nothing
+// else does) and adds the vector. Then the registers that a call may change are kept, those of SSE
+// included.
 global_asm!(
     r#"
     .pushsection .text.interrupt_stubs, "ax", @progbits

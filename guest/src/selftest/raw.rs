@@ -1,5 +1,6 @@
-//! What a driver does with memory and registers known by their addresses: blocks for devices, and the interrupts of
-//! QEMU's `edu` (`-device edu`), which raises one whenever it is told to, by message or by pin.
+//! What a driver does with memory and registers known by their addresses: blocks for devices, and
+//! the interrupts of QEMU's `edu` (`-device edu`), which raises one whenever it is told to, by
+//! message or by pin.
 
 #![expect(
     unsafe_code,
@@ -39,7 +40,8 @@ impl Block {
     /// Whether it begins at a page, below 4 GiB, and all of it was zero; fills it.
     pub(super) fn is_fresh(&mut self) -> bool {
         let address = self.start.addr().get();
-        // SAFETY: the layout's bytes from `start` are this block's alone, and zeroed, so they are initialised.
+        // SAFETY: the layout's bytes from `start` are this block's alone, and zeroed, so they are
+        // initialised.
         let bytes = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) };
         let mut pages = bytes.chunks_exact(PAGE_SIZE);
         let zeroed = pages.all(|page| page == [0; PAGE_SIZE]);
@@ -152,7 +154,8 @@ impl Edu {
     }
 
     fn write(&self, register: usize, value: u32) {
-        // SAFETY: `device_window` gave `WINDOW` bytes of registers, mapped and no RAM; the offsets are within, aligned.
+        // SAFETY: `device_window` gave `WINDOW` bytes of registers, mapped and no RAM; the offsets
+        // are within, aligned.
         unsafe {
             self.registers
                 .add(register)

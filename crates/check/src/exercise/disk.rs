@@ -142,7 +142,8 @@ fn refuses_beyond<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
     let disk = *session.blk.disk();
     let block_sectors = block_sectors(session);
     let whole = disk.sectors - disk.sectors % block_sectors;
-    // The block after the last whole one, and the last there could be: its end has more than 64 bits, in bytes.
+    // The block after the last whole one, and the last there could be: its end has more than 64
+    // bits, in bytes.
     for sector in [whole, 0_u64.wrapping_sub(block_sectors)] {
         let buffer = session.buffer(disk.block_size as usize)?;
         let asked = session.blk.read(sector, buffer);
@@ -173,7 +174,8 @@ fn refuses_writes<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
     })
 }
 
-/// Reads the first block until an interrupt says that it is there. A device may well be done before anybody waits, but not every time.
+/// Reads the first block until an interrupt says that it is there. A device may well be done before
+/// anybody waits, but not every time.
 fn interrupts<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
     const READS: usize = 64;
     let block = session.blk.disk().block_size as usize;

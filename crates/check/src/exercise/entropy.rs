@@ -1,4 +1,5 @@
-//! Exercises an entropy device: many buffers of many sizes at a time, and a look at what they were filled with.
+//! Exercises an entropy device: many buffers of many sizes at a time, and a look at what they were
+//! filled with.
 //!
 //! Spec: VIRTIO 1.4 §5.4 "Entropy Device".
 
@@ -79,7 +80,8 @@ struct Take {
 }
 
 impl Take {
-    /// Gives the device all buffers, as many at a time as it takes, and takes them in all ways in turn.
+    /// Gives the device all buffers, as many at a time as it takes, and takes them in all ways in
+    /// turn.
     fn all<T: Transport>(
         &mut self,
         rng: &mut Rng<T, DmaBuffer>,
@@ -171,11 +173,13 @@ impl Take {
     }
 }
 
-/// Whether `bytes` could be random: as many bits set as not, and every value about as often as any other. One run in a hundred million is judged wrongly.
+/// Whether `bytes` could be random: as many bits set as not, and every value about as often as any
+/// other. One run in a hundred million is judged wrongly.
 fn looks_random(bytes: &[u8]) -> Finding {
     /// Where a bit count is too far from the half, in standard deviations.
     const DEVIATIONS: u128 = 6;
-    /// χ² with 255 degrees of freedom: its mean is 255, its standard deviation 22.6. Too even is as suspicious as too uneven.
+    /// χ² with 255 degrees of freedom: its mean is 255, its standard deviation 22.6. Too even is as
+    /// suspicious as too uneven.
     const CHI_SQUARED: core::ops::RangeInclusive<u128> = 130..=430;
     /// χ² says something if each value is expected five times or more.
     const ENOUGH: usize = 5 * 256;

@@ -9,7 +9,8 @@ use core::time::Duration;
 use ringway_driver::interrupt::Signal;
 use ringway_driver::platform::Platform;
 
-/// Runs `future` on this thread, which waits as `platform` does. `None` if it is not ready within `limit`.
+/// Runs `future` on this thread, which waits as `platform` does. `None` if it is not ready within
+/// `limit`.
 pub fn block_on<P: Platform, F: Future>(
     platform: &P,
     limit: Duration,

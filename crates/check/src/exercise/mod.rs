@@ -1,8 +1,9 @@
 //! Drives devices for real, and says what each did.
 //!
-//! A driver can be used in three ways, and all appear: a disk is read through a deep queue that is polled, written by a thread that
-//! waits, and read back by a future. Whatever goes wrong is a check that failed, with what was found; nothing panics, and
-//! nothing waits for longer than [`PATIENCE`].
+//! A driver can be used in three ways, and all appear: a disk is read through a deep queue that is
+//! polled, written by a thread that waits, and read back by a future. Whatever goes wrong is a
+//! check that failed, with what was found; nothing panics, and nothing waits for longer than
+//! [`PATIENCE`].
 //!
 //! Entropy devices come first: what they give is what disks are written with.
 
@@ -52,7 +53,8 @@ pub struct Options {
     pub first: u32,
 }
 
-/// A device to be exercised, however it is reached: every [`Transport`] is one. A mix of transports is a list of boxes.
+/// A device to be exercised, however it is reached: every [`Transport`] is one. A mix of transports
+/// is a list of boxes.
 pub trait Subject {
     /// What type of device it is.
     fn id(&self) -> DeviceId;
@@ -85,7 +87,8 @@ impl<T: Transport + 'static> Subject for T {
     }
 }
 
-/// All devices of a machine: those on PCI, and those in `slots`. A device that cannot be opened is one, too: it is reported as that.
+/// All devices of a machine: those on PCI, and those in `slots`. A device that cannot be opened is
+/// one, too: it is reported as that.
 pub fn scan<P: Platform + ConfigAccess>(
     platform: &P,
     slots: impl IntoIterator<Item = mmio::Slot>,
@@ -95,9 +98,11 @@ pub fn scan<P: Platform + ConfigAccess>(
     functions.chain(windows).collect()
 }
 
-/// Exercises `subjects`, which are called `virtioN` in their order, and leaves each of them reset. What happens meanwhile is told to `sink`.
+/// Exercises `subjects`, which are called `virtioN` in their order, and leaves each of them reset.
+/// What happens meanwhile is told to `sink`.
 ///
-/// A type of device without a driver is reported without checks, and is no failure, unless there is no other.
+/// A type of device without a driver is reported without checks, and is no failure, unless there is
+/// no other.
 pub fn run(
     subjects: Vec<Box<dyn Subject>>,
     options: &Options,

@@ -21,8 +21,9 @@ pub struct Range {
     pub bytes: u64,
 }
 
-/// The ranges that are written on a disk of `sectors` sectors: whole blocks of `block_size` bytes (a power of two, at least 512), scattered as `seed` says, in
-/// order and apart. The first and the last block are among them.
+/// The ranges that are written on a disk of `sectors` sectors: whole blocks of `block_size` bytes
+/// (a power of two, at least 512), scattered as `seed` says, in order and apart. The first and the
+/// last block are among them.
 pub fn ranges(sectors: u64, block_size: u32, seed: u64) -> Vec<Range> {
     let block = u64::from(block_size).max(SECTOR_SIZE as u64);
     let block_sectors = block / SECTOR_SIZE as u64;

@@ -60,7 +60,8 @@ impl Random {
         self.given.extend_from_slice(bytes);
     }
 
-    /// `len` bytes that nobody had before: from entropy devices as long as there are any, and then made up.
+    /// `len` bytes that nobody had before: from entropy devices as long as there are any, and then
+    /// made up.
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         let given = self.given.get(self.taken..).unwrap_or_default();
         let mut bytes: Vec<u8> = given.iter().take(len).copied().collect();

@@ -1,8 +1,9 @@
 //! The disk as the outside sees it: a file.
 //!
-//! There are two of it, the user's and a copy. The devices get the copy, unless they are to write to the user's: then the copy
-//! keeps what was there. So there is always one that was written and one that tells how it was before. The copy has no
-//! name: it is gone when this process is, however that ends.
+//! There are two of it, the user's and a copy. The devices get the copy, unless they are to write
+//! to the user's: then the copy keeps what was there. So there is always one that was written and
+//! one that tells how it was before. The copy has no name: it is gone when this process is, however
+//! that ends.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -156,8 +157,9 @@ impl Disk {
         Err(format!("SHA-256 {sha256}, and of the file {expected}"))
     }
 
-    /// Whether the file holds what a driver says it `wrote`, and whether it is otherwise as it was before. Afterwards the disk is ready to be driven
-    /// again: the copy is as the user's image is.
+    /// Whether the file holds what a driver says it `wrote`, and whether it is otherwise as it was
+    /// before. Afterwards the disk is ready to be driven again: the copy is as the user's image
+    /// is.
     pub(super) fn verify(
         &mut self,
         wrote: &[Wrote],

@@ -1,7 +1,9 @@
-//! `ringway up`: brings machines up, has their devices driven, and looks from outside whether what was found is true.
+//! `ringway up`: brings machines up, has their devices driven, and looks from outside whether what
+//! was found is true.
 //!
-//! What drivers find is told by [`Event`]s. They come from [this process](here), or over a serial port from an image in [QEMU](qemu). Here they
-//! meet what only the outside knows: [the disk's file](disk).
+//! What drivers find is told by [`Event`]s. They come from [this process](here), or over a serial
+//! port from an image in [QEMU](qemu). Here they meet what only the outside knows: [the disk's
+//! file](disk).
 
 mod disk;
 mod here;

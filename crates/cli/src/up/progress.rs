@@ -1,4 +1,5 @@
-//! What is seen while there is nothing to report yet: a line on standard error, if that is a terminal.
+//! What is seen while there is nothing to report yet: a line on standard error, if that is a
+//! terminal.
 
 use std::time::Duration;
 

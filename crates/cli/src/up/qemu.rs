@@ -49,7 +49,8 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-/// What all machines have: no device that is not named, the image's voice on standard output, and a way for it to leave.
+/// What all machines have: no device that is not named, the image's voice on standard output, and a
+/// way for it to leave.
 const ALL: [&str; 12] = [
     "-cpu",
     "max",

@@ -22,7 +22,8 @@ const FAINT: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 
-/// The report as lines of text, with colours: a table of the devices, what each of them agreed to, and what is not as it should be.
+/// The report as lines of text, with colours: a table of the devices, what each of them agreed to,
+/// and what is not as it should be.
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     // A `String` takes whatever is written to it.

@@ -26,7 +26,8 @@ impl RamDisk {
         }
     }
 
-    /// What `work` makes of the `len` bytes at `offset`. They are within: the device has checked them.
+    /// What `work` makes of the `len` bytes at `offset`. They are within: the device has checked
+    /// them.
     fn with<T>(&self, offset: u64, len: usize, work: impl FnOnce(&mut [u8]) -> T) -> Result<T> {
         let start = usize::try_from(offset).map_err(|_| Error::Medium)?;
         let end = start.checked_add(len).ok_or(Error::Medium)?;

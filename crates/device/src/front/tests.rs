@@ -135,7 +135,8 @@ fn a_driver_without_version_1_is_not_agreed_with() {
     assert!(!front.settle(Features::bit(1)));
 }
 
-/// A driver that took device addresses for physical ones would have the device reach the wrong memory.
+/// A driver that took device addresses for physical ones would have the device reach the wrong
+/// memory.
 #[test]
 fn a_driver_that_is_offered_translated_addresses_must_accept_them() {
     let (_bench, front) = front(Features::NONE, Offer::default().with(F::ACCESS_PLATFORM));
@@ -454,7 +455,8 @@ fn a_buffer_that_leaves_memory_or_overflows_asks_for_a_reset() {
     }
 }
 
-/// Devices' defect 12: reset during I/O. Nothing the device does after its status reads as 0 can reach memory.
+/// Devices' defect 12: reset during I/O. Nothing the device does after its status reads as 0 can
+/// reach memory.
 #[test]
 fn a_reset_stops_every_task_and_forgets_the_queues() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
@@ -483,7 +485,8 @@ fn a_reset_waits_for_tasks_without_a_lock_and_status_is_0_only_afterwards() {
     *bench.steps.on_stop.lock() = Some({
         let (front, seen) = (Arc::downgrade(&front), seen.clone());
         Arc::new(move || {
-            // Here a task still runs: it interrupts, and another processor reads and writes registers.
+            // Here a task still runs: it interrupts, and another processor reads and writes
+            // registers.
             let Some(front) = front.upgrade() else { return };
             front.common.used(0);
             front.set_status(Status::FAILED);

@@ -17,8 +17,8 @@ pub(super) enum Field {
     QueueNotifyOff,
 }
 
-/// The field that an access of `len` bytes at `offset` reaches: each with its own width, addresses by halves (§4.1.3.1). Fields of features that are
-/// not offered are none.
+/// The field that an access of `len` bytes at `offset` reaches: each with its own width, addresses
+/// by halves (§4.1.3.1). Fields of features that are not offered are none.
 pub(super) fn field(offset: usize, len: usize) -> Option<Field> {
     use Register as R;
     let area = |area, at: usize| {

@@ -15,7 +15,8 @@ pub struct Bar {
     pub wide: bool,
 }
 
-/// Bytes between the notification addresses of one queue and the next: so that each has its own, and the address alone says which it is.
+/// Bytes between the notification addresses of one queue and the next: so that each has its own,
+/// and the address alone says which it is.
 pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 
 /// The BAR that holds virtio's registers, and where in it they are.

@@ -52,8 +52,8 @@ pub struct Function {
 }
 
 impl Function {
-    /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`]; with none, it has only its pin. One for each queue and one more suits
-    /// a device best.
+    /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`]; with none, it has
+    /// only its pin. One for each queue and one more suits a device best.
     pub fn new(
         parts: Parts,
         vectors: u16,
@@ -88,7 +88,8 @@ impl Function {
         &self.layout.bars
     }
 
-    /// The BAR that answers at `address`, as the driver has set it, and the offset in it. `None` if none has all of the `len` bytes there.
+    /// The BAR that answers at `address`, as the driver has set it, and the offset in it. `None` if
+    /// none has all of the `len` bytes there.
     pub fn locate(&self, address: u64, len: usize) -> Option<(u8, u64)> {
         self.layout
             .bars
@@ -102,7 +103,8 @@ impl Function {
             })
     }
 
-    /// Reads configuration space: 8, 16 or 32 bits, aligned. What lies beyond its 256 bytes reads as 0.
+    /// Reads configuration space: 8, 16 or 32 bits, aligned. What lies beyond its 256 bytes reads
+    /// as 0.
     pub fn config_read(&self, offset: u16, into: &mut [u8]) {
         into.fill(0);
         let offset = usize::from(offset);
@@ -187,7 +189,8 @@ impl Function {
         }
     }
 
-    /// To be called when the device's configuration has changed: a driver that is ready is told (§3.2.1).
+    /// To be called when the device's configuration has changed: a driver that is ready is told
+    /// (§3.2.1).
     pub fn config_changed(&self) {
         self.front.config_changed();
     }
@@ -197,7 +200,8 @@ impl Function {
         self.front.violation()
     }
 
-    /// Takes over what configuration space says: where the BARs are, whether memory may be reached, how to interrupt.
+    /// Takes over what configuration space says: where the BARs are, whether memory may be reached,
+    /// how to interrupt.
     fn apply(&self, space: &Space) {
         let command = space.command();
         for (bar, base) in self.layout.bars.iter().zip(&self.bases) {

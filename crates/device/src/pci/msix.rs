@@ -1,7 +1,7 @@
 //! The interrupts of a function: a pin, or messages from a table of vectors.
 //!
-//! Each vector has a lock of its own, so that queues with vectors of their own do not meet. A message goes out under that lock: once a
-//! vector was masked, none follows.
+//! Each vector has a lock of its own, so that queues with vectors of their own do not meet. A
+//! message goes out under that lock: once a vector was masked, none follows.
 //!
 //! Spec: VIRTIO 1.4 §4.1.5.1.2 "MSI-X Vector Configuration", §4.1.5.3 "Used Buffer Notifications".
 
@@ -28,7 +28,8 @@ pub(super) struct Vectors {
     table: Box<[Mutex<Vector>]>,
     /// Messages are in the place of the pin.
     enabled: AtomicBool,
-    /// Messages may go out now: they are enabled, not masked as a whole, and the function may reach memory.
+    /// Messages may go out now: they are enabled, not masked as a whole, and the function may
+    /// reach memory.
     open: AtomicBool,
     config: AtomicU16,
     queues: Box<[AtomicU16]>,
@@ -102,7 +103,8 @@ impl Vectors {
         }
     }
 
-    /// Takes over what configuration space says of interrupts. Takes effect for what is pending at the next [`settle`](Self::settle).
+    /// Takes over what configuration space says of interrupts. Takes effect for what is pending at
+    /// the next [`settle`](Self::settle).
     pub(super) fn control(&self, command: Command, control: u16) {
         let enabled = control & CONTROL_ENABLE != 0;
         let open = enabled
@@ -114,7 +116,8 @@ impl Vectors {
             .mute(enabled || command.contains(Command::INTX_DISABLE));
     }
 
-    /// Brings the pin to where it should be, and sends what may be sent now. When it returns, nothing is being sent that may not.
+    /// Brings the pin to where it should be, and sends what may be sent now. When it returns,
+    /// nothing is being sent that may not.
     pub(super) fn settle(&self) {
         self.pin.settle();
         for vector in &self.table {
@@ -122,7 +125,8 @@ impl Vectors {
         }
     }
 
-    /// Reads the table: 32 or 64 bits, aligned (PCI 3.0 section 6.8.2). Any other access reads as 0, which is what `into` holds.
+    /// Reads the table: 32 or 64 bits, aligned (PCI 3.0 section 6.8.2). Any other access reads as
+    /// 0, which is what `into` holds.
     pub(super) fn read_table(&self, offset: usize, into: &mut [u8]) {
         self.with_entry(offset, into.len(), |vector, within| {
             let bytes = vector.entry.as_bytes().iter().skip(within);
@@ -147,7 +151,8 @@ impl Vectors {
         });
     }
 
-    /// Reads the pending bits: 32 or 64 bits, aligned. Any other access reads as 0, which is what `into` holds.
+    /// Reads the pending bits: 32 or 64 bits, aligned. Any other access reads as 0, which is what
+    /// `into` holds.
     pub(super) fn read_pending(&self, offset: usize, into: &mut [u8]) {
         if !is_word(offset, into.len()) {
             return;
@@ -176,7 +181,8 @@ impl Vectors {
         }
     }
 
-    /// Sends the message of a vector, now or when it may. None for [`NO_VECTOR`], which is beyond every table.
+    /// Sends the message of a vector, now or when it may. None for [`NO_VECTOR`], which is beyond
+    /// every table.
     fn fire(&self, vector: u16) {
         if let Some(vector) = self.table.get(usize::from(vector)) {
             let mut vector = vector.lock();

@@ -1,4 +1,5 @@
-//! The configuration space of a function: 256 bytes, which of their bits can be written, and where the capabilities are.
+//! The configuration space of a function: 256 bytes, which of their bits can be written, and where
+//! the capabilities are.
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
@@ -131,7 +132,8 @@ impl Space {
         }
     }
 
-    /// Where the window points, if an access of `len` bytes at `offset` meets its data, and it points at what can be accessed (§4.1.4.9.2).
+    /// Where the window points, if an access of `len` bytes at `offset` meets its data, and it
+    /// points at what can be accessed (§4.1.4.9.2).
     pub(super) fn window(&self, offset: usize, len: usize) -> Option<Window> {
         let data = self.window.saturating_add(WINDOW_DATA);
         if offset < data || offset.saturating_add(len) > data.saturating_add(4) {

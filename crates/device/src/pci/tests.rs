@@ -531,7 +531,8 @@ fn a_window_that_points_at_nothing_reaches_nothing() {
     assert_eq!(function.common(common::DEVICE_STATUS, 1), 0);
 }
 
-/// A reset through the window waits for tasks as any other does: with no lock of configuration space either.
+/// A reset through the window waits for tasks as any other does: with no lock of configuration
+/// space either.
 #[test]
 fn a_reset_through_the_window_leaves_configuration_space_free() {
     let (mut bench, function) = placed(3);
@@ -598,7 +599,8 @@ fn a_broken_rule_is_told_with_the_message_for_configuration() {
     assert_eq!(function.violation(), Some((0, why)));
 }
 
-/// Devices' defect 13: whatever is read or written, and wherever, it is answered; and a reset brings the device back.
+/// Devices' defect 13: whatever is read or written, and wherever, it is answered; and a reset
+/// brings the device back.
 #[test]
 fn nothing_a_driver_reads_or_writes_ends_the_program() {
     let (mut bench, function) = placed(3);

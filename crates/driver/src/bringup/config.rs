@@ -1,4 +1,5 @@
-//! Reading and writing a device's configuration space. Spec: VIRTIO 1.4 §2.5 "Device Configuration Space".
+//! Reading and writing a device's configuration space. Spec: VIRTIO 1.4 §2.5 "Device Configuration
+//! Space".
 
 use ringway_spec::config::{Field, Gated};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -7,8 +8,8 @@ use super::link::Link;
 use crate::error::{Result, Violation};
 use crate::transport::Transport;
 
-/// How often a configuration field is read again because the device changed its configuration meanwhile. One that never settles cannot hang
-/// the driver.
+/// How often a configuration field is read again because the device changed its configuration
+/// meanwhile. One that never settles cannot hang the driver.
 const CONFIG_TRIES: usize = 16;
 
 /// A device's configuration space (§2.5).

@@ -178,7 +178,8 @@ impl<T: Transport> Link<T> {
 impl<T: Transport> Drop for Link<T> {
     fn drop(&mut self) {
         if self.failed && !self.told {
-            // The device has nothing of ours. `FAILED` is left for whoever looks at it next (§3.1.1).
+            // The device has nothing of ours. `FAILED` is left for whoever looks at it next
+            // (§3.1.1).
             self.disconnect();
             return self.core.finish(End::LetGo);
         }

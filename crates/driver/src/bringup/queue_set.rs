@@ -18,7 +18,8 @@ pub trait QueueSet<P: Platform> {
     /// Calls `each` with the index, the set-up and the signal of every queue.
     fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>));
 
-    /// Makes them live, with a doorbell for each, in the order of `each`. `None` if there are fewer.
+    /// Makes them live, with a doorbell for each, in the order of `each`. `None` if there are
+    /// fewer.
     fn live(
         self,
         doorbells: &mut dyn Iterator<Item = Doorbell<P>>,

@@ -175,7 +175,8 @@ fn a_driver_of_another_type_or_a_device_without_queues_is_refused() {
     assert_eq!(wrong, Some(Error::WrongDevice(DeviceId::BLOCK)));
 }
 
-/// Drivers' defect 14: Running out of vectors degrades, and never fails; and whatever the way, an interrupt of the last queue reaches it.
+/// Drivers' defect 14: Running out of vectors degrades, and never fails; and whatever the way, an
+/// interrupt of the last queue reaches it.
 #[test]
 fn vectors_that_run_out_are_shared_and_every_queue_is_still_heard() {
     let cases = [
@@ -243,7 +244,8 @@ fn a_line_that_another_device_raised_is_answered_not_mine() {
     );
 }
 
-/// Drivers' defect 18: Every case in which the device says `DEVICE_NEEDS_RESET` is an error that names the way out, and the way out works.
+/// Drivers' defect 18: Every case in which the device says `DEVICE_NEEDS_RESET` is an error that
+/// names the way out, and the way out works.
 #[test]
 fn a_device_that_needs_a_reset_is_met_by_an_error_and_recovers() {
     let device = device(Features::NONE);
@@ -283,7 +285,8 @@ fn nothing_can_be_asked_of_a_device_that_was_reset() {
     assert_eq!(queue.poll().err(), Some(Error::Gone));
 }
 
-/// The device may be faster than the driver: what it says between `DRIVER_OK` and the driver's first look is not missed.
+/// The device may be faster than the driver: what it says between `DRIVER_OK` and the driver's
+/// first look is not missed.
 #[test]
 fn a_device_that_asks_for_a_reset_as_soon_as_it_is_live_is_heard() {
     let device = device(Features::NONE);

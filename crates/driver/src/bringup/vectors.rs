@@ -1,4 +1,5 @@
-//! Interrupts for the queues of a device: the best way of those that device and platform have room for.
+//! Interrupts for the queues of a device: the best way of those that device and platform have room
+//! for.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,13 +26,15 @@ pub enum Interrupts {
 }
 
 impl<T: Transport> Link<T> {
-    /// Connects interrupts, the best way of those that device and platform have room for. Running out of vectors degrades, and never fails.
+    /// Connects interrupts, the best way of those that device and platform have room for. Running
+    /// out of vectors degrades, and never fails.
     pub(super) fn connect(&mut self, queues: &[Started]) -> Result<()> {
         let all: Vec<_> = queues
             .iter()
             .map(|queue| Arc::clone(&queue.signal))
             .collect();
-        // A change of configuration may be a cry for a reset: whoever waits for a queue wants to hear of it.
+        // A change of configuration may be a cry for a reset: whoever waits for a queue wants to
+        // hear of it.
         let config = || {
             core::iter::once(Arc::clone(&self.config))
                 .chain(all.iter().cloned())

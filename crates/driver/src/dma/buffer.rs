@@ -29,8 +29,9 @@ pub struct Raw {
 ///
 /// # Safety
 ///
-/// After [`into_raw`](Self::into_raw), the `len` bytes at `at` stay readable and writable, unmoved, and reached by nobody else, until
-/// [`from_raw`](Self::from_raw); every value of the bytes is a valid one. If [`address`](Self::address) is given, the device finds exactly those bytes there.
+/// After [`into_raw`](Self::into_raw), the `len` bytes at `at` stay readable and writable, unmoved,
+/// and reached by nobody else, until [`from_raw`](Self::from_raw); every value of the bytes is a
+/// valid one. If [`address`](Self::address) is given, the device finds exactly those bytes there.
 pub unsafe trait Buffer: Send + Sized + 'static {
     /// How many bytes the device will be given: `len` of the raw parts.
     fn bytes(&self) -> usize;
@@ -42,10 +43,12 @@ pub unsafe trait Buffer: Send + Sized + 'static {
     ///
     /// # Safety
     ///
-    /// `raw` came from [`into_raw`](Self::into_raw) of this type, once, and no device uses the bytes any more.
+    /// `raw` came from [`into_raw`](Self::into_raw) of this type, once, and no device uses the
+    /// bytes any more.
     unsafe fn from_raw(raw: Raw) -> Self;
 
-    /// The device address of the first byte, for buffers that were made in memory for devices. Others are mapped or copied.
+    /// The device address of the first byte, for buffers that were made in memory for devices.
+    /// Others are mapped or copied.
     fn address(&self) -> Option<u64> {
         None
     }
@@ -69,7 +72,8 @@ unsafe impl Buffer for Box<[u8]> {
     }
 
     unsafe fn from_raw(raw: Raw) -> Self {
-        // SAFETY: pointer and length are those of the box that was taken apart (this function's contract).
+        // SAFETY: pointer and length are those of the box that was taken apart (this function's
+        // contract).
         unsafe {
             Box::from_raw(core::ptr::slice_from_raw_parts_mut(
                 raw.at.as_ptr(),
@@ -79,7 +83,8 @@ unsafe impl Buffer for Box<[u8]> {
     }
 }
 
-// SAFETY: a vector's first `len` bytes are its own and initialised; `ManuallyDrop` keeps them allocated.
+// SAFETY: a vector's first `len` bytes are its own and initialised; `ManuallyDrop` keeps them
+// allocated.
 unsafe impl Buffer for Vec<u8> {
     fn bytes(&self) -> usize {
         self.len()
@@ -96,12 +101,14 @@ unsafe impl Buffer for Vec<u8> {
     }
 
     unsafe fn from_raw(raw: Raw) -> Self {
-        // SAFETY: pointer, length and capacity are those of the vector that was taken apart (this function's contract).
+        // SAFETY: pointer, length and capacity are those of the vector that was taken apart (this
+        // function's contract).
         unsafe { Self::from_raw_parts(raw.at.as_ptr(), raw.len, raw.extra) }
     }
 }
 
-// SAFETY: the exclusive reference is given up with `self`, and the bytes live as long as the program.
+// SAFETY: the exclusive reference is given up with `self`, and the bytes live as long as the
+// program.
 unsafe impl Buffer for &'static mut [u8] {
     fn bytes(&self) -> usize {
         self.len()
@@ -116,14 +123,15 @@ unsafe impl Buffer for &'static mut [u8] {
     }
 
     unsafe fn from_raw(raw: Raw) -> Self {
-        // SAFETY: pointer and length are those of the reference that was given up (this function's contract).
+        // SAFETY: pointer and length are those of the reference that was given up (this function's
+        // contract).
         unsafe { core::slice::from_raw_parts_mut(raw.at.as_ptr(), raw.len) }
     }
 }
 
 /// Bytes in memory for devices: lent without mapping or copying, whatever the platform's
-/// [`Trust`](crate::platform::Trust). They are reached by copying in and out, never by reference, so a device that still writes
-/// to them harms nobody.
+/// [`Trust`](crate::platform::Trust). They are reached by copying in and out, never by reference,
+/// so a device that still writes to them harms nobody.
 #[derive(Debug)]
 pub struct DmaBuffer {
     memory: Box<Memory>,
@@ -177,8 +185,9 @@ impl DmaBuffer {
     }
 }
 
-// SAFETY: the box keeps the memory alive while it is taken apart, `Memory` says where the device finds it
-// (the contract of `Platform::dma`), and it is only ever reached by atomics, so a late device cannot hurt.
+// SAFETY: the box keeps the memory alive while it is taken apart, `Memory` says where the device
+// finds it (the contract of `Platform::dma`), and it is only ever reached by atomics, so a late
+// device cannot hurt.
 unsafe impl Buffer for DmaBuffer {
     fn bytes(&self) -> usize {
         self.len()

@@ -87,7 +87,8 @@ impl<P: Platform> Core<P> {
         self.custody.lock().end
     }
 
-    /// Ends the device's use. What is parked is freed, or kept for ever; what is still in handles follows when they are dropped.
+    /// Ends the device's use. What is parked is freed, or kept for ever; what is still in handles
+    /// follows when they are dropped.
     pub(crate) fn finish(self: &Arc<Self>, end: End) {
         self.over.store(true, Ordering::Relaxed);
         let parked = {
@@ -135,8 +136,8 @@ impl<P: Platform> Core<P> {
 
 impl<P: Platform> Drop for Core<P> {
     fn drop(&mut self) {
-        // A device whose use never ended (its handle was forgotten while the core was not, which cannot be: the handle holds the core)
-        // would still own what is parked. Keep it so.
+        // A device whose use never ended (its handle was forgotten while the core was not, which
+        // cannot be: the handle holds the core) would still own what is parked. Keep it so.
         for parked in self.custody.get_mut().parked.drain(..) {
             core::mem::forget(parked);
         }

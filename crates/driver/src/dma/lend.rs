@@ -35,7 +35,8 @@ enum How {
     Copied,
 }
 
-// SAFETY: it stands for a `B`, which is `Send` (a supertrait of `Buffer`); the pointer is not used but to make one again.
+// SAFETY: it stands for a `B`, which is `Send` (a supertrait of `Buffer`); the pointer is not used
+// but to make one again.
 unsafe impl<B: Buffer> Send for Lent<B> {}
 
 impl<B: Buffer> Lent<B> {
@@ -51,7 +52,8 @@ impl<B: Buffer> Lent<B> {
 }
 
 impl<P: Platform> Core<P> {
-    /// Makes `buffer` the device's, and says in `segments` where it finds it. On failure it is returned.
+    /// Makes `buffer` the device's, and says in `segments` where it finds it. On failure it is
+    /// returned.
     #[inline]
     pub(crate) fn lend<B: Buffer>(
         &self,
@@ -115,8 +117,9 @@ impl<P: Platform> Core<P> {
     ///
     /// # Safety
     ///
-    /// The device has let go of it: it was never submitted, or the ring says that its chain is complete, or the device confirmed a
-    /// reset. (How far the device's word is to be trusted is the platform's choice of [`Trust`].)
+    /// The device has let go of it: it was never submitted, or the ring says that its chain is
+    /// complete, or the device confirmed a reset. (How far the device's word is to be trusted
+    /// is the platform's choice of [`Trust`].)
     #[inline]
     pub(crate) unsafe fn take_back<B: Buffer>(&self, lent: Lent<B>, written: usize) -> B {
         let Lent {
@@ -141,8 +144,8 @@ impl<P: Platform> Core<P> {
                 }
             }
         }
-        // SAFETY: `lend` took it apart, once, and `Lent` is neither cloned nor made elsewhere; the device has let go of
-        // it (this function's contract).
+        // SAFETY: `lend` took it apart, once, and `Lent` is neither cloned nor made elsewhere; the
+        // device has let go of it (this function's contract).
         unsafe { B::from_raw(raw) }
     }
 
@@ -154,7 +157,8 @@ impl<P: Platform> Core<P> {
 
 /// Copies a buffer into the pool. `view` is as long as the buffer.
 fn copy_in(view: View<'_>, raw: &Raw) {
-    // SAFETY: the bytes are the buffer's, which is taken apart: nobody else has them, and the device has its copy only.
+    // SAFETY: the bytes are the buffer's, which is taken apart: nobody else has them, and the
+    // device has its copy only.
     let bytes = unsafe { NonNull::slice_from_raw_parts(raw.at, raw.len).as_ref() };
     // Cannot fail: the lengths are the same.
     let _ = view.write(0, bytes);

@@ -1,8 +1,8 @@
 //! Memory that devices use: buffers lent to them, queues, and who keeps what until they let go.
 //!
-//! The rule of this room: memory that a device was told of goes back to its owner when the device completes the
-//! request, or after a reset that the device confirmed; otherwise never. Whatever the program does with its handles (drops them, in any order, or
-//! forgets them), the rule holds:
+//! The rule of this room: memory that a device was told of goes back to its owner when the device
+//! completes the request, or after a reset that the device confirmed; otherwise never. Whatever the
+//! program does with its handles (drops them, in any order, or forgets them), the rule holds:
 //!
 //! ```text
 //!   Queue ──drop──▶ its ring and the buffers in flight are parked in the device's Core
@@ -10,7 +10,8 @@
 //!                                       └─not──▶ all of it is kept from everybody, for ever, and counted
 //! ```
 //!
-//! In flight, a buffer is a [`Raw`] part of what it was: no `Box` and no reference exists while a device may write behind it.
+//! In flight, a buffer is a [`Raw`] part of what it was: no `Box` and no reference exists while a
+//! device may write behind it.
 
 mod buffer;
 mod core;

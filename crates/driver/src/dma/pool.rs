@@ -1,4 +1,5 @@
-//! Memory through which buffers are copied when a device is not to see anything else ([`Trust::Pool`](crate::platform::Trust::Pool)).
+//! Memory through which buffers are copied when a device is not to see anything else
+//! ([`Trust::Pool`](crate::platform::Trust::Pool)).
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -9,7 +10,8 @@ use spin::Mutex;
 /// What is handed out is a whole number of these, in bytes.
 const GRAIN: usize = 512;
 
-/// A stretch of memory shared with the device for as long as the device is driven, handed out in runs of grains.
+/// A stretch of memory shared with the device for as long as the device is driven, handed out in
+/// runs of grains.
 #[derive(Debug)]
 pub(crate) struct Pool {
     memory: Memory,

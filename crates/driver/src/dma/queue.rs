@@ -1,7 +1,7 @@
 //! A queue whose chains are requests: something asked, a buffer, and an answer.
 //!
-//! What is asked (`Q`) and what is answered (`A`) live in memory for devices, in a slot for each chain, at addresses known
-//! beforehand. The buffer between them is the caller's, and is lent.
+//! What is asked (`Q`) and what is answered (`A`) live in memory for devices, in a slot for each
+//! chain, at addresses known beforehand. The buffer between them is the caller's, and is lent.
 #![expect(
     unsafe_code,
     reason = "takes buffers back, when the ring says that the device has let go"
@@ -65,7 +65,8 @@ pub struct Completion<B, A = ()> {
     pub token: Token,
     /// The buffer that went with it.
     pub buffer: Option<B>,
-    /// Bytes that the device says it wrote, to the buffer and then to the answer. No more than they have.
+    /// Bytes that the device says it wrote, to the buffer and then to the answer. No more than
+    /// they have.
     pub written: u32,
     /// Bytes of the buffer, if the device was to fill it.
     pub fillable: u32,
@@ -108,10 +109,11 @@ pub struct Counts {
     pub interrupts: u32,
 }
 
-/// The driver's end of a live queue. A handle of its own: it may be sent to another thread, and outlive the device's.
+/// The driver's end of a live queue. A handle of its own: it may be sent to another thread, and
+/// outlive the device's.
 ///
-/// Nothing here waits. [`submit`](Self::submit) asks, [`poll`](Self::poll) takes what was answered. To wait, see [`wait`](Self::wait) and
-/// [`next`](Self::next).
+/// Nothing here waits. [`submit`](Self::submit) asks, [`poll`](Self::poll) takes what was answered.
+/// To wait, see [`wait`](Self::wait) and [`next`](Self::next).
 #[derive(Debug)]
 pub struct Queue<P: Platform, B: Buffer, Q = (), A = ()> {
     pending: Pending<P, B, Q, A>,
@@ -151,7 +153,8 @@ struct Held<B: Buffer> {
 
 impl<P: Platform, B: Buffer> Drop for Custody<P, B> {
     fn drop(&mut self) {
-        // SAFETY: `held` is not used after this: `self` is being dropped, and this is the only `take`.
+        // SAFETY: `held` is not used after this: `self` is being dropped, and this is the only
+        // `take`.
         let held = unsafe { ManuallyDrop::take(&mut self.held) };
         self.core.park(Box::new(held));
     }
@@ -224,7 +227,8 @@ where
         })
     }
 
-    /// The queue of a device that is live now. `interrupts` says whether any of its interrupts arrive.
+    /// The queue of a device that is live now. `interrupts` says whether any of its interrupts
+    /// arrive.
     pub(crate) fn live(self, doorbell: Doorbell<P>, interrupts: bool) -> Queue<P, B, Q, A> {
         Queue {
             pending: self,
@@ -363,11 +367,13 @@ where
     Q: IntoBytes + Immutable,
     A: FromBytes + IntoBytes,
 {
-    /// Gives the device a request. It is told of it by the next [`kick`](Self::kick) or [`poll`](Self::poll), so that many can go with one kick.
+    /// Gives the device a request. It is told of it by the next [`kick`](Self::kick) or
+    /// [`poll`](Self::poll), so that many can go with one kick.
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the buffer: on [`Error::QueueFull`] and [`Error::PoolFull`], take a completion and try again.
+    /// [`Rejected`], with the buffer: on [`Error::QueueFull`] and [`Error::PoolFull`], take a
+    /// completion and try again.
     #[inline]
     pub fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
         self.pending.submit(request, data)
@@ -388,11 +394,13 @@ where
         Ok(needed)
     }
 
-    /// Takes one completed request, if there is one. [Kicks](Self::kick) first, should that have been forgotten.
+    /// Takes one completed request, if there is one. [Kicks](Self::kick) first, should that have
+    /// been forgotten.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device broke a rule of the ring: reset it. What is in flight stays in custody. [`Error::Gone`] if it was reset.
+    /// [`Error::Device`] if the device broke a rule of the ring: reset it. What is in flight stays
+    /// in custody. [`Error::Gone`] if it was reset.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Completion<B, A>>> {
         self.kick()?;
@@ -404,7 +412,8 @@ where
         Ok(done)
     }
 
-    /// Asks for an interrupt at the next completion. Says whether there was one meanwhile: then poll, for none may come.
+    /// Asks for an interrupt at the next completion. Says whether there was one meanwhile: then
+    /// poll, for none may come.
     #[inline]
     pub fn arm(&mut self) -> bool {
         self.pending.custody.held.ring.arm()
@@ -449,12 +458,13 @@ where
         &self.pending.custody.core.platform
     }
 
-    /// Takes back one buffer in flight, after the device was reset and confirmed it. `None` when there are no more.
+    /// Takes back one buffer in flight, after the device was reset and confirmed it. `None` when
+    /// there are no more.
     ///
     /// # Errors
     ///
-    /// [`Error::StillDriven`] if the device was not reset; [`Violation::ResetNotConfirmed`] if it did not let go: the buffers are
-    /// lost.
+    /// [`Error::StillDriven`] if the device was not reset; [`Violation::ResetNotConfirmed`] if it
+    /// did not let go: the buffers are lost.
     pub fn reclaim(&mut self) -> Result<Option<B>> {
         let Custody { held, core } = &mut self.pending.custody;
         match core.end() {
@@ -475,7 +485,8 @@ where
 /// What an answer's bytes are before the device writes them. Of no meaning in any answer.
 const UNANSWERED: u8 = 0xff;
 
-/// Rings and slots begin on a page, so that a platform that shares memory by pages shares nothing else with them.
+/// Rings and slots begin on a page, so that a platform that shares memory by pages shares nothing
+/// else with them.
 const PAGE: usize = 4096;
 
 fn refused(why: Refusal) -> Error {

@@ -1,4 +1,5 @@
-//! Custody: what becomes of memory that a device was told of, whatever the program does with its handles.
+//! Custody: what becomes of memory that a device was told of, whatever the program does with its
+//! handles.
 
 use crate::bringup::Wanted;
 use crate::bus::attach;
@@ -60,8 +61,9 @@ fn end_queue<B: Buffer>(mut queue: EntropyQueue<B>, fate: Fate) {
     }
 }
 
-/// The device still has two of three buffers when the handles go, one after the other, each in each way; and it confirms its reset, or does
-/// not. Buffers and rings are given back only in the cases in which the device has let go, and counted where it has not.
+/// The device still has two of three buffers when the handles go, one after the other, each in each
+/// way; and it confirms its reset, or does not. Buffers and rings are given back only in the cases
+/// in which the device has let go, and counted where it has not.
 #[test]
 fn handles_dropped_forgotten_and_reset_in_every_order_free_nothing_that_the_device_has() {
     const FATES: [Fate; 3] = [Fate::Drop, Fate::Forget, Fate::Reset];
@@ -93,7 +95,8 @@ fn handles_dropped_forgotten_and_reset_in_every_order_free_nothing_that_the_devi
                     }
 
                     let let_go = confirms && device_fate != Fate::Forget;
-                    // Forgetting the queue's handle loses what it held, and no more; forgetting the device's keeps it live.
+                    // Forgetting the queue's handle loses what it held, and no more; forgetting the
+                    // device's keeps it live.
                     let reclaimed = let_go && queue_fate != Fate::Forget;
                     let expected = if reclaimed { (0, 0) } else { (mapped, held) };
                     let left = (device.platform.mapped(), device.platform.allocations());
@@ -148,7 +151,8 @@ fn a_revoked_buffer_is_unmapped_before_it_is_given_back() {
     assert_eq!(done.buffer, [3; 16]);
 }
 
-/// Drivers' defect 5: With a pool, the device sees copies, and no more of what it wrote is handed on than it says, and than there is room for.
+/// Drivers' defect 5: With a pool, the device sees copies, and no more of what it wrote is handed
+/// on than it says, and than there is room for.
 #[test]
 fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     let device = device(Trust::Pool);

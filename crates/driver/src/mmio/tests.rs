@@ -16,7 +16,8 @@ const SLOT: Slot = Slot {
     line: Some(17),
 };
 
-/// Puts a device on the bus that has two queues, of 256 and 128, and shows `word(select)` of its features.
+/// Puts a device on the bus that has two queues, of 256 and 128, and shows `word(select)` of its
+/// features.
 fn place(platform: &TestPlatform, at: u64, word: impl Fn(u32) -> u32 + Send + 'static) {
     let mut bytes = vec![0; LEN as usize];
     let mut put = |register: usize, value: u32| {

@@ -10,17 +10,19 @@ use crate::error::TransportError;
 use crate::platform::Registers;
 use crate::transport::Result;
 
-/// A window of mapped device registers: the [`Registers`] of a machine that has them in its address space.
+/// A window of mapped device registers: the [`Registers`] of a machine that has them in its address
+/// space.
 #[derive(Clone, Debug)]
 pub struct Window {
     base: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: `new` was promised that the registers stay mapped for the program, so for whichever thread has the handle; no
-// reference is made to them.
+// SAFETY: `new` was promised that the registers stay mapped for the program, so for whichever
+// thread has the handle; no reference is made to them.
 unsafe impl Send for Window {}
-// SAFETY: as above; accesses by several threads at once are the device's to put in order, each being one bus access.
+// SAFETY: as above; accesses by several threads at once are the device's to put in order, each
+// being one bus access.
 unsafe impl Sync for Window {}
 
 impl Window {
@@ -28,8 +30,9 @@ impl Window {
     ///
     /// # Safety
     ///
-    /// Until the program ends, the `len` bytes at `base` are mapped as device memory (uncached, accesses neither merged nor
-    /// reordered), and reading or writing any of them changes no memory of this program but what a driver has given to the device.
+    /// Until the program ends, the `len` bytes at `base` are mapped as device memory (uncached,
+    /// accesses neither merged nor reordered), and reading or writing any of them changes no
+    /// memory of this program but what a driver has given to the device.
     pub const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
         Self { base, len }
     }
@@ -55,7 +58,8 @@ impl Registers for Window {
     fn slice(&self, offset: usize, len: usize) -> Option<Self> {
         let within = offset.checked_add(len).is_some_and(|end| end <= self.len);
         within.then(|| Self {
-            // SAFETY: `offset` is at most `self.len`, so the result is in what is mapped at `self.base`, or at its end.
+            // SAFETY: `offset` is at most `self.len`, so the result is in what is mapped at
+            // `self.base`, or at its end.
             base: unsafe { self.base.add(offset) },
             len,
         })

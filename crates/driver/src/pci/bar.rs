@@ -68,7 +68,8 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         (address != 0 && last.is_some()).then_some(Bar::Memory { address, size })
     }
 
-    /// How many bytes the BAR has whose halves are at these offsets and have these values. 0 if it is none.
+    /// How many bytes the BAR has whose halves are at these offsets and have these values. 0 if it
+    /// is none.
     fn measure(&self, low: (usize, u32), high: Option<(usize, u32)>) -> u64 {
         let command = self.config.command();
         // What is written meanwhile is no address to answer at.

@@ -1,7 +1,7 @@
 //! What a function's capabilities say, as far as it can be believed: which structure is where.
 //!
-//! A capability is written by the device. One that cannot be used is passed over for the next of its type, and its fault is told if
-//! there is none.
+//! A capability is written by the device. One that cannot be used is passed over for the next of
+//! its type, and its fault is told if there is none.
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
@@ -106,7 +106,8 @@ fn list<C: ConfigAccess>(
     } else {
         0
     };
-    // One bit for each of the 64 words that a capability can be at. None is met twice, so a list has an end.
+    // One bit for each of the 64 words that a capability can be at. None is met twice, so a list
+    // has an end.
     let mut seen = 0_u64;
     core::iter::from_fn(move || {
         let at = next & CAPABILITY_POINTER_MASK;
@@ -154,8 +155,8 @@ impl Named {
         }
     }
 
-    /// Where the structure is, if it has `least` bytes and begins at a multiple of `align`. `None` if it is in a BAR of a kind that
-    /// drivers pass over (§4.1.4.1).
+    /// Where the structure is, if it has `least` bytes and begins at a multiple of `align`. `None`
+    /// if it is in a BAR of a kind that drivers pass over (§4.1.4.1).
     fn locate<C: ConfigAccess>(
         &self,
         bars: &mut Bars<'_, C>,
@@ -341,7 +342,8 @@ mod tests {
         assert_eq!(without_vectors.unwrap().msix, None);
     }
 
-    /// Drivers' defect 10: BAR range checked in 32 bits; a capability with a bad BAR, offset or length accepted.
+    /// Drivers' defect 10: BAR range checked in 32 bits; a capability with a bad BAR, offset or
+    /// length accepted.
     #[test]
     fn a_structure_that_passes_the_end_of_its_bar_is_refused() {
         let common = |offset: u32, len: u32| {

@@ -30,7 +30,8 @@ pub struct Function {
     pub device: u16,
     /// Its revision.
     pub revision: u8,
-    /// What kind of function it is: class, subclass and programming interface, 8 bits each from the top of 24.
+    /// What kind of function it is: class, subclass and programming interface, 8 bits each from
+    /// the top of 24.
     pub class: u32,
     /// Who made what it is part of. 0 if it is a bridge.
     pub subsystem_vendor: u16,
@@ -66,7 +67,8 @@ impl Function {
         })
     }
 
-    /// What type of virtio device it is, if it is one (§4.1.2). One that can be used through the legacy interface too says so by its subsystem.
+    /// What type of virtio device it is, if it is one (§4.1.2). One that can be used through the
+    /// legacy interface too says so by its subsystem.
     pub fn device_id(&self) -> Option<DeviceId> {
         if self.vendor != VENDOR || self.header & HEADER_TYPE_MASK != HEADER_TYPE_NORMAL {
             return None;
@@ -96,7 +98,8 @@ pub fn scan<C: ConfigAccess>(config: &C) -> Scan<'_, C> {
 #[derive(Debug)]
 pub struct Scan<'c, C> {
     config: &'c C,
-    /// Which buses are behind the bridges seen so far. A bus has a higher number than the bridge to it, so one pass sees all.
+    /// Which buses are behind the bridges seen so far. A bus has a higher number than the bridge
+    /// to it, so one pass sees all.
     reachable: [bool; BUSES],
     /// Routing id of what is to be looked at next: it only grows, whatever bridges say.
     next: u32,

@@ -1,4 +1,5 @@
-//! A function's message-signalled interrupts: the table of its vectors, and the switch between them and its line.
+//! A function's message-signalled interrupts: the table of its vectors, and the switch between them
+//! and its line.
 
 use core::mem::offset_of;
 
@@ -38,7 +39,8 @@ impl<R: Registers> Msix<R> {
         Ok(())
     }
 
-    /// Has the function send messages instead of raising its line, or, with all its vectors masked, the other way round.
+    /// Has the function send messages instead of raising its line, or, with all its vectors masked,
+    /// the other way round.
     pub(super) fn enable(&self, config: &Config<'_, impl ConfigAccess>, on: bool) -> Result<()> {
         let command = config.command();
         if on {

@@ -1,4 +1,5 @@
-//! A block device on PCI for tests: registers as a device has them, and configuration space that a test can spoil.
+//! A block device on PCI for tests: registers as a device has them, and configuration space that a
+//! test can spoil.
 
 use std::vec;
 use std::vec::Vec;

@@ -14,7 +14,8 @@ use crate::platform::{Message, Platform, Registers};
 use crate::registers;
 use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
 
-/// Most bytes of configuration space that are mapped. No device type has as many; a device may claim any number.
+/// Most bytes of configuration space that are mapped. No device type has as many; a device may
+/// claim any number.
 const CONFIG_BYTES_MAX: u64 = 4096;
 /// What the interrupt line reads if it is connected to nothing.
 const NO_LINE: u8 = 0xff;
@@ -38,13 +39,15 @@ pub struct Pci<P: Platform + ConfigAccess> {
 }
 
 impl<P: Platform + ConfigAccess> Pci<P> {
-    /// Finds the registers of the device that `function` is, maps what is used of them, and lets it answer and reach memory.
+    /// Finds the registers of the device that `function` is, maps what is used of them, and lets it
+    /// answer and reach memory.
     ///
     /// # Errors
     ///
-    /// [`TransportError::NotVirtio`] if it is none; [`Violation::Capability`](crate::error::Violation::Capability) if its
-    /// capabilities do not say where its registers are, as those of a device do that has the legacy interface alone;
-    /// [`Error::Platform`](crate::Error::Platform) if they cannot be mapped.
+    /// [`TransportError::NotVirtio`] if it is none;
+    /// [`Violation::Capability`](crate::error::Violation::Capability) if its capabilities do
+    /// not say where its registers are, as those of a device do that has the legacy interface
+    /// alone; [`Error::Platform`](crate::Error::Platform) if they cannot be mapped.
     pub fn new(platform: P, function: &Function) -> crate::Result<Self> {
         let address = function.address;
         let ids = u32::from(function.device) << 16 | u32::from(function.vendor);
@@ -107,7 +110,8 @@ impl<P: Platform + ConfigAccess> Pci<P> {
         }
     }
 
-    /// Writes a vector, or none, to a register, and reads back whether the device agrees (§4.1.5.1.2.2).
+    /// Writes a vector, or none, to a register, and reads back whether the device agrees
+    /// (§4.1.5.1.2.2).
     fn set_vector(&self, register: usize, vector: Option<u16>) -> Result<bool> {
         if vector.is_some_and(|vector| vector >= self.messages_max()) {
             return Ok(false);
@@ -217,7 +221,8 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
 
     fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<P>> {
         self.select(index)?;
-        // Not an offset in bytes, and not the index (§4.1.4.4). In 64 bits, the product of 16 and 32 does not overflow.
+        // Not an offset in bytes, and not the index (§4.1.4.4). In 64 bits, the product of 16 and
+        // 32 does not overflow.
         let number = self.common.read16(common::QUEUE_NOTIFY_OFF)?;
         let offset = u64::from(number) * u64::from(self.notify_multiplier);
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -270,7 +275,8 @@ impl<P: Platform + ConfigAccess> Drop for Pci<P> {
         let config = self.space();
         let command = config.command() - Command::MEMORY;
         config.set_command(command);
-        // Last: until here the device may have had a use of memory, if it did not confirm its reset.
+        // Last: until here the device may have had a use of memory, if it did not confirm its
+        // reset.
         config.set_command(command - Command::BUS_MASTER);
     }
 }

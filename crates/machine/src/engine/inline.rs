@@ -1,6 +1,7 @@
 //! One thread, one step at a time, in an order that follows from a seed.
 //!
-//! Time is virtual: it goes by with every step, and faster while nothing can happen, so that a notification that got lost is a time-out soon.
+//! Time is virtual: it goes by with every step, and faster while nothing can happen, so that a
+//! notification that got lost is a time-out soon.
 
 use core::fmt;
 use core::time::Duration;
@@ -17,10 +18,12 @@ use crate::sync::lock;
 /// How long a step takes, or what a driver asks of the machine.
 const STEP: Duration = Duration::from_micros(1);
 
-/// How long it takes when nothing can happen before the driver does something. Time-outs of seconds are thousands of these.
+/// How long it takes when nothing can happen before the driver does something. Time-outs of seconds
+/// are thousands of these.
 const IDLE: Duration = Duration::from_millis(1);
 
-/// Most steps of one wait: a device that always has something to do returns the driver to its own time-out.
+/// Most steps of one wait: a device that always has something to do returns the driver to its own
+/// time-out.
 const WAIT_STEPS_MAX: usize = 4096;
 
 /// How many of the last steps a history has.
@@ -187,7 +190,8 @@ impl<H: Handle> Inline<H> {
         self.step(Choice::Something)
     }
 
-    /// Looking at the clock takes its time, too: a driver that polls between two looks sees things happen.
+    /// Looking at the clock takes its time, too: a driver that polls between two looks sees things
+    /// happen.
     pub(crate) fn now(&self) -> Duration {
         self.step(Choice::Any);
         lock(&self.state).clock
@@ -202,8 +206,8 @@ impl<H: Handle> Inline<H> {
         }
     }
 
-    /// Takes one step. It holds no lock while a queue is served or a handler runs; meanwhile, steps that those take are not
-    /// interrupted, and no queue is served while one is.
+    /// Takes one step. It holds no lock while a queue is served or a handler runs; meanwhile, steps
+    /// that those take are not interrupted, and no queue is served while one is.
     fn step(&self, choice: Choice) -> Step {
         let mut state = lock(&self.state);
         let queues = match state.serving {
@@ -336,7 +340,8 @@ impl Queue {
     }
 }
 
-/// `SplitMix64`, the generator of Steele, Lea and Flood: a counter and a mixer, each of whose 2⁶⁴ states is visited once.
+/// `SplitMix64`, the generator of Steele, Lea and Flood: a counter and a mixer, each of whose 2⁶⁴
+/// states is visited once.
 struct SplitMix(u64);
 
 impl SplitMix {

@@ -23,11 +23,14 @@ type Key = (usize, u16);
 /// How a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// As machines do: each queue that is started is served on a thread of its own, and one thread delivers interrupts, as a processor would.
+    /// As machines do: each queue that is started is served on a thread of its own, and one thread
+    /// delivers interrupts, as a processor would.
     Threaded,
-    /// On the thread that drives it, one step at a time, in an order that follows from `seed` alone. Whenever the driver asks something of the
-    /// machine (a register, memory, the time, to [wait](ringway_driver::platform::Platform::wait)), a queue may be served, an interrupt delivered, or nothing may happen; time goes by with the
-    /// steps. The same program, with the same seed, has the same [history](History).
+    /// On the thread that drives it, one step at a time, in an order that follows from `seed`
+    /// alone. Whenever the driver asks something of the machine (a register, memory, the time,
+    /// to [wait](ringway_driver::platform::Platform::wait)), a queue may be served, an interrupt
+    /// delivered, or nothing may happen; time goes by with the steps. The same program, with
+    /// the same seed, has the same [history](History).
     ///
     /// Used from several threads, the machine works, but its history is not the same again.
     Inline {
@@ -89,7 +92,8 @@ impl<H: Handle> Engine<H> {
     }
 }
 
-/// The longest that a thread waits for a signal before it looks for itself: an interrupt that got lost shows as slowness, not as a hang.
+/// The longest that a thread waits for a signal before it looks for itself: an interrupt that got
+/// lost shows as slowness, not as a hang.
 const WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// Serves the queues of one device.

@@ -35,8 +35,8 @@ struct Queue {
     join: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What is asked of a thread. Set before it is unparked: a thread that parks looks at them after the token that unparking left, so no wish
-/// is lost between looking and parking.
+/// What is asked of a thread. Set before it is unparked: a thread that parks looks at them after
+/// the token that unparking left, so no wish is lost between looking and parking.
 #[derive(Debug, Default)]
 struct Wishes {
     serve: AtomicBool,

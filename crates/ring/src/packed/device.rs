@@ -1,7 +1,8 @@
 //! The device's program of the packed format.
 //!
-//! Everything here may be written by a hostile driver at any moment, so each word is loaded once, into a private copy that is checked and used.
-//! A used descriptor is written over whatever stands where the driver looks next; how many descriptors a chain has is remembered with the chain.
+//! Everything here may be written by a hostile driver at any moment, so each word is loaded once,
+//! into a private copy that is checked and used. A used descriptor is written over whatever stands
+//! where the driver looks next; how many descriptors a chain has is remembered with the chain.
 
 use alloc::vec::Vec;
 
@@ -61,7 +62,8 @@ impl Device {
             spec::descriptor_bytes(size),
             spec::DESCRIPTOR_ALIGN,
         )?;
-        // A region whose bytes are not aligned as their device addresses are gives no words: the same complaint.
+        // A region whose bytes are not aligned as their device addresses are gives no words: the
+        // same complaint.
         let wish = |address: u64| {
             let memory = area(address, spec::EVENT_BYTES, spec::EVENT_ALIGN)?;
             Words::new(&memory, 0, 1).ok_or(Violation::Area(address))
@@ -99,7 +101,8 @@ impl Device {
         let Some(tail) = self.look_for_available() else {
             return Ok(None);
         };
-        // The head's flags (load above) before the rest of the chain (loads to come), which the driver stored first.
+        // The head's flags (load above) before the rest of the chain (loads to come), which the
+        // driver stored first.
         self.order.consume();
         let mut walk = Walk::new(map, found, segments);
         let head = match self.walk(tail, &mut walk) {
@@ -121,8 +124,8 @@ impl Device {
             id: head.id,
             flags,
         };
-        // What was written for the driver (stores before) before the word that says so (store below), which the driver
-        // loads before it looks at it.
+        // What was written for the driver (stores before) before the word that says so (store
+        // below), which the driver loads before it looks at it.
         self.order.publish();
         // Always there: positions are below the size.
         if let Some(slot) = self.ring.slot(self.next_used.index()) {
@@ -140,8 +143,8 @@ impl Device {
             return false;
         }
         let unreported = core::mem::take(&mut self.unreported);
-        // Our flags (store in `complete`) before the driver's wish (load below). The driver stores that one and then
-        // loads our flags: one of the two sees the other's store.
+        // Our flags (store in `complete`) before the driver's wish (load below). The driver stores
+        // that one and then loads our flags: one of the two sees the other's store.
         self.order.store_load();
         Wish::from_word(self.driver_wish.load(0)).is_granted(
             self.event_index,
@@ -159,8 +162,9 @@ impl Device {
             Wish::ALL
         };
         self.wish.store(0, wish.to_word());
-        // Our wish (store above) before the driver's flags (load below). The driver stores its flags and then loads our
-        // wish: either it sees the wish and kicks, or we see the flags here.
+        // Our wish (store above) before the driver's flags (load below). The driver stores its
+        // flags and then loads our wish: either it sees the wish and kicks, or we see the
+        // flags here.
         self.order.store_load();
         self.look_for_available().is_some()
     }
@@ -194,7 +198,8 @@ impl Device {
         Some(Tail::from_word(slot.second())).filter(|tail| tail.is_available(self.next_available))
     }
 
-    /// Follows the chain whose first descriptor has `tail`, through no more descriptors than are not in flight already.
+    /// Follows the chain whose first descriptor has `tail`, through no more descriptors than are
+    /// not in flight already.
     #[inline]
     fn walk(&self, tail: Tail, walk: &mut Walk<'_>) -> Result<Head, Violation> {
         let mut tail = tail;
@@ -235,7 +240,8 @@ impl Device {
         })
     }
 
-    /// Follows the indirect table of `len` bytes at `address`: all of its descriptors, in their order (§2.8.7).
+    /// Follows the indirect table of `len` bytes at `address`: all of its descriptors, in their
+    /// order (§2.8.7).
     #[inline]
     fn walk_table(&self, address: u64, len: u32, walk: &mut Walk<'_>) -> Result<(), Violation> {
         if !self.indirect {
@@ -243,7 +249,8 @@ impl Device {
         }
         let (memory, count) = walk.table(address, len, self.size)?;
         for at in 0..usize::from(count) {
-            // Both halves in one copy. The table may be at any address, so this is not a pair of words.
+            // Both halves in one copy. The table may be at any address, so this is not a pair of
+            // words.
             let offset = at.wrapping_mul(DESCRIPTOR_BYTES as usize);
             let descriptor: spec::Descriptor = memory
                 .read_value(offset)

@@ -1,7 +1,8 @@
 //! The driver's program of the packed format.
 //!
-//! The ring is written by both ends. Of what the device wrote, one word is believed for each chain, and only after its id and its length were
-//! checked against private tables: how many descriptors a chain has, and which ids are free, is never read from the ring.
+//! The ring is written by both ends. Of what the device wrote, one word is believed for each chain,
+//! and only after its id and its length were checked against private tables: how many descriptors a
+//! chain has, and which ids are free, is never read from the ring.
 
 use ringway_spec::packed::DescriptorFlags;
 use ringway_spec::{F, Features};
@@ -23,7 +24,8 @@ pub(crate) struct Driver<T> {
     device_wish: Words<u32>,
     tables: Option<Tables>,
     size: u16,
-    /// The first free id. There is one as long as there is a free descriptor: no chain has fewer descriptors than ids.
+    /// The first free id. There is one as long as there is a free descriptor: no chain has fewer
+    /// descriptors than ids.
     free_id: u16,
     free: u16,
     in_flight: u16,
@@ -135,8 +137,8 @@ impl<T> Driver<T> {
             return false;
         }
         let unkicked = core::mem::take(&mut self.unkicked);
-        // Our flags (store in `submit`) before the device's wish (load below). The device stores that one and then loads
-        // our flags: one of the two sees the other's store.
+        // Our flags (store in `submit`) before the device's wish (load below). The device stores
+        // that one and then loads our flags: one of the two sees the other's store.
         self.order.store_load();
         Wish::from_word(self.device_wish.load(0)).is_granted(
             self.event_index,
@@ -155,7 +157,8 @@ impl<T> Driver<T> {
         let Some(tail) = self.look_for_used() else {
             return Ok(None);
         };
-        // The device's flags (load above) before what it wrote into the chain (loads to come), which it stored first.
+        // The device's flags (load above) before what it wrote into the chain (loads to come),
+        // which it stored first.
         self.order.consume();
         let written = if tail.flags.contains(DescriptorFlags::WRITE) {
             tail.len
@@ -186,8 +189,9 @@ impl<T> Driver<T> {
             Wish::ALL
         };
         self.wish.store(0, wish.to_word());
-        // Our wish (store above) before the device's flags (load below). The device stores its flags and then loads our
-        // wish: either it sees the wish and interrupts, or we see the flags here.
+        // Our wish (store above) before the device's flags (load below). The device stores its
+        // flags and then loads our wish: either it sees the wish and interrupts, or we see
+        // the flags here.
         self.order.store_load();
         self.look_for_used().is_some()
     }
@@ -205,8 +209,9 @@ impl<T> Driver<T> {
         self.entries.reclaim()
     }
 
-    /// The next used descriptor, if it is one. With nothing in flight there is none, whatever the ring says; with something, what is there
-    /// was written in this lap, by us or by the device.
+    /// The next used descriptor, if it is one. With nothing in flight there is none, whatever the
+    /// ring says; with something, what is there was written in this lap, by us or by the
+    /// device.
     #[inline]
     fn look_for_used(&self) -> Option<Tail> {
         if self.in_flight == 0 {
@@ -216,8 +221,9 @@ impl<T> Driver<T> {
         Some(Tail::from_word(slot.second())).filter(|tail| tail.is_used(self.next_used))
     }
 
-    /// The length that a device gave without the flag that makes it count (§2.8.4). It is believed within the chain's bounds, for there
-    /// are devices that never set the flag; beyond them it means nothing, and breaks no rule.
+    /// The length that a device gave without the flag that makes it count (§2.8.4). It is believed
+    /// within the chain's bounds, for there are devices that never set the flag; beyond them it
+    /// means nothing, and breaks no rule.
     #[cold]
     fn length_without_flag(&self, tail: Tail) -> u32 {
         if tail.len <= self.entries.writable(tail.id) {
@@ -233,7 +239,8 @@ impl<T> Driver<T> {
         violation
     }
 
-    /// Writes a chain from the next position on, and publishes it. `flags` are those of each descriptor.
+    /// Writes a chain from the next position on, and publishes it. `flags` are those of each
+    /// descriptor.
     #[inline]
     fn write(
         &mut self,
@@ -268,8 +275,8 @@ impl<T> Driver<T> {
                 self.next_available = at.advanced(1, self.size);
             }
         }
-        // The chain, all but its head's flags (stores above), before these (store below), which the device loads before it
-        // looks at the rest.
+        // The chain, all but its head's flags (stores above), before these (store below), which the
+        // device loads before it looks at the rest.
         self.order.publish();
         if let Some(slot) = self.ring.slot(head.index()) {
             slot.set_second(head_word);

@@ -1,4 +1,5 @@
-//! The packed format: one ring of descriptors that both ends write, and what each of them wants to be told of.
+//! The packed format: one ring of descriptors that both ends write, and what each of them wants to
+//! be told of.
 //!
 //! Spec: VIRTIO 1.4 §2.8 "Packed Virtqueues".
 
@@ -27,7 +28,8 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(geometry: Geometry) -> Self {
-        // The largest ring there can be has about 17 thousand million bytes, with tables: nothing here overflows 64 bits.
+        // The largest ring there can be has about 17 thousand million bytes, with tables: nothing
+        // here overflows 64 bits.
         let line = |offset: usize| offset.next_multiple_of(Geometry::ALIGN);
         let driver = line(spec::descriptor_bytes(geometry.size));
         let device = driver.wrapping_add(Geometry::ALIGN);
@@ -44,14 +46,16 @@ impl Layout {
     }
 }
 
-/// A place in a ring, and the wrap counter with which it is passed: as in [`EventSuppression::desc`](spec::EventSuppression).
+/// A place in a ring, and the wrap counter with which it is passed: as in
+/// [`EventSuppression::desc`](spec::EventSuppression).
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position(u16);
 
 #[cfg(feature = "alloc")]
 impl Position {
-    /// Where an end stands that has passed `passed` descriptors of a ring of `size` since it was new. Wrap counters begin at 1 (§2.8.1).
+    /// Where an end stands that has passed `passed` descriptors of a ring of `size` since it was
+    /// new. Wrap counters begin at 1 (§2.8.1).
     pub(crate) fn after(passed: u16, size: u16) -> Self {
         let at = passed.checked_rem(size).unwrap_or_default();
         let laps = passed.checked_div(size).unwrap_or_default();
@@ -180,8 +184,9 @@ impl Wish {
         self.0
     }
 
-    /// Whether it is granted by coming to `now`, `passed` descriptors after the last time, on a ring of `size`: the windowed rule, for
-    /// positions, right across both ends of the ring. A wish that makes no sense is one for everything.
+    /// Whether it is granted by coming to `now`, `passed` descriptors after the last time, on a
+    /// ring of `size`: the windowed rule, for positions, right across both ends of the ring. A
+    /// wish that makes no sense is one for everything.
     #[inline]
     pub(crate) fn is_granted(
         self,
@@ -196,7 +201,8 @@ impl Wish {
             spec::EVENT_DESC if event_index && event.index() < usize::from(size) => {
                 let laps = u32::from(size).wrapping_mul(2);
                 let (now, event) = (now.passed(size), event.passed(size));
-                // How many descriptors ago the event was; as many as two laps have if it is the next one.
+                // How many descriptors ago the event was; as many as two laps have if it is the
+                // next one.
                 let ago = match now.wrapping_sub(event) {
                     0 => laps,
                     _ if now < event => now.wrapping_add(laps).wrapping_sub(event),

@@ -1,7 +1,8 @@
 //! The device's program of the split format.
 //!
-//! Everything here may be written by a hostile driver at any moment, so each word is loaded once, into a private copy that is checked and used.
-//! What this end wrote (the used index, its own notification wishes) is remembered privately.
+//! Everything here may be written by a hostile driver at any moment, so each word is loaded once,
+//! into a private copy that is checked and used. What this end wrote (the used index, its own
+//! notification wishes) is remembered privately.
 
 use alloc::vec::Vec;
 
@@ -75,7 +76,8 @@ impl Device {
             spec::AVAILABLE_ALIGN,
         )?;
         let device = area(areas.device, spec::used_bytes(size), spec::USED_ALIGN)?;
-        // A region whose bytes are not aligned as their device addresses are gives no words: the same complaint.
+        // A region whose bytes are not aligned as their device addresses are gives no words: the
+        // same complaint.
         let in_driver =
             |offset, count| Words::new(&driver, offset, count).ok_or(Violation::Area(areas.driver));
         let in_device =
@@ -141,8 +143,9 @@ impl Device {
         self.used.store(at.wrapping_add(1), written);
         self.next_used = self.next_used.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_sub(1);
-        // What was written for the driver and the element that says so (stores above) before the index that publishes
-        // them (store below), which the driver loads before it looks at them.
+        // What was written for the driver and the element that says so (stores above) before the
+        // index that publishes them (store below), which the driver loads before it looks
+        // at them.
         self.order.publish();
         self.used_index.store(0, self.next_used);
     }
@@ -153,8 +156,9 @@ impl Device {
             return false;
         }
         let considered = core::mem::replace(&mut self.interrupt_considered, self.next_used);
-        // Our index (store in `complete`) before the driver's event or flag (load below). The driver stores that one
-        // and then loads our index: one of the two sees the other's store.
+        // Our index (store in `complete`) before the driver's event or flag (load below). The
+        // driver stores that one and then loads our index: one of the two sees the other's
+        // store.
         self.order.store_load();
         if self.event_index {
             passed(self.used_event.load(0), self.next_used, considered)
@@ -170,8 +174,9 @@ impl Device {
         } else {
             self.used_flags.store(0, 0);
         }
-        // Our wish (store above) before the driver's index (load below). The driver stores its index and then loads our
-        // wish: either it sees the wish and kicks, or we see the index here.
+        // Our wish (store above) before the driver's index (load below). The driver stores its
+        // index and then loads our wish: either it sees the wish and kicks, or we see the
+        // index here.
         self.order.store_load();
         self.available_index.load(0) != self.next_available
     }
@@ -216,13 +221,14 @@ impl Device {
             }));
         }
         self.available_seen = index;
-        // The driver's index (load above) before the entries and descriptors below it (loads to come), which it
-        // stored first.
+        // The driver's index (load above) before the entries and descriptors below it (loads to
+        // come), which it stored first.
         self.order.consume();
         Ok(moved != 0)
     }
 
-    /// Follows the chain that begins at descriptor `id`, through at most as many descriptors as the queue has.
+    /// Follows the chain that begins at descriptor `id`, through at most as many descriptors as the
+    /// queue has.
     #[inline]
     fn walk(&self, id: u16, walk: &mut Walk<'_>) -> Result<(), Violation> {
         let mut at = id;
@@ -252,7 +258,8 @@ impl Device {
         Err(Violation::ChainTooLong(self.size))
     }
 
-    /// Follows the rest of a chain, of which `taken` descriptors are behind, through the indirect table at `address`.
+    /// Follows the rest of a chain, of which `taken` descriptors are behind, through the indirect
+    /// table at `address`.
     #[inline]
     fn walk_table(
         &self,
@@ -281,7 +288,8 @@ impl Device {
                     size: count,
                 });
             }
-            // Both halves in one copy. The table may be at any address, so this is not a pair of words.
+            // Both halves in one copy. The table may be at any address, so this is not a pair of
+            // words.
             let offset = usize::from(at).wrapping_mul(DESCRIPTOR_BYTES as usize);
             let descriptor: spec::Descriptor = memory.read_value(offset).map_err(|_| not_mapped)?;
             let tail = Tail {

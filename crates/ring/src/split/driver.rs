@@ -1,7 +1,8 @@
 //! The driver's program of the split format.
 //!
-//! The descriptor table and the available ring are written here and never read back: which descriptors are free, and what each chain
-//! in flight may be written, is remembered in private tables.
+//! The descriptor table and the available ring are written here and never read back: which
+//! descriptors are free, and what each chain in flight may be written, is remembered in private
+//! tables.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -148,8 +149,8 @@ impl<T> Driver<T> {
 
         self.available.store(usize::from(self.next_available), id);
         self.next_available = self.next_available.wrapping_add(1);
-        // The chain and its place in the ring (stores above) before the index that publishes them (store below), which the
-        // device loads before it looks at them.
+        // The chain and its place in the ring (stores above) before the index that publishes them
+        // (store below), which the device loads before it looks at them.
         self.order.publish();
         self.available_index.store(0, self.next_available);
         Ok(token)
@@ -161,8 +162,8 @@ impl<T> Driver<T> {
             return false;
         }
         let considered = core::mem::replace(&mut self.kick_considered, self.next_available);
-        // Our index (store in `submit`) before the device's event or flag (load below). The device stores that one and
-        // then loads our index: one of the two sees the other's store.
+        // Our index (store in `submit`) before the device's event or flag (load below). The device
+        // stores that one and then loads our index: one of the two sees the other's store.
         self.order.store_load();
         if self.event_index {
             passed(
@@ -211,8 +212,9 @@ impl<T> Driver<T> {
         } else {
             self.available_flags.store(0, 0);
         }
-        // Our wish (store above) before the device's index (load below). The device stores its index and then loads
-        // our wish: either it sees the wish and interrupts, or we see the index here.
+        // Our wish (store above) before the device's index (load below). The device stores its
+        // index and then loads our wish: either it sees the wish and interrupts, or we see
+        // the index here.
         self.order.store_load();
         self.used_index.load(0) != self.next_used
     }
@@ -250,7 +252,8 @@ impl<T> Driver<T> {
             return Err(self.latch(Violation::UsedTooFar { moved, in_flight }));
         }
         self.used_seen = index;
-        // The device's index (load above) before the elements below it (loads to come), which it stored first.
+        // The device's index (load above) before the elements below it (loads to come), which it
+        // stored first.
         self.order.consume();
         Ok(moved != 0)
     }
@@ -263,7 +266,8 @@ impl<T> Driver<T> {
 
     #[inline]
     fn link(&self, id: u16) -> u16 {
-        // Always there: links are ids, or the end of the free list, which is not followed while `free` is 0.
+        // Always there: links are ids, or the end of the free list, which is not followed while
+        // `free` is 0.
         self.links.get(usize::from(id)).copied().unwrap_or_default()
     }
 
@@ -293,7 +297,8 @@ impl<T> Driver<T> {
         last
     }
 
-    /// Writes a chain into the table of descriptor `id`, and that descriptor. Returns it, the chain's only one in the ring.
+    /// Writes a chain into the table of descriptor `id`, and that descriptor. Returns it, the
+    /// chain's only one in the ring.
     #[inline]
     fn write_indirect(&mut self, id: u16, readable: &[Segment], writable: &[Segment]) -> u16 {
         let Some(tables) = &self.tables else {

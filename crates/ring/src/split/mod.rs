@@ -1,4 +1,5 @@
-//! The split format: a descriptor table, an available ring that the driver writes, a used ring that the device writes.
+//! The split format: a descriptor table, an available ring that the driver writes, a used ring that
+//! the device writes.
 //!
 //! Spec: VIRTIO 1.4 §2.7 "Split Virtqueues".
 
@@ -17,7 +18,8 @@ use crate::driver::Geometry;
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) available: usize,
-    /// Four bytes before a cache line, so that each used element is aligned to its eight bytes and can be read at once.
+    /// Four bytes before a cache line, so that each used element is aligned to its eight bytes and
+    /// can be read at once.
     pub(crate) used: usize,
     #[cfg(feature = "alloc")]
     pub(crate) tables: usize,
@@ -48,8 +50,9 @@ impl Layout {
     }
 }
 
-/// The windowed comparison of `EVENT_IDX` (§2.7.10): whether the peer, who asked to be told when `event` is passed,
-/// is to be told now that the index moved from `old` to `new`. Right across the 16-bit wrap, and for whole batches.
+/// The windowed comparison of `EVENT_IDX` (§2.7.10): whether the peer, who asked to be told when
+/// `event` is passed, is to be told now that the index moved from `old` to `new`. Right across the
+/// 16-bit wrap, and for whole batches.
 #[cfg(feature = "alloc")]
 #[inline]
 pub(crate) fn passed(event: u16, new: u16, old: u16) -> bool {

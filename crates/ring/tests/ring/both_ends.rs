@@ -246,8 +246,8 @@ proptest! {
     }
 }
 
-/// Rounds of a race between one party, who publishes and asks whether the other wants to know, and the other, who asks to be told and
-/// looks once more.
+/// Rounds of a race between one party, who publishes and asks whether the other wants to know, and
+/// the other, who asks to be told and looks once more.
 const ROUNDS: u32 = 40_000;
 /// A sleep of this length is one without end.
 const SLEEP_MAX: Duration = Duration::from_secs(2);
@@ -296,7 +296,8 @@ fn relax(turn: u32) {
     }
 }
 
-/// Waits for some while that differs from round to round, so that the two parties meet at every distance.
+/// Waits for some while that differs from round to round, so that the two parties meet at every
+/// distance.
 fn dawdle(round: u32) {
     for _ in 0..round % 61 {
         std::hint::spin_loop();
@@ -310,8 +311,8 @@ fn races() -> impl Iterator<Item = (Pair, Features)> {
     [Features::NONE, F::EVENT_IDX].into_iter().flat_map(race)
 }
 
-/// Drivers' defect 2: without a store-load fence in `kick_needed` and in the device's `arm`, the driver reads the old event while the
-/// device reads the old index, and both wait.
+/// Drivers' defect 2: without a store-load fence in `kick_needed` and in the device's `arm`, the
+/// driver reads the old event while the device reads the old index, and both wait.
 #[test]
 fn a_kick_is_never_lost_between_a_driver_that_polls_and_a_device_that_sleeps() {
     for (pair, features) in races() {

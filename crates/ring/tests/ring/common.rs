@@ -134,7 +134,8 @@ impl Pair {
         self.forge_at(RING + u64::from(index) * 16, addr, len, flags, next);
     }
 
-    /// Forges a descriptor anywhere: in an indirect table. The last two are flags and next of the split format, id and flags of the packed one.
+    /// Forges a descriptor anywhere: in an indirect table. The last two are flags and next of the
+    /// split format, id and flags of the packed one.
     pub(crate) fn forge_at(&self, address: u64, addr: u64, len: u32, third: u16, fourth: u16) {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&addr.to_le_bytes());
@@ -149,7 +150,8 @@ impl Pair {
             .unwrap();
     }
 
-    /// Makes the chains that begin at `heads` available, as a driver whose available index was `start`.
+    /// Makes the chains that begin at `heads` available, as a driver whose available index was
+    /// `start`.
     pub(crate) fn forge_available(&self, start: u16, heads: &[u16]) {
         for (at, head) in (0..).zip(heads) {
             let at = start.wrapping_add(at);

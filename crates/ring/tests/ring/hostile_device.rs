@@ -1,4 +1,5 @@
-//! The driver's end of a split ring against a device that breaks the rules. Each test is a defect that was found in a respected driver.
+//! The driver's end of a split ring against a device that breaks the rules. Each test is a defect
+//! that was found in a respected driver.
 
 use crate::common::{Pair, segment};
 use ringway_ring::driver::{Refusal, Violation};
@@ -56,7 +57,8 @@ fn a_used_length_beyond_the_writable_bytes_is_a_violation() {
     }
 }
 
-/// Drivers' defect 6: The free list and the chains are private: what stands in the descriptor table is never read back.
+/// Drivers' defect 6: The free list and the chains are private: what stands in the descriptor table
+/// is never read back.
 #[test]
 fn a_device_that_rewrites_the_descriptor_table_cannot_redirect_the_free_list() {
     let pair = Pair::new(8, 0);
@@ -84,7 +86,8 @@ fn a_device_that_rewrites_the_descriptor_table_cannot_redirect_the_free_list() {
     );
 }
 
-/// Drivers' defect 7: An element is loaded once: what it says after the poll changes nothing, and the poll is not made twice.
+/// Drivers' defect 7: An element is loaded once: what it says after the poll changes nothing, and
+/// the poll is not made twice.
 #[test]
 fn a_used_element_that_changes_after_it_was_read_changes_nothing() {
     let pair = Pair::new(4, 0);
@@ -101,7 +104,8 @@ fn a_used_element_that_changes_after_it_was_read_changes_nothing() {
     assert_eq!(driver.in_flight(), 0);
 }
 
-/// The index is bounded by what is in flight, so a forged one cannot make the driver read stale elements.
+/// The index is bounded by what is in flight, so a forged one cannot make the driver read stale
+/// elements.
 #[test]
 fn a_used_index_beyond_the_chains_in_flight_is_a_violation() {
     for moved in [2_u16, 5, 0x8000, 0xffff] {
@@ -161,7 +165,8 @@ fn a_broken_queue_stays_broken_and_takes_nothing() {
     assert_eq!(driver.reclaim(), Some("held"));
 }
 
-/// House rule 3: the owners of chains in flight are not dropped with the queue, for the device may still be writing.
+/// House rule 3: the owners of chains in flight are not dropped with the queue, for the device may
+/// still be writing.
 #[test]
 fn a_queue_that_is_dropped_does_not_drop_the_owners_in_flight() {
     let pair = Pair::new(4, 0);
@@ -176,7 +181,8 @@ fn a_queue_that_is_dropped_does_not_drop_the_owners_in_flight() {
     assert_eq!(std::sync::Arc::strong_count(&owner), 2);
 }
 
-/// Drivers' defect 1: §2.7.10: a batch that steps over the event is told once, whether or not it crosses the 16-bit wrap; not for each chain.
+/// Drivers' defect 1: §2.7.10: a batch that steps over the event is told once, whether or not it
+/// crosses the 16-bit wrap; not for each chain.
 #[test]
 fn a_batch_that_crosses_the_wrap_is_kicked_once_and_not_a_hundred_times() {
     let pair = Pair::new(128, 0);
@@ -211,7 +217,8 @@ fn an_event_anywhere_in_a_batch_across_the_wrap_is_not_lost() {
     }
 }
 
-/// Drivers' defect 13: §2.7.7 and §2.7.10: disabling interrupts does something, with the flag and with the event index.
+/// Drivers' defect 13: §2.7.7 and §2.7.10: disabling interrupts does something, with the flag and
+/// with the event index.
 #[test]
 fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
     for features in [Features::NONE, EVENT_IDX] {
@@ -242,7 +249,8 @@ fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
     }
 }
 
-/// §2.7.10: with the event index, the flag means nothing to the other side, so it stays 0 and is not listened to.
+/// §2.7.10: with the event index, the flag means nothing to the other side, so it stays 0 and is
+/// not listened to.
 #[test]
 fn the_flags_are_left_alone_when_the_event_index_is_negotiated() {
     let pair = Pair::new(16, 0);

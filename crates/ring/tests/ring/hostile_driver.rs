@@ -1,4 +1,5 @@
-//! The device's end of a split ring against a driver that breaks the rules. Each test is a defect that was found in a respected device.
+//! The device's end of a split ring against a driver that breaks the rules. Each test is a defect
+//! that was found in a respected device.
 
 use crate::common::{BUFFER_BYTES, BUFFERS, Pair, RING, segment};
 use ringway_ring::device::{Chain, Queue, Violation};
@@ -320,7 +321,8 @@ fn an_available_index_beyond_the_queue_is_a_violation() {
     }
 }
 
-/// Devices' defect 3: A driver that makes chains available again before they were completed does not make the device hold more than the ring has.
+/// Devices' defect 3: A driver that makes chains available again before they were completed does
+/// not make the device hold more than the ring has.
 #[test]
 fn more_chains_in_flight_than_the_ring_has_is_a_violation() {
     let pair = Pair::new(8, 0);
@@ -338,7 +340,8 @@ fn more_chains_in_flight_than_the_ring_has_is_a_violation() {
     assert_eq!(ninth.err(), Some(Violation::TooManyInFlight(8)));
 }
 
-/// Devices' defect 2: A descriptor, and the length of a table, is read once: what the driver makes of it afterwards changes nothing.
+/// Devices' defect 2: A descriptor, and the length of a table, is read once: what the driver makes
+/// of it afterwards changes nothing.
 #[test]
 fn descriptors_and_tables_that_change_after_the_walk_change_nothing() {
     let pair = Pair::new(8, 0);

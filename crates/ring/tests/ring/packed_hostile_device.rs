@@ -1,4 +1,5 @@
-//! The driver's end of a packed ring against a device that breaks the rules. Each test is a defect that was found in a respected driver.
+//! The driver's end of a packed ring against a device that breaks the rules. Each test is a defect
+//! that was found in a respected driver.
 
 use crate::common::{Pair, segment};
 use ringway_ring::driver::{Geometry, Memory, Queue, Refusal, Token, Violation};
@@ -49,7 +50,8 @@ fn a_used_id_completed_twice_is_a_violation_and_the_owner_comes_home_once() {
     }
 }
 
-/// Drivers' defect 5: §2.8.4: a length that the chain has no room for is not handed on, nor is one that means nothing.
+/// Drivers' defect 5: §2.8.4: a length that the chain has no room for is not handed on, nor is one
+/// that means nothing.
 #[test]
 fn a_used_length_beyond_the_writable_bytes_is_a_violation_or_ignored() {
     for (len, flags, expected) in [
@@ -81,7 +83,8 @@ fn a_used_length_beyond_the_writable_bytes_is_a_violation_or_ignored() {
     }
 }
 
-/// Drivers' defect 6: The free ids and the chains are private: what stands in the ring is not read back.
+/// Drivers' defect 6: The free ids and the chains are private: what stands in the ring is not read
+/// back.
 #[test]
 fn a_device_that_rewrites_the_ring_cannot_redirect_what_is_free() {
     let pair = Pair::packed(SIZE, 0);
@@ -106,7 +109,8 @@ fn a_device_that_rewrites_the_ring_cannot_redirect_what_is_free() {
     assert_eq!(rejected.why, Refusal::Full);
 }
 
-/// Drivers' defect 7: A descriptor is loaded once: what it says after the poll changes nothing, and the poll is not made twice.
+/// Drivers' defect 7: A descriptor is loaded once: what it says after the poll changes nothing, and
+/// the poll is not made twice.
 #[test]
 fn a_used_descriptor_that_changes_after_it_was_read_changes_nothing() {
     let pair = Pair::packed(SIZE, 0);
@@ -122,7 +126,8 @@ fn a_used_descriptor_that_changes_after_it_was_read_changes_nothing() {
     assert_eq!(driver.in_flight(), 0);
 }
 
-/// With nothing in flight nothing can come back, whatever stands in the ring: zeroes are used in every other lap.
+/// With nothing in flight nothing can come back, whatever stands in the ring: zeroes are used in
+/// every other lap.
 #[test]
 fn descriptors_used_beyond_the_chains_in_flight_are_not_looked_at() {
     for start in STARTS {
@@ -173,7 +178,8 @@ fn a_broken_queue_stays_broken_and_takes_nothing() {
     assert_eq!(driver.reclaim(), Some("held"));
 }
 
-/// House rule 3: the owners of chains in flight are not dropped with the queue, for the device may still be writing.
+/// House rule 3: the owners of chains in flight are not dropped with the queue, for the device may
+/// still be writing.
 #[test]
 fn a_queue_that_is_dropped_does_not_drop_the_owners_in_flight() {
     let pair = Pair::packed(SIZE, 0);
@@ -188,7 +194,8 @@ fn a_queue_that_is_dropped_does_not_drop_the_owners_in_flight() {
     assert_eq!(std::sync::Arc::strong_count(&owner), 2);
 }
 
-/// Drivers' defect 1: §2.8.10: a batch that steps over the event is told once, whether or not it crosses the end of the ring.
+/// Drivers' defect 1: §2.8.10: a batch that steps over the event is told once, whether or not it
+/// crosses the end of the ring.
 #[test]
 fn a_batch_that_crosses_the_wrap_is_kicked_once_and_not_for_each_chain() {
     let pair = Pair::packed(100, 0);

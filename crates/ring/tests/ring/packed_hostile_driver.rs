@@ -1,4 +1,5 @@
-//! The device's end of a packed ring against a driver that breaks the rules. Each test is a defect that was found in a respected device.
+//! The device's end of a packed ring against a driver that breaks the rules. Each test is a defect
+//! that was found in a respected device.
 
 use crate::common::{BUFFER_BYTES, BUFFERS, Pair, RING, segment};
 use ringway_ring::device::{Chain, Queue, Violation};
@@ -64,7 +65,8 @@ fn a_chain_as_long_as_the_queue_is_taken() {
     assert_eq!(whole.readable(&pair.map).remaining(), 40);
 }
 
-/// §2.8.15: a descriptor is not used unless it was made available: neither one that was never written nor one of the lap before.
+/// §2.8.15: a descriptor is not used unless it was made available: neither one that was never
+/// written nor one of the lap before.
 #[test]
 fn a_chain_that_goes_on_where_nothing_was_made_available_is_a_violation() {
     for stale in [0, 0x80, 0x8080] {
@@ -137,8 +139,8 @@ fn a_table_after_another_descriptor_is_a_violation() {
     assert_eq!(judged.err(), Some(Violation::IndirectWithNext));
 }
 
-/// §2.8.7: the write flag of the descriptor that refers to a table is ignored; in the table, the order is that of the table, whatever
-/// NEXT, the ids and the other flags say.
+/// §2.8.7: the write flag of the descriptor that refers to a table is ignored; in the table, the
+/// order is that of the table, whatever NEXT, the ids and the other flags say.
 #[test]
 fn a_table_is_read_in_its_order_and_reserved_flags_are_ignored() {
     let pair = Pair::packed(SIZE, 0);
@@ -245,8 +247,8 @@ fn a_chain_of_more_bytes_than_can_be_reported_is_a_violation() {
     assert_eq!(taken.err(), Some(Violation::ChainTooLarge));
 }
 
-/// Devices' defect 3: A driver that makes descriptors available again before they were used does not make the device hold more than the
-/// ring has.
+/// Devices' defect 3: A driver that makes descriptors available again before they were used does
+/// not make the device hold more than the ring has.
 #[test]
 fn more_descriptors_in_flight_than_the_ring_has_is_a_violation() {
     let pair = Pair::packed(SIZE, 0);
@@ -284,7 +286,8 @@ fn a_chain_over_descriptors_in_flight_is_a_violation() {
     assert_eq!(three_more.err(), Some(Violation::TooManyInFlight(SIZE)));
 }
 
-/// Devices' defect 2: A descriptor, and the length of a table, is read once: what the driver makes of it afterwards changes nothing.
+/// Devices' defect 2: A descriptor, and the length of a table, is read once: what the driver makes
+/// of it afterwards changes nothing.
 #[test]
 fn descriptors_and_tables_that_change_after_the_walk_change_nothing() {
     let pair = Pair::packed(SIZE, 0);

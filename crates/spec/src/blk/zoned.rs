@@ -18,7 +18,8 @@ pub struct ZonedCharacteristics {
     pub max_open_zones: U32,
     /// Most zones that can be open or [closed](ZoneState::CLOSED), 0 for no limit.
     pub max_active_zones: U32,
-    /// Most sectors in one [`ZONE_APPEND`](super::RequestType::ZONE_APPEND), 0 if it does not work.
+    /// Most sectors in one [`ZONE_APPEND`](super::RequestType::ZONE_APPEND), 0 if it does not
+    /// work.
     pub max_append_sectors: U32,
     /// Alignment of writes to sequential zones, in bytes.
     pub write_granularity: U32,

@@ -30,7 +30,8 @@ pub struct CommonConfig {
     pub num_queues: U16,
     /// The device status, a [`Status`](crate::Status). Writing 0 resets the device.
     pub device_status: u8,
-    /// R: the same value before and after a read of configuration space that saw it whole (§2.5.1).
+    /// R: the same value before and after a read of configuration space that saw it whole
+    /// (§2.5.1).
     pub config_generation: u8,
     /// Index of the queue that the following registers speak of.
     pub queue_select: U16,
@@ -54,7 +55,8 @@ pub struct CommonConfig {
     /// Writing 1 resets the queue; 0 is read once it is done. Exists with
     /// [`F::RING_RESET`](crate::F::RING_RESET).
     pub queue_reset: U16,
-    /// R: index of the first administration queue. Exists with [`F::ADMIN_VQ`](crate::F::ADMIN_VQ).
+    /// R: index of the first administration queue. Exists with
+    /// [`F::ADMIN_VQ`](crate::F::ADMIN_VQ).
     pub admin_queue_index: U16,
     /// R: number of administration queues. Exists with [`F::ADMIN_VQ`](crate::F::ADMIN_VQ).
     pub admin_queue_num: U16,

@@ -1,4 +1,5 @@
-//! What is done with a disk: it is read whole, written here and there, and what was written is read back.
+//! What is done with a disk: it is read whole, written here and there, and what was written is read
+//! back.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -21,7 +22,8 @@ const CHUNK: u64 = 64 * 1024;
 /// The most bytes that are in flight when the disk is read whole.
 const IN_FLIGHT: u64 = 16 * 1024 * 1024;
 
-/// Reads all of a disk, and hashes it in the order of its sectors, however the requests are completed.
+/// Reads all of a disk, and hashes it in the order of its sectors, however the requests are
+/// completed.
 pub(super) struct ReadAll {
     /// Bytes of one request, but for the last.
     chunk: u64,

@@ -1,4 +1,5 @@
-//! A disk that is being exercised, and the one loop for all that is done with many requests at a time.
+//! A disk that is being exercised, and the one loop for all that is done with many requests at a
+//! time.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -15,7 +16,8 @@ use ringway_driver::transport::Transport;
 use crate::exercise::bench::{Bench, Finding, Tally};
 use crate::exercise::way::Way;
 
-/// Completions that are taken before new requests are made, at most: the device is to have enough to do meanwhile.
+/// Completions that are taken before new requests are made, at most: the device is to have enough
+/// to do meanwhile.
 const BATCH: usize = 16;
 
 /// A disk that is being exercised.
@@ -90,8 +92,9 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
         }
     }
 
-    /// Does `job`, its completions taken in this `way`: by a thread that waits, one request at a time; otherwise as many as there is room for. After
-    /// the first failure no more are made, and those in flight are waited for.
+    /// Does `job`, its completions taken in this `way`: by a thread that waits, one request at a
+    /// time; otherwise as many as there is room for. After the first failure no more are made,
+    /// and those in flight are waited for.
     pub(super) fn run(&mut self, way: Way, job: &mut impl Job) -> Finding {
         let (depth, batch) = match way {
             Way::Polled => (u16::MAX, BATCH),

@@ -37,7 +37,8 @@ pub(super) enum How {
     Stayed,
 }
 
-/// Runs `command`, and hands each line of its standard output to `hear`. Kills it if there is none for longer than `silence`.
+/// Runs `command`, and hands each line of its standard output to `hear`. Kills it if there is none
+/// for longer than `silence`.
 pub(super) fn run(
     mut command: Command,
     silence: Duration,

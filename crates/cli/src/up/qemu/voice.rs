@@ -50,7 +50,8 @@ impl Voice {
         }
     }
 
-    /// Whether the machine came to its end, all that was to be done being done. Whether it was done well, its devices' reports tell.
+    /// Whether the machine came to its end, all that was to be done being done. Whether it was done
+    /// well, its devices' reports tell.
     pub(super) fn judge(self, ended: &Ended) -> Result<(), String> {
         let mut why = match (&ended.how, &self.failed) {
             (How::Silent(limit), _) => {

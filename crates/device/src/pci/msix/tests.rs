@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 const OPEN: Command = Command::BUS_MASTER;
 
-/// Three vectors and two queues, with queue 0 on vector 1 and configuration on vector 2, both unmasked.
+/// Three vectors and two queues, with queue 0 on vector 1 and configuration on vector 2, both
+/// unmasked.
 fn vectors() -> (Arc<Wires>, Vectors) {
     let wires = Arc::new(Wires::default());
     let vectors = Vectors::new(3, 2, wires.clone(), wires.clone());

@@ -250,7 +250,8 @@ fn without_a_multiplier_all_queues_share_a_doorbell() {
     }
 }
 
-/// Drivers' defects 8 and 10: where a doorbell is, is computed from what the device says, in 32 bits.
+/// Drivers' defects 8 and 10: where a doorbell is, is computed from what the device says, in 32
+/// bits.
 #[test]
 fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
     let doorbell = |multiplier: u32, number| {
@@ -270,7 +271,8 @@ fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
     assert_eq!(doorbell(1, 3), range(3));
 }
 
-/// Drivers' defect 14: MSI-X exhaustion aborts instead of sharing vectors. The transport's part: a refusal is an answer.
+/// Drivers' defect 14: MSI-X exhaustion aborts instead of sharing vectors. The transport's part: a
+/// refusal is an answer.
 #[test]
 fn a_vector_that_the_device_refuses_or_does_not_have_is_told_and_no_error() {
     let (platform, mut device) = probed(Fake::new());
