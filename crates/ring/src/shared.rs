@@ -350,6 +350,93 @@ impl<W> fmt::Debug for Words<W> {
     }
 }
 
+/// A power of two of pairs of little-endian 32-bit words, as 64-bit values whose low half comes
+/// first: used elements. An index is taken modulo their number. Where the memory is aligned to
+/// 8 bytes a pair is loaded and stored whole; where it is aligned to 4 only, one half after the
+/// other, each of them once.
+#[derive(Clone)]
+pub struct Pairs {
+    base: NonNull<u8>,
+    /// The number of pairs, less one.
+    mask: usize,
+    /// Whether each pair is aligned to its size.
+    whole: bool,
+    /// Keeps the memory at `base` alive.
+    memory: Shared,
+}
+
+// SAFETY: as for `Shared`, which it holds; every access is atomic.
+unsafe impl Send for Pairs {}
+// SAFETY: as above.
+unsafe impl Sync for Pairs {}
+
+impl Pairs {
+    /// The `count` pairs at `offset` of `shared`. `None` unless `count` is a power of two, the
+    /// pairs lie within, and the first is aligned to 4 bytes.
+    pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
+        let halves = Words::<u32>::new(shared, offset, count.checked_mul(2)?)?;
+        count.is_power_of_two().then_some(Self {
+            base: halves.base,
+            mask: count.wrapping_sub(1),
+            whole: halves.base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0,
+            memory: halves.memory,
+        })
+    }
+
+    /// Loads pair `index`, modulo their number. Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn load(&self, index: usize) -> u64 {
+        let at = self.at(index);
+        if self.whole {
+            // SAFETY: `at` is within the memory that `self.memory` keeps alive, and aligned: the
+            // first pair is, and pairs have its size.
+            return unsafe { sealed::Atomic::load(at) };
+        }
+        // SAFETY: the two halves of a pair that is within the memory; `new` found the first one
+        // aligned.
+        let (low, high): (u32, u32) = unsafe {
+            (
+                sealed::Atomic::load(at),
+                sealed::Atomic::load(at.add(size_of::<u32>())),
+            )
+        };
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    /// Stores pair `index`, modulo their number. Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn store(&self, index: usize, value: u64) {
+        let at = self.at(index);
+        if self.whole {
+            // SAFETY: as for `load`.
+            return unsafe { sealed::Atomic::store(at, value) };
+        }
+        // SAFETY: as for `load`.
+        unsafe {
+            sealed::Atomic::store(at, value as u32);
+            sealed::Atomic::store(at.add(size_of::<u32>()), (value >> 32) as u32);
+        }
+    }
+
+    #[inline]
+    fn at(&self, index: usize) -> *mut u8 {
+        // SAFETY: `index & mask` is below the number of pairs, all of which `new` found within the
+        // memory.
+        unsafe {
+            self.base
+                .as_ptr()
+                .add((index & self.mask).wrapping_mul(size_of::<u64>()))
+        }
+    }
+}
+
+impl fmt::Debug for Pairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.mask.wrapping_add(1);
+        write!(f, "Pairs({:p}, {count} of {:?})", self.base, self.memory)
+    }
+}
+
 /// Slots of two little-endian 64-bit words each, as many as there are: descriptors. An index is
 /// compared once, when the slot is looked up.
 #[derive(Clone)]
@@ -712,6 +799,23 @@ mod tests {
         assert!(Words::<u16>::new(&shared, 0, 0).is_none());
         assert!(Words::<u32>::new(&shared, 32, 16).is_none());
         assert!(Words::<u32>::new(&shared, 0, 16).is_some());
+    }
+
+    #[test]
+    fn a_pair_is_the_same_bytes_whether_it_is_accessed_whole_or_in_halves() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        for offset in [4, 8] {
+            let pairs = Pairs::new(&shared, offset, 4).unwrap();
+
+            pairs.store(5, 0x1122_3344_5566_7788);
+
+            let halves = Words::<u32>::new(&shared, offset, 8).unwrap();
+            assert_eq!((halves.load(2), halves.load(3)), (0x5566_7788, 0x1122_3344));
+            assert_eq!(pairs.load(1), 0x1122_3344_5566_7788);
+        }
+        assert!(Pairs::new(&shared, 2, 1).is_none());
+        assert!(Pairs::new(&shared, 0, 3).is_none());
+        assert!(Pairs::new(&shared, 4, 8).is_none());
     }
 
     #[test]
