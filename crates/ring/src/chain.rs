@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::map::Regions;
 use crate::shared::View;
-use crate::slab::{BLOCK_SEGMENTS, Block, Blocks, NONE, Slab};
+use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
 
 /// A chain that the driver made available, as this end read it: its segments are with the queue.
 ///
@@ -15,17 +15,23 @@ use crate::slab::{BLOCK_SEGMENTS, Block, Blocks, NONE, Slab};
 #[derive(Debug)]
 #[must_use = "the driver waits for it to be completed"]
 pub struct Chain {
-    /// The first and the last block of its segments: first the readable ones, then the writable
-    /// ones.
-    pub(crate) first: u16,
-    pub(crate) last: u16,
+    pub(crate) segments: Segments,
     /// What the driver calls it.
     pub(crate) id: u16,
     /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
     /// place in the used ring.
     pub(crate) descriptors: u16,
-    /// How many of its segments are readable.
-    pub(crate) readable: u32,
+}
+
+/// Where the segments of a chain are: first the readable ones, then the writable ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segments {
+    /// The first of their blocks.
+    pub(crate) first: u16,
+    /// The last one.
+    pub(crate) last: u16,
+    /// The first writable one.
+    pub(crate) writable: At,
     pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
 }
@@ -33,12 +39,12 @@ pub struct Chain {
 impl Chain {
     /// How many bytes the device may read.
     pub const fn readable_bytes(&self) -> u32 {
-        self.readable_bytes
+        self.segments.readable_bytes
     }
 
     /// How many bytes the device may write.
     pub const fn writable_bytes(&self) -> u32 {
-        self.writable_bytes
+        self.segments.writable_bytes
     }
 }
 
@@ -62,15 +68,13 @@ pub struct Readable<'m> {
 
 impl<'m> Readable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        let cursor = Cursor {
-            regions,
-            blocks: blocks.all(),
-            block: chain.first,
+        let at = At {
+            block: chain.segments.first,
             within: 0,
-            taken: 0,
-            remaining: chain.readable_bytes.into(),
         };
-        Self { cursor }
+        Self {
+            cursor: Cursor::new(regions, blocks, at, chain.segments.readable_bytes),
+        }
     }
 
     /// How many bytes are left.
@@ -127,16 +131,14 @@ pub struct Writable<'m> {
 
 impl<'m> Writable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        let mut cursor = Cursor {
-            regions,
-            blocks: blocks.all(),
-            block: chain.first,
-            within: 0,
-            taken: 0,
-            remaining: chain.writable_bytes.into(),
-        };
-        cursor.skip(chain.readable);
-        Self { cursor }
+        let Segments {
+            writable,
+            writable_bytes,
+            ..
+        } = chain.segments;
+        Self {
+            cursor: Cursor::new(regions, blocks, writable, writable_bytes),
+        }
     }
 
     /// How many bytes are left.
@@ -188,31 +190,25 @@ impl<'m> Writable<'m> {
 struct Cursor<'m> {
     regions: Regions<'m>,
     blocks: &'m [Block],
-    block: u16,
-    /// The segment in the block; or how many it has, for the first of the next one.
-    within: usize,
+    at: At,
     /// Bytes of the segment that were taken already.
     taken: usize,
     remaining: u64,
 }
 
 impl<'m> Cursor<'m> {
-    /// Goes on by `segments`, as many as the walk has found or fewer.
-    fn skip(&mut self, segments: u32) {
-        let mut left = segments as usize;
-        // A turn for each block, of which the slab has a bounded number.
-        while left > BLOCK_SEGMENTS {
-            left = left.wrapping_sub(BLOCK_SEGMENTS);
-            self.block = self.next_block();
+    fn new<S: Slab>(regions: Regions<'m>, blocks: &'m Blocks<S>, at: At, bytes: u32) -> Self {
+        Self {
+            regions,
+            blocks: blocks.all(),
+            at,
+            taken: 0,
+            remaining: bytes.into(),
         }
-        self.within = left;
     }
 
-    /// The number of the block after this one, or that of none.
-    fn next_block(&self) -> u16 {
-        self.blocks
-            .get(usize::from(self.block))
-            .map_or(NONE, |block| block.next)
+    fn block(&self) -> Option<&'m Block> {
+        self.blocks.get(usize::from(self.at.block))
     }
 
     /// Takes the next `len` bytes, one run after the other.
@@ -228,14 +224,15 @@ impl<'m> Cursor<'m> {
         let mut left = len;
         // At most once for each segment, whose number the walk has bounded: each has bytes.
         while left != 0 {
-            if self.within == BLOCK_SEGMENTS {
-                self.block = self.next_block();
-                self.within = 0;
+            if self.at.within == BLOCK_SEGMENTS {
+                self.at = At {
+                    block: self.block().ok_or(TooShort)?.next,
+                    within: 0,
+                };
             }
             let segment = self
-                .blocks
-                .get(usize::from(self.block))
-                .and_then(|block| block.segments.get(self.within))
+                .block()
+                .and_then(|block| block.segments.get(self.at.within))
                 .ok_or(TooShort)?;
             let whole = self.regions.view(segment).ok_or(TooShort)?;
             let there = whole.len().wrapping_sub(self.taken);
@@ -247,7 +244,7 @@ impl<'m> Cursor<'m> {
             left = left.wrapping_sub(now as u64);
             self.remaining = self.remaining.wrapping_sub(now as u64);
             if now == there {
-                self.within = self.within.wrapping_add(1);
+                self.at.within = self.at.within.wrapping_add(1);
                 self.taken = 0;
             } else {
                 self.taken = self.taken.wrapping_add(now);

@@ -23,7 +23,7 @@ use crate::map::{Found, Regions};
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Place, Stop};
+use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
 pub use crate::chain::{Chain, Readable, TooShort, Writable};
@@ -381,9 +381,17 @@ impl<'q, S: Slab> Batch<'q, S> {
             return Ok(None);
         };
         self.left = left;
-        match self.take() {
-            Ok(chain) => Ok(chain),
-            Err(stop) => self.not_taken(stop),
+        let mut again = false;
+        loop {
+            match self.take() {
+                Ok(chain) => return Ok(chain),
+                // Chains that are done and wait for their turn have blocks.
+                Err(Stop::NoRoom) if !again && self.queue.in_order.is_some() => {
+                    self.publish();
+                    again = true;
+                }
+                Err(stop) => return self.not_taken(stop),
+            }
         }
     }
 
@@ -403,7 +411,7 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [published](Self::publish); with `IN_ORDER`, not before those that were taken earlier.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
-        let written = written.min(chain.writable_bytes);
+        let written = written.min(chain.writable_bytes());
         let queue = &mut *self.queue;
         queue.starved = false;
         if let Some(in_order) = &mut queue.in_order {
@@ -416,7 +424,7 @@ impl<'q, S: Slab> Batch<'q, S> {
             descriptors: chain.descriptors,
         };
         if queue.ring.put(used) {
-            queue.blocks.give(chain.first, chain.last);
+            queue.blocks.give(chain.segments.first, chain.segments.last);
         }
     }
 
@@ -432,17 +440,16 @@ impl<'q, S: Slab> Batch<'q, S> {
         self.queue.latch(violation)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Result<Option<Chain>, Stop> {
         let queue = &mut *self.queue;
-        let place = Place {
+        let look = Look {
             regions: self.regions,
             found: &mut self.found,
-            blocks: &mut queue.blocks,
         };
         let taken = match &mut queue.ring {
-            Ring::Split(ring) => ring.next_chain(place),
-            Ring::Packed(ring) => ring.next_chain(place),
+            Ring::Split(ring) => ring.next_chain(look, &mut queue.blocks),
+            Ring::Packed(ring) => ring.next_chain(look, &mut queue.blocks),
         };
         if let (Some(in_order), Ok(Some(chain))) = (&mut queue.in_order, &taken) {
             in_order.taken(&mut queue.blocks, chain);
@@ -450,18 +457,9 @@ impl<'q, S: Slab> Batch<'q, S> {
         taken
     }
 
-    /// Says why the next chain was not taken, or takes it after all.
+    /// What comes of a chain that was not taken.
     #[cold]
     fn not_taken(&mut self, stop: Stop) -> Result<Option<Chain>, Violation> {
-        let mut stop = stop;
-        // Chains that are done and wait for their turn have blocks.
-        if matches!(stop, Stop::NoRoom) && self.queue.in_order.is_some() {
-            self.publish();
-            stop = match self.take() {
-                Ok(chain) => return Ok(chain),
-                Err(stop) => stop,
-            };
-        }
         match stop {
             Stop::Violation(violation) => Err(self.queue.latch(violation)),
             Stop::NoRoom if self.queue.taken() == 0 => {

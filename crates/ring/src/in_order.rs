@@ -37,33 +37,33 @@ impl InOrder {
     /// Puts a chain that was just taken at the end.
     #[inline]
     pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Chain) {
-        if let Some(block) = blocks.get_mut(chain.first) {
+        if let Some(block) = blocks.get_mut(chain.segments.first) {
             block.following = NONE;
             block.done = None;
         }
         match blocks.get_mut(self.last) {
-            Some(before) if self.first != NONE => before.following = chain.first,
-            _ => self.first = chain.first,
+            Some(before) if self.first != NONE => before.following = chain.segments.first,
+            _ => self.first = chain.segments.first,
         }
-        self.last = chain.first;
+        self.last = chain.segments.first;
     }
 
     /// Notes that the device is done with a chain. All but its first block are free again.
     #[inline]
     pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Chain, written: u32) {
-        let Some(block) = blocks.get_mut(chain.first) else {
+        let Some(block) = blocks.get_mut(chain.segments.first) else {
             return;
         };
         block.done = Some(Done {
             id: chain.id,
             descriptors: chain.descriptors,
             written,
-            whole: written == chain.writable_bytes,
+            whole: written == chain.writable_bytes(),
         });
         self.waiting = self.waiting.wrapping_add(1);
         let rest = block.next;
-        if chain.last != chain.first {
-            blocks.give(rest, chain.last);
+        if chain.segments.last != chain.segments.first {
+            blocks.give(rest, chain.segments.last);
         }
     }
 

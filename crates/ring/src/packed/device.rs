@@ -13,9 +13,9 @@ use crate::chain::Chain;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
-use crate::shared::{Slot, Slots, Words};
-use crate::slab::Slab;
-use crate::walk::{Place, Stop, Walk};
+use crate::shared::{Slot, Slots, Table, View, Words};
+use crate::slab::{Blocks, Slab};
+use crate::walk::{Look, Piece, Stop, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -96,7 +96,8 @@ impl Device {
     #[inline(always)]
     pub(crate) fn next_chain<S: Slab>(
         &mut self,
-        place: Place<'_, '_, S>,
+        look: Look<'_, '_>,
+        blocks: &mut Blocks<S>,
     ) -> Result<Option<Chain>, Stop> {
         if let Some(violation) = self.broken {
             return Err(violation.into());
@@ -107,13 +108,17 @@ impl Device {
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let mut walk = Walk::new(place)?;
-        let (id, descriptors) = self.walk(tail, &mut walk)?;
-        let chain = walk.finish(id, descriptors)?;
+        let mut steps = Steps::new(self, tail);
+        let segments = walk(look, blocks, |look| steps.next(look))?;
+        let (id, descriptors) = (steps.tail.id, steps.descriptors);
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(chain))
+        Ok(Some(Chain {
+            segments,
+            id,
+            descriptors,
+        }))
     }
 
     /// Writes a used descriptor, or holds it, if it is the first that the driver was not told of.
@@ -223,75 +228,95 @@ impl Device {
             slot.set_second(tail.to_word());
         }
     }
+}
 
-    /// Follows the chain whose first descriptor has `tail`, through no more descriptors than are
-    /// not in flight already. Returns what the driver calls it, and how many descriptors it has.
+/// A walk through a chain's descriptors, no more than are not in flight already; or through all of
+/// those of an indirect table, in their order (§2.8.7).
+struct Steps<'r> {
+    device: &'r Device,
+    at: Position,
+    /// Of the descriptor of the ring at `at`.
+    tail: Tail,
+    /// How many descriptors of the ring the chain has.
+    descriptors: u16,
+    left: u16,
+    /// The indirect table, or an empty one.
+    table: Table<'r>,
+    /// How many descriptors of it are behind.
+    passed: usize,
+}
+
+impl<'r> Steps<'r> {
+    /// Of the chain whose first descriptor has `tail`.
     #[inline(always)]
-    fn walk<S: Slab>(
-        &self,
-        tail: Tail,
-        walk: &mut Walk<'_, '_, S>,
-    ) -> Result<(u16, u16), Stop> {
-        let mut tail = tail;
-        let mut at = self.next_available;
-        let left = self.size.wrapping_sub(self.taken);
-        for descriptors in 1..=left {
-            // Always there: positions are below the size.
-            let slot = self.ring.slot(at.index());
-            let address = slot.map_or(0, Slot::first);
-            if tail.flags.contains(DescriptorFlags::INDIRECT) {
-                if descriptors != 1 || tail.flags.contains(DescriptorFlags::NEXT) {
-                    return Err(Violation::IndirectWithNext.into());
-                }
-                self.walk_table(address, tail.len, walk)?;
-                return Ok((tail.id, 1));
-            }
-            let writable = tail.flags.contains(DescriptorFlags::WRITE);
-            walk.add(address, tail.len, writable)?;
-            if !tail.flags.contains(DescriptorFlags::NEXT) {
-                return Ok((tail.id, descriptors));
-            }
-            if descriptors == left {
-                break;
-            }
-            at = at.advanced(1, self.size);
-            tail = Tail::from_word(self.ring.slot(at.index()).map_or(0, Slot::second));
-            if !tail.is_available(at) {
-                return Err(Violation::NotAvailable(at.index() as u16).into());
-            }
+    fn new(device: &'r Device, tail: Tail) -> Self {
+        Self {
+            device,
+            at: device.next_available,
+            tail,
+            descriptors: 0,
+            left: device.size.wrapping_sub(device.taken),
+            table: Table::new(View::EMPTY),
+            passed: 0,
         }
-        let violation = if self.taken == 0 {
-            Violation::ChainTooLong(self.size)
-        } else {
-            Violation::TooManyInFlight(self.size)
-        };
-        Err(violation.into())
     }
 
-    /// Follows the indirect table of `len` bytes at `address`: all of its descriptors, in their
-    /// order (§2.8.7).
     #[inline(always)]
-    fn walk_table<S: Slab>(
-        &self,
-        address: u64,
-        len: u32,
-        walk: &mut Walk<'_, '_, S>,
-    ) -> Result<(), Stop> {
-        if !self.indirect {
-            return Err(Violation::IndirectNotNegotiated.into());
+    fn next<'m: 'r>(&mut self, look: &mut Look<'_, 'm>) -> Result<Piece, Violation> {
+        if self.passed != 0 {
+            return self.next_of_table();
         }
-        let table = walk.table(address, len, self.size)?;
-        for at in 0..table.len() {
-            let Some((address, tail)) = table.load(at) else {
-                break;
-            };
-            let tail = Tail::from_word(tail);
-            if tail.flags.contains(DescriptorFlags::INDIRECT) {
-                return Err(Violation::IndirectInIndirect.into());
+        let Device { ring, size, .. } = self.device;
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(if self.device.taken == 0 {
+                Violation::ChainTooLong(*size)
+            } else {
+                Violation::TooManyInFlight(*size)
+            });
+        };
+        self.left = left;
+        if self.descriptors != 0 {
+            self.at = self.at.advanced(1, *size);
+            // Always there: positions are below the size.
+            self.tail = Tail::from_word(ring.slot(self.at.index()).map_or(0, Slot::second));
+            if !self.tail.is_available(self.at) {
+                return Err(Violation::NotAvailable(self.at.index() as u16));
             }
-            let writable = tail.flags.contains(DescriptorFlags::WRITE);
-            walk.add(address, tail.len, writable)?;
         }
-        Ok(())
+        self.descriptors = self.descriptors.wrapping_add(1);
+        let address = ring.slot(self.at.index()).map_or(0, Slot::first);
+        if self.tail.flags.contains(DescriptorFlags::INDIRECT) {
+            if self.descriptors != 1 || self.tail.flags.contains(DescriptorFlags::NEXT) {
+                return Err(Violation::IndirectWithNext);
+            }
+            if !self.device.indirect {
+                return Err(Violation::IndirectNotNegotiated);
+            }
+            self.table = look.table(address, self.tail.len, *size)?;
+            return self.next_of_table();
+        }
+        Ok(Piece {
+            address,
+            len: self.tail.len,
+            writable: self.tail.flags.contains(DescriptorFlags::WRITE),
+            more: self.tail.flags.contains(DescriptorFlags::NEXT),
+        })
+    }
+
+    #[inline(always)]
+    fn next_of_table(&mut self) -> Result<Piece, Violation> {
+        // Always there: the descriptor before said that there is more, and no table is empty.
+        let (address, tail) = self.table.load(self.passed).unwrap_or_default();
+        let tail = Tail::from_word(tail);
+        if tail.flags.contains(DescriptorFlags::INDIRECT) {
+            return Err(Violation::IndirectInIndirect);
+        }
+        self.passed = self.passed.wrapping_add(1);
+        Ok(Piece {
+            address,
+            len: tail.len,
+            writable: tail.flags.contains(DescriptorFlags::WRITE),
+            more: self.passed < self.table.len(),
+        })
     }
 }

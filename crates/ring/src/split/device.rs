@@ -13,9 +13,9 @@ use crate::chain::Chain;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
-use crate::shared::{Pairs, Slots, Words};
-use crate::slab::Slab;
-use crate::walk::{Place, Stop, Walk};
+use crate::shared::{Pairs, Slots, Table, Words};
+use crate::slab::{Blocks, Slab};
+use crate::walk::{Look, Piece, Stop, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -116,18 +116,22 @@ impl Device {
     #[inline(always)]
     pub(crate) fn next_chain<S: Slab>(
         &mut self,
-        place: Place<'_, '_, S>,
+        look: Look<'_, '_>,
+        blocks: &mut Blocks<S>,
     ) -> Result<Option<Chain>, Stop> {
         if self.next_available == self.available_seen && !self.look_for_available()? {
             return Ok(None);
         }
         let id = self.available.load(usize::from(self.next_available));
-        let mut walk = Walk::new(place)?;
-        self.walk(id, &mut walk)?;
-        let chain = walk.finish(id, 1)?;
+        let mut steps = Steps::new(self, id);
+        let segments = walk(look, blocks, |look| steps.next(look))?;
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(chain))
+        Ok(Some(Chain {
+            segments,
+            id,
+            descriptors: 1,
+        }))
     }
 
     /// Writes a used element. Says whether so many chains are in flight.
@@ -237,49 +241,89 @@ impl Device {
         self.order.consume();
         Ok(moved != 0)
     }
+}
 
-    /// Follows the chain that begins at descriptor `id`, through at most as many descriptors as the
-    /// queue has, not counting the one that refers to an indirect table.
+/// A walk through a chain's descriptors, at most as many as the queue has, not counting the one
+/// that refers to an indirect table.
+struct Steps<'r> {
+    table: Table<'r>,
+    at: u16,
+    left: u16,
+    size: u16,
+    indirect: bool,
+    /// Whether the table is an indirect one.
+    nested: bool,
+}
+
+impl<'r> Steps<'r> {
+    /// Of the chain that begins at descriptor `id`.
     #[inline(always)]
-    fn walk<S: Slab>(&self, id: u16, walk: &mut Walk<'_, '_, S>) -> Result<(), Stop> {
-        let mut table = self.descriptors.table();
-        let mut nested = false;
-        let mut at = id;
-        let mut left = self.size;
-        // One turn for each descriptor that is left, and one for an indirect table, since there is
-        // none in another.
-        while left != 0 {
-            let Some((address, tail)) = table.load(usize::from(at)) else {
-                return Err(Stop::Violation(Violation::DescriptorIndex {
-                    index: at,
-                    // Of a table as of the ring, no more than the size of the queue.
-                    size: table.len() as u16,
-                }));
-            };
-            let tail = Tail::from_word(tail);
-            if tail.flags.contains(DescriptorFlags::INDIRECT) {
-                if nested {
-                    return Err(Violation::IndirectInIndirect.into());
-                }
-                if !self.indirect {
-                    return Err(Violation::IndirectNotNegotiated.into());
-                }
-                if tail.flags.contains(DescriptorFlags::NEXT) {
-                    return Err(Violation::IndirectWithNext.into());
-                }
-                table = walk.table(address, tail.len, self.size)?;
-                nested = true;
-                at = 0;
-                continue;
-            }
-            let writable = tail.flags.contains(DescriptorFlags::WRITE);
-            walk.add(address, tail.len, writable)?;
-            if !tail.flags.contains(DescriptorFlags::NEXT) {
-                return Ok(());
-            }
-            at = tail.next;
-            left = left.wrapping_sub(1);
+    fn new(device: &'r Device, id: u16) -> Self {
+        Self {
+            table: device.descriptors.table(),
+            at: id,
+            left: device.size,
+            size: device.size,
+            indirect: device.indirect,
+            nested: false,
         }
-        Err(Violation::ChainTooLong(self.size).into())
+    }
+
+    #[inline(always)]
+    fn next<'m: 'r>(&mut self, look: &mut Look<'_, 'm>) -> Result<Piece, Violation> {
+        if self.left == 0 {
+            return Err(Violation::ChainTooLong(self.size));
+        }
+        self.left = self.left.wrapping_sub(1);
+        let (mut address, mut tail) = self.load()?;
+        if tail.flags.contains(DescriptorFlags::INDIRECT) {
+            self.enter(look, address, tail)?;
+            (address, tail) = self.load()?;
+            if tail.flags.contains(DescriptorFlags::INDIRECT) {
+                return Err(Violation::IndirectInIndirect);
+            }
+        }
+        self.at = tail.next;
+        Ok(Piece {
+            address,
+            len: tail.len,
+            writable: tail.flags.contains(DescriptorFlags::WRITE),
+            more: tail.flags.contains(DescriptorFlags::NEXT),
+        })
+    }
+
+    /// Goes on at the first descriptor of the indirect table that a descriptor refers to.
+    #[inline(always)]
+    fn enter<'m: 'r>(
+        &mut self,
+        look: &mut Look<'_, 'm>,
+        address: u64,
+        tail: Tail,
+    ) -> Result<(), Violation> {
+        if self.nested {
+            return Err(Violation::IndirectInIndirect);
+        }
+        if !self.indirect {
+            return Err(Violation::IndirectNotNegotiated);
+        }
+        if tail.flags.contains(DescriptorFlags::NEXT) {
+            return Err(Violation::IndirectWithNext);
+        }
+        self.table = look.table(address, tail.len, self.size)?;
+        self.nested = true;
+        self.at = 0;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn load(&self) -> Result<(u64, Tail), Violation> {
+        match self.table.load(usize::from(self.at)) {
+            Some((address, tail)) => Ok((address, Tail::from_word(tail))),
+            None => Err(Violation::DescriptorIndex {
+                index: self.at,
+                // Of a table as of the ring, no more than the size of the queue.
+                size: self.table.len() as u16,
+            }),
+        }
     }
 }
