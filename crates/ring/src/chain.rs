@@ -224,7 +224,7 @@ impl<'m> Cursor<'m> {
         let mut left = len;
         // At most once for each segment, whose number the walk has bounded: each has bytes.
         while left != 0 {
-            if self.at.within == BLOCK_SEGMENTS {
+            if usize::from(self.at.within) == BLOCK_SEGMENTS {
                 self.at = At {
                     block: self.block().ok_or(TooShort)?.next,
                     within: 0,
@@ -232,7 +232,7 @@ impl<'m> Cursor<'m> {
             }
             let segment = self
                 .block()
-                .and_then(|block| block.segments.get(self.at.within))
+                .and_then(|block| block.segments.get(usize::from(self.at.within)))
                 .ok_or(TooShort)?;
             let whole = self.regions.view(segment).ok_or(TooShort)?;
             let there = whole.len().wrapping_sub(self.taken);

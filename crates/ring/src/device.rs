@@ -242,12 +242,18 @@ impl<S: Slab> Queue<S> {
     /// Begins to serve, with buffers looked up in `regions`.
     #[inline]
     pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {
-        let left = self.size();
+        let left = match &self.ring {
+            Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
+            Ring::Packed(ring) => ring.size(),
+        };
         Batch {
             queue: self,
-            regions: regions.into(),
-            found: Found::NOTHING,
-            left,
+            look: Look {
+                regions: regions.into(),
+                found: Found::NOTHING,
+                left,
+                why: None,
+            },
         }
     }
 
@@ -311,16 +317,25 @@ impl<S: Slab> Queue<S> {
     /// Lets the driver see what was completed.
     #[inline]
     fn publish(&mut self) {
-        if let Some(in_order) = &mut self.in_order {
-            let ring = &mut self.ring;
-            in_order.give_back(&mut self.blocks, |used| {
-                ring.put(used);
-            });
-        }
+        self.give_back();
         match &mut self.ring {
             Ring::Split(ring) => ring.publish(),
             Ring::Packed(ring) => ring.publish(),
         }
+    }
+
+    /// Puts the chains that waited for their turn and have it. Says whether there were any.
+    #[inline]
+    fn give_back(&mut self) -> bool {
+        let Some(in_order) = &mut self.in_order else {
+            return false;
+        };
+        let before = in_order.waiting();
+        let ring = &mut self.ring;
+        in_order.give_back(&mut self.blocks, |used| {
+            ring.put(used);
+        });
+        in_order.waiting() != before
     }
 
     fn latch(&mut self, violation: Violation) -> Violation {
@@ -352,18 +367,13 @@ pub struct Batch<
     #[cfg(not(feature = "alloc"))] S: Slab,
 > {
     queue: &'q mut Queue<S>,
-    regions: Regions<'q>,
-    /// The region found last.
-    found: Found<'q>,
-    /// Chains that may still be taken: a driver that never stops adding does not keep us here for
-    /// ever.
-    left: u16,
+    look: Look<'q>,
 }
 
 impl<'q, S: Slab> Batch<'q, S> {
     /// The view of memory against which chains are looked up.
     pub fn regions(&self) -> Regions<'q> {
-        self.regions
+        self.look.regions
     }
 
     /// Takes the next chain, walked and checked. A batch has at most as many chains as the queue
@@ -377,20 +387,21 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [`Violation`] if the driver broke a rule. It is latched: the queue stays broken until reset.
     #[inline]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
-        let Some(left) = self.left.checked_sub(1) else {
-            return Ok(None);
-        };
-        self.left = left;
-        let mut again = false;
         loop {
-            match self.take() {
-                Ok(chain) => return Ok(chain),
-                // Chains that are done and wait for their turn have blocks.
-                Err(Stop::NoRoom) if !again && self.queue.in_order.is_some() => {
-                    self.publish();
-                    again = true;
+            let queue = &mut *self.queue;
+            let taken = match &mut queue.ring {
+                Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
+                Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
+            };
+            if let Some(chain) = taken {
+                if let Some(in_order) = &mut queue.in_order {
+                    in_order.taken(&mut queue.blocks, &chain);
                 }
-                Err(stop) => return self.not_taken(stop),
+                return Ok(Some(chain));
+            }
+            // Twice at most: a second time only after all that can be given back was.
+            if !self.nothing_taken()? {
+                return Ok(None);
             }
         }
     }
@@ -398,12 +409,12 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier
     /// one.
     pub fn readable(&self, chain: &Chain) -> Readable<'_> {
-        Readable::new(chain, self.regions, &self.queue.blocks)
+        Readable::new(chain, self.look.regions, &self.queue.blocks)
     }
 
     /// Where the device answers in `chain`, which was taken in this batch or an earlier one.
     pub fn writable(&self, chain: &Chain) -> Writable<'_> {
-        Writable::new(chain, self.regions, &self.queue.blocks)
+        Writable::new(chain, self.look.regions, &self.queue.blocks)
     }
 
     /// Gives a chain back, with the number of bytes written from its first writable byte on; no
@@ -440,34 +451,20 @@ impl<'q, S: Slab> Batch<'q, S> {
         self.queue.latch(violation)
     }
 
-    #[inline(always)]
-    fn take(&mut self) -> Result<Option<Chain>, Stop> {
-        let queue = &mut *self.queue;
-        let look = Look {
-            regions: self.regions,
-            found: &mut self.found,
-        };
-        let taken = match &mut queue.ring {
-            Ring::Split(ring) => ring.next_chain(look, &mut queue.blocks),
-            Ring::Packed(ring) => ring.next_chain(look, &mut queue.blocks),
-        };
-        if let (Some(in_order), Ok(Some(chain))) = (&mut queue.in_order, &taken) {
-            in_order.taken(&mut queue.blocks, chain);
-        }
-        taken
-    }
-
-    /// What comes of a chain that was not taken.
+    /// Says whether to try again, after there was no chain, or one that was not taken.
     #[cold]
-    fn not_taken(&mut self, stop: Stop) -> Result<Option<Chain>, Violation> {
-        match stop {
-            Stop::Violation(violation) => Err(self.queue.latch(violation)),
-            Stop::NoRoom if self.queue.taken() == 0 => {
+    fn nothing_taken(&mut self) -> Result<bool, Violation> {
+        match self.look.why.take() {
+            None => Ok(false),
+            Some(Stop::Violation(violation)) => Err(self.queue.latch(violation)),
+            // Chains that are done and wait for their turn have blocks.
+            Some(Stop::NoRoom) if self.queue.give_back() => Ok(true),
+            Some(Stop::NoRoom) if self.queue.taken() == 0 => {
                 Err(self.queue.latch(Violation::TooManySegments))
             }
-            Stop::NoRoom => {
+            Some(Stop::NoRoom) => {
                 self.queue.starved = true;
-                Ok(None)
+                Ok(false)
             }
         }
     }

@@ -24,7 +24,17 @@ pub(crate) struct At {
     pub(crate) block: u16,
     /// How many segments of the block are before it: all of them, for the first one of the next
     /// block.
-    pub(crate) within: usize,
+    pub(crate) within: u8,
+}
+
+impl At {
+    /// The first place of `room`, which is the rest of `block`.
+    #[inline(always)]
+    pub(crate) fn before(block: u16, room: &slice::IterMut<'_, Segment>) -> Self {
+        // No more than those of a block.
+        let within = BLOCK_SEGMENTS.wrapping_sub(room.len()) as u8;
+        Self { block, within }
+    }
 }
 
 /// No block: [`BLOCKS_MAX`] makes it one that no slab has.
@@ -183,7 +193,7 @@ impl<S: Slab> Blocks<S> {
     #[inline(always)]
     pub(crate) fn room(&mut self, at: At) -> slice::IterMut<'_, Segment> {
         self.get_mut(at.block)
-            .and_then(|block| block.segments.get_mut(at.within..))
+            .and_then(|block| block.segments.get_mut(at.within.into()..))
             .unwrap_or_default()
             .iter_mut()
     }
@@ -191,7 +201,7 @@ impl<S: Slab> Blocks<S> {
     /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
     /// next one goes.
     pub(crate) fn put(&mut self, at: At, segment: Segment) -> Option<At> {
-        let at = if at.within < BLOCK_SEGMENTS {
+        let at = if usize::from(at.within) < BLOCK_SEGMENTS {
             at
         } else {
             At {
