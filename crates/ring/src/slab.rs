@@ -28,12 +28,12 @@ pub(crate) struct At {
 }
 
 impl At {
-    /// The first place of `room`, which is the rest of `block`.
+    /// The place that is `passed` further on, in the same block.
     #[inline(always)]
-    pub(crate) fn before(block: u16, room: &slice::IterMut<'_, Segment>) -> Self {
+    pub(crate) fn after(self, passed: usize) -> Self {
         // No more than those of a block.
-        let within = BLOCK_SEGMENTS.wrapping_sub(room.len()) as u8;
-        Self { block, within }
+        let within = self.within.wrapping_add(passed as u8);
+        Self { within, ..self }
     }
 }
 
@@ -95,8 +95,8 @@ impl fmt::Debug for Block {
 /// A chain takes one block, and another for every seven segments beyond its first seven. A queue
 /// whose driver uses no indirect tables needs no more blocks than it has descriptors. While there
 /// is no room, chains wait in the ring.
-pub trait Slab {
-    /// The blocks that there are. None of them ever goes.
+pub trait Slab: sealed::Sealed {
+    /// The blocks that there are, at most [`BLOCKS_MAX`]. None of them ever goes.
     fn blocks(&self) -> &[Block];
 
     /// The same, to be written.
@@ -106,15 +106,25 @@ pub trait Slab {
     fn grow(&mut self) {}
 }
 
+mod sealed {
+    /// Of a slab that never has more than so many blocks, and never fewer than it had.
+    pub trait Sealed {}
+    impl Sealed for &mut [super::Block] {}
+    #[cfg(feature = "alloc")]
+    impl Sealed for alloc::vec::Vec<super::Block> {}
+}
+
+/// Of an array, whose first [`BLOCKS_MAX`] blocks are used.
 impl Slab for &mut [Block] {
     #[inline]
     fn blocks(&self) -> &[Block] {
-        self
+        self.get(..BLOCKS_MAX).unwrap_or(self)
     }
 
     #[inline]
     fn blocks_mut(&mut self) -> &mut [Block] {
-        self
+        let most = self.len().min(BLOCKS_MAX);
+        self.get_mut(..most).unwrap_or_default()
     }
 }
 
@@ -182,20 +192,20 @@ impl<S: Slab> Blocks<S> {
     /// The first free block. It stays free until [`take`](Self::take).
     #[inline(always)]
     pub(crate) fn first(&mut self) -> Option<u16> {
-        if self.free == NONE {
+        if self.get(self.free).is_none() {
             self.free = self.unused()?;
         }
         Some(self.free)
     }
 
-    /// The places for segments in a block, from `at` on. They are gone through without a look at
-    /// the slab.
+    /// The places for segments in a block, from `at` on, at most `most` of them. They are gone
+    /// through without a look at the slab.
     #[inline(always)]
-    pub(crate) fn room(&mut self, at: At) -> slice::IterMut<'_, Segment> {
-        self.get_mut(at.block)
-            .and_then(|block| block.segments.get_mut(at.within.into()..))
-            .unwrap_or_default()
-            .iter_mut()
+    pub(crate) fn room(&mut self, at: At, most: u16) -> Option<slice::IterMut<'_, Segment>> {
+        let block = self.get_mut(at.block)?;
+        let room = block.segments.get_mut(at.within.into()..)?;
+        let most = usize::from(most).min(room.len());
+        Some(room.get_mut(..most)?.iter_mut())
     }
 
     /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
@@ -209,7 +219,7 @@ impl<S: Slab> Blocks<S> {
                 within: 0,
             }
         };
-        *self.room(at).next()? = segment;
+        *self.room(at, 1)?.next()? = segment;
         Some(At {
             within: at.within.wrapping_add(1),
             ..at
@@ -219,7 +229,9 @@ impl<S: Slab> Blocks<S> {
     /// Takes the free blocks from the first one to `last`.
     #[inline(always)]
     pub(crate) fn take(&mut self, last: u16) {
-        self.free = self.get(last).map_or(NONE, |block| block.next);
+        if let Some(block) = self.get(last) {
+            self.free = block.next;
+        }
     }
 
     /// Frees the blocks from `first` to `last`.

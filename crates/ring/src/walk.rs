@@ -31,13 +31,15 @@ pub(crate) trait Source<'m> {
     /// The next one. There are no more of them than a bound of the source's own.
     fn next(&mut self, why: &mut Why) -> Option<Piece>;
 
-    /// Ends a chain that has begun, with the table to which `piece` refers.
+    /// Ends a chain that has begun, with the table to which a descriptor refers that says so much.
     fn enter<S: Slab>(
         self,
         look: &mut Look<'m>,
         blocks: &mut Blocks<S>,
         begun: Begun,
-        piece: Piece,
+        address: u64,
+        len: u32,
+        more: bool,
     ) -> Option<Segments>;
 }
 
@@ -47,6 +49,9 @@ pub(crate) struct Begun {
     first: u16,
     /// Where the next segment goes.
     at: At,
+    /// How many descriptors it may still have, and how many in all.
+    left: u16,
+    most: u16,
     bytes: u64,
     /// Where the writable segments begin, and how many bytes are before them, once there are any.
     writable: Option<(At, u64)>,
@@ -160,15 +165,21 @@ impl<'m> Look<'m> {
 }
 
 impl Begun {
-    /// Nothing of it yet.
+    /// Nothing of it yet; it may have as many as `most` descriptors.
     #[inline(always)]
-    pub(crate) fn new<'m, S: Slab>(look: &mut Look<'m>, blocks: &mut Blocks<S>) -> Option<Self> {
+    pub(crate) fn new<S: Slab>(
+        look: &mut Look<'_>,
+        blocks: &mut Blocks<S>,
+        most: u16,
+    ) -> Option<Self> {
         let Some(block) = blocks.first() else {
             return Stop::no_room(&mut look.why);
         };
         Some(Self {
             first: block,
             at: At { block, within: 0 },
+            left: most,
+            most,
             bytes: 0,
             writable: None,
         })
@@ -184,8 +195,11 @@ pub(crate) fn walk<'m, S: Slab>(
     source: impl Source<'m>,
 ) -> Option<Segments> {
     let mut source = source;
-    let mut block = begun.at.block;
-    let mut room = blocks.room(begun.at);
+    let Begun { mut at, mut left, .. } = begun;
+    // What is left of the block, or of the descriptors: each takes one place, so that no other
+    // count is needed.
+    let mut room = blocks.room(at, left)?;
+    let mut rest = room.len();
     // At most 32768 descriptors of less than 2³² bytes each.
     let mut bytes = begun.bytes;
     let mut writable = begun.writable.unwrap_or((begun.at, 0));
@@ -195,19 +209,21 @@ pub(crate) fn walk<'m, S: Slab>(
         let piece = source.next(&mut look.why)?;
         if (piece.flags ^ usual) & (WRITE | INDIRECT) != 0 {
             if piece.flags & INDIRECT != 0 {
+                let passed = rest.wrapping_sub(room.len());
                 let begun = Begun {
-                    at: At::before(block, &room),
+                    at: at.after(passed),
+                    left: left.wrapping_sub(passed as u16),
                     bytes,
                     writable: (usual != 0).then_some(writable),
                     ..begun
                 };
-                return source.enter(look, blocks, begun, piece);
+                return source.enter(look, blocks, begun, piece.address, piece.len, piece.more);
             }
             if usual != 0 {
                 return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
             }
             usual = WRITE;
-            writable = (At::before(block, &room), bytes);
+            writable = (at.after(rest.wrapping_sub(room.len())), bytes);
         }
         bytes = bytes.wrapping_add(piece.len.into());
         let segment = look.found.segment(piece.address, piece.len);
@@ -218,10 +234,14 @@ pub(crate) fn walk<'m, S: Slab>(
                 }
             }
             _ => {
-                let at = At::before(block, &room);
-                let at = look.put(blocks, at, piece.address, piece.len)?;
-                block = at.block;
-                room = blocks.room(at);
+                let passed = rest.wrapping_sub(room.len());
+                let Some(less) = left.wrapping_sub(passed as u16).checked_sub(1) else {
+                    return Stop::violation(&mut look.why, Violation::ChainTooLong(begun.most));
+                };
+                left = less;
+                at = look.put(blocks, at.after(passed), piece.address, piece.len)?;
+                room = blocks.room(at, left)?;
+                rest = room.len();
             }
         }
         if !piece.more {
@@ -229,17 +249,17 @@ pub(crate) fn walk<'m, S: Slab>(
         }
     }
     if usual == 0 {
-        writable = (At::before(block, &room), bytes);
+        writable = (at, bytes);
     }
     if bytes > u64::from(u32::MAX) {
         return Stop::violation(&mut look.why, Violation::ChainTooLarge);
     }
-    blocks.take(block);
+    blocks.take(at.block);
     let (writable, readable_bytes) = writable;
     // Just found to be below 2³².
     Some(Segments {
         first: begun.first,
-        last: block,
+        last: at.block,
         writable,
         readable_bytes: readable_bytes as u32,
         writable_bytes: bytes.wrapping_sub(readable_bytes) as u32,

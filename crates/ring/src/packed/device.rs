@@ -108,7 +108,7 @@ impl Device {
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let begun = Begun::new(look, blocks)?;
+        let begun = Begun::new(look, blocks, self.size)?;
         let mut last = (tail.id, 0);
         let ring = Ring {
             device: self,
@@ -288,16 +288,18 @@ impl<'m> Source<'m> for Ring<'_> {
         look: &mut Look<'m>,
         blocks: &mut Blocks<S>,
         begun: Begun,
-        piece: Piece,
+        address: u64,
+        len: u32,
+        more: bool,
     ) -> Option<Segments> {
-        if self.last.1 != 1 || piece.more {
+        if self.last.1 != 1 || more {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
         let nested = Nested {
-            table: look.table(piece.address, piece.len, self.device.size)?,
+            table: look.table(address, len, self.device.size)?,
             at: 0,
         };
         walk(look, blocks, begun, nested)
@@ -326,7 +328,9 @@ impl<'m> Source<'m> for Nested<'m> {
         look: &mut Look<'m>,
         _: &mut Blocks<S>,
         _: Begun,
-        _: Piece,
+        _: u64,
+        _: u32,
+        _: bool,
     ) -> Option<Segments> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }

@@ -123,11 +123,10 @@ impl Device {
             return None;
         }
         let id = self.available.load(usize::from(self.next_available));
-        let begun = Begun::new(look, blocks)?;
+        let begun = Begun::new(look, blocks, self.size)?;
         let ring = Ring {
             device: self,
             at: id,
-            left: self.size,
         };
         let segments = walk(look, blocks, begun, ring)?;
         self.next_available = self.next_available.wrapping_add(1);
@@ -267,25 +266,19 @@ impl Device {
     }
 }
 
-/// The descriptors of a chain in the table of the ring, at most as many as that has.
+/// The descriptors of a chain in the table of the ring.
 struct Ring<'r> {
     device: &'r Device,
     at: u16,
-    left: u16,
 }
 
 impl<'m> Source<'m> for Ring<'_> {
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let size = self.device.size;
-        let Some(left) = self.left.checked_sub(1) else {
-            return Stop::violation(why, Violation::ChainTooLong(size));
-        };
         let Some(slot) = self.device.descriptors.slot(self.at.into()) else {
-            let index = self.at;
+            let (index, size) = (self.at, self.device.size);
             return Stop::violation(why, Violation::DescriptorIndex { index, size });
         };
-        self.left = left;
         let tail = Tail::from_word(slot.second());
         self.at = tail.next;
         Some(piece(slot.first(), tail))
@@ -297,21 +290,20 @@ impl<'m> Source<'m> for Ring<'_> {
         look: &mut Look<'m>,
         blocks: &mut Blocks<S>,
         begun: Begun,
-        piece: Piece,
+        address: u64,
+        len: u32,
+        more: bool,
     ) -> Option<Segments> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
-        if piece.more {
+        if more {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
-        let size = self.device.size;
+        // The descriptor that refers to the table does not count.
         let nested = Nested {
-            table: look.table(piece.address, piece.len, size)?,
+            table: look.table(address, len, self.device.size)?,
             at: 0,
-            // The descriptor that refers to the table does not count.
-            left: self.left.wrapping_add(1),
-            size,
         };
         walk(look, blocks, begun, nested)
     }
@@ -321,16 +313,11 @@ impl<'m> Source<'m> for Ring<'_> {
 struct Nested<'m> {
     table: Table<'m>,
     at: u16,
-    left: u16,
-    size: u16,
 }
 
 impl<'m> Source<'m> for Nested<'m> {
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let Some(left) = self.left.checked_sub(1) else {
-            return Stop::violation(why, Violation::ChainTooLong(self.size));
-        };
         let Some((address, tail)) = self.table.load(self.at.into()) else {
             let violation = Violation::DescriptorIndex {
                 index: self.at,
@@ -339,7 +326,6 @@ impl<'m> Source<'m> for Nested<'m> {
             };
             return Stop::violation(why, violation);
         };
-        self.left = left;
         let tail = Tail::from_word(tail);
         self.at = tail.next;
         Some(piece(address, tail))
@@ -351,7 +337,9 @@ impl<'m> Source<'m> for Nested<'m> {
         look: &mut Look<'m>,
         _: &mut Blocks<S>,
         _: Begun,
-        _: Piece,
+        _: u64,
+        _: u32,
+        _: bool,
     ) -> Option<Segments> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
