@@ -15,23 +15,8 @@ use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
 #[derive(Debug)]
 #[must_use = "the driver waits for it to be completed"]
 pub struct Chain {
-    pub(crate) segments: Segments,
-    /// What the driver calls it.
-    pub(crate) id: u16,
-    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
-    /// place in the used ring.
-    pub(crate) descriptors: u16,
-}
-
-/// Where the segments of a chain are: first the readable ones, then the writable ones.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Segments {
-    /// The first of their blocks.
+    /// The first block of its segments, which has the rest that is known of it.
     pub(crate) first: u16,
-    /// The last one.
-    pub(crate) last: u16,
-    /// The first writable one.
-    pub(crate) writable: At,
     pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
 }
@@ -39,12 +24,12 @@ pub(crate) struct Segments {
 impl Chain {
     /// How many bytes the device may read.
     pub const fn readable_bytes(&self) -> u32 {
-        self.segments.readable_bytes
+        self.readable_bytes
     }
 
     /// How many bytes the device may write.
     pub const fn writable_bytes(&self) -> u32 {
-        self.segments.writable_bytes
+        self.writable_bytes
     }
 }
 
@@ -69,11 +54,11 @@ pub struct Readable<'m> {
 impl<'m> Readable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
         let at = At {
-            block: chain.segments.first,
+            block: chain.first,
             within: 0,
         };
         Self {
-            cursor: Cursor::new(regions, blocks, at, chain.segments.readable_bytes),
+            cursor: Cursor::new(regions, blocks, at, chain.readable_bytes),
         }
     }
 
@@ -131,13 +116,10 @@ pub struct Writable<'m> {
 
 impl<'m> Writable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        let Segments {
-            writable,
-            writable_bytes,
-            ..
-        } = chain.segments;
+        let first = blocks.get(chain.first).unwrap_or(&Block::EMPTY);
+        let at = first.record.writable;
         Self {
-            cursor: Cursor::new(regions, blocks, writable, writable_bytes),
+            cursor: Cursor::new(regions, blocks, at, chain.writable_bytes),
         }
     }
 

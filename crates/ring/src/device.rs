@@ -22,7 +22,7 @@ use crate::in_order::InOrder;
 use crate::map::{Found, Regions};
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
-use crate::slab::{Blocks, Slab};
+use crate::slab::{Blocks, Slab, State};
 use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
@@ -332,9 +332,7 @@ impl<S: Slab> Queue<S> {
         };
         let before = in_order.waiting();
         let ring = &mut self.ring;
-        in_order.give_back(&mut self.blocks, |used| {
-            ring.put(used);
-        });
+        in_order.give_back(&mut self.blocks, |used| ring.put(used));
         in_order.waiting() != before
     }
 
@@ -347,10 +345,9 @@ impl<S: Slab> Queue<S> {
 }
 
 impl Ring {
-    /// Writes what was used, for the driver to find it when it is published. Says whether so much
-    /// was taken.
+    /// Writes what was used, for the driver to find it when it is published.
     #[inline]
-    fn put(&mut self, used: Used) -> bool {
+    fn put(&mut self, used: Used) {
         match self {
             Self::Split(ring) => ring.put(used),
             Self::Packed(ring) => ring.put(used),
@@ -395,7 +392,7 @@ impl<'q, S: Slab> Batch<'q, S> {
             };
             if let Some(chain) = taken {
                 if let Some(in_order) = &mut queue.in_order {
-                    in_order.taken(&mut queue.blocks, &chain);
+                    in_order.taken(&mut queue.blocks, chain.first);
                 }
                 return Ok(Some(chain));
             }
@@ -422,21 +419,30 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [published](Self::publish); with `IN_ORDER`, not before those that were taken earlier.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
-        let written = written.min(chain.writable_bytes());
         let queue = &mut *self.queue;
+        // Of another queue, if there is none such.
+        let Some(block) = queue.blocks.get_mut(chain.first) else {
+            return;
+        };
+        let record = &mut block.record;
+        if record.state != State::Taken {
+            return;
+        }
+        let written = written.min(record.writable_bytes);
         queue.starved = false;
         if let Some(in_order) = &mut queue.in_order {
-            return in_order.done(&mut queue.blocks, &chain, written);
+            return in_order.done(&mut queue.blocks, chain.first, written);
         }
+        record.state = State::None;
+        let last = record.last;
         let used = Used {
-            id: chain.id,
+            id: record.id,
             written,
             chains: 1,
-            descriptors: chain.descriptors,
+            descriptors: record.descriptors,
         };
-        if queue.ring.put(used) {
-            queue.blocks.give(chain.segments.first, chain.segments.last);
-        }
+        queue.blocks.give(chain.first, last);
+        queue.ring.put(used);
     }
 
     /// Lets the driver see what was completed, before the batch ends: for a device that has long to

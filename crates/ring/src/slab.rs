@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 
 use crate::map::Segment;
 
-/// Segments of a block: with its links, it has the size of two cache lines.
-pub(crate) const BLOCK_SEGMENTS: usize = 7;
+/// Segments of a block: with the rest, it has the size of two cache lines.
+pub(crate) const BLOCK_SEGMENTS: usize = 6;
 
 /// Most blocks of a slab, so that they have 16-bit numbers: 8 MiB, against a driver that has a
 /// device hold the longest chains there can be. What is beyond it in a slab is not used.
@@ -46,24 +46,39 @@ pub struct Block {
     pub(crate) segments: [Segment; BLOCK_SEGMENTS],
     /// The next block of the chain, or of the free ones; [`NONE`] after the last.
     pub(crate) next: u16,
-    /// Of the first block of a chain in a queue that gives chains back in order: the first block of
-    /// the chain that was taken after it.
-    pub(crate) following: u16,
-    /// The same, once the chain was completed.
-    pub(crate) done: Option<Done>,
+    /// Of the chain that begins with this block.
+    pub(crate) record: Record,
 }
 
-/// A chain that the device is done with.
+/// What is known of a chain beside its segments: first the readable ones, then the writable ones.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Done {
+pub(crate) struct Record {
+    pub(crate) state: State,
     /// What the driver calls it.
     pub(crate) id: u16,
-    /// How many descriptors of the ring it has.
+    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
+    /// place in the used ring.
     pub(crate) descriptors: u16,
-    /// How many bytes the device wrote.
+    /// Its last block.
+    pub(crate) last: u16,
+    /// The first writable segment.
+    pub(crate) writable: At,
+    pub(crate) writable_bytes: u32,
+    /// How many bytes the device wrote, once it is done.
     pub(crate) written: u32,
-    /// Whether those are all that it may write.
-    pub(crate) whole: bool,
+    /// In a queue that gives chains back in order, the first block of the one that was taken next.
+    pub(crate) following: u16,
+}
+
+/// Where a chain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// None begins with this block.
+    None,
+    /// The device has it.
+    Taken,
+    /// The device is done, and chains that were taken earlier are not.
+    Done,
 }
 
 const _: () = assert!(size_of::<Block>() == 128);
@@ -73,8 +88,19 @@ impl Block {
     pub const EMPTY: Self = Self {
         segments: [Segment::EMPTY; BLOCK_SEGMENTS],
         next: NONE,
-        following: NONE,
-        done: None,
+        record: Record {
+            state: State::None,
+            id: 0,
+            descriptors: 0,
+            last: NONE,
+            writable: At {
+                block: NONE,
+                within: 0,
+            },
+            writable_bytes: 0,
+            written: 0,
+            following: NONE,
+        },
     };
 }
 
@@ -92,7 +118,7 @@ impl fmt::Debug for Block {
 
 /// Who has the blocks of a queue.
 ///
-/// A chain takes one block, and another for every seven segments beyond its first seven. A queue
+/// A chain takes one block, and another for every six segments beyond its first six. A queue
 /// whose driver uses no indirect tables needs no more blocks than it has descriptors. While there
 /// is no room, chains wait in the ring.
 pub trait Slab: sealed::Sealed {
@@ -226,11 +252,15 @@ impl<S: Slab> Blocks<S> {
         })
     }
 
-    /// Takes the free blocks from the first one to `last`.
+    /// Takes the free blocks from `first`, the first one, to the last of `record`, for the chain
+    /// that this is of.
     #[inline(always)]
-    pub(crate) fn take(&mut self, last: u16) {
-        if let Some(block) = self.get(last) {
+    pub(crate) fn take(&mut self, first: u16, record: Record) {
+        if let Some(block) = self.get(record.last) {
             self.free = block.next;
+        }
+        if let Some(block) = self.get_mut(first) {
+            block.record = record;
         }
     }
 

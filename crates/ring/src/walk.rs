@@ -3,11 +3,11 @@
 
 use ringway_spec::split::DescriptorFlags;
 
-use crate::chain::Segments;
+use crate::chain::Chain;
 use crate::device::Violation;
 use crate::map::{Found, Regions};
 use crate::shared::{Table, View};
-use crate::slab::{At, Blocks, Slab};
+use crate::slab::{At, Blocks, NONE, Record, Slab, State};
 
 /// Bytes of a descriptor, in a table of either format.
 const DESCRIPTOR_BYTES: u32 = 16;
@@ -31,6 +31,10 @@ pub(crate) trait Source<'m> {
     /// The next one. There are no more of them than a bound of the source's own.
     fn next(&mut self, why: &mut Why) -> Option<Piece>;
 
+    /// What the driver calls the chain, and how many descriptors of the ring it has, once there was
+    /// the last one.
+    fn name(&self) -> (u16, u16);
+
     /// Ends a chain that has begun, with the table to which a descriptor refers that says so much.
     fn enter<S: Slab>(
         self,
@@ -40,7 +44,7 @@ pub(crate) trait Source<'m> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<Segments>;
+    ) -> Option<Chain>;
 }
 
 /// A chain as far as it was walked.
@@ -193,7 +197,7 @@ pub(crate) fn walk<'m, S: Slab>(
     blocks: &mut Blocks<S>,
     begun: Begun,
     source: impl Source<'m>,
-) -> Option<Segments> {
+) -> Option<Chain> {
     let mut source = source;
     let Begun { mut at, mut left, .. } = begun;
     // What is left of the block, or of the descriptors: each takes one place, so that no other
@@ -226,14 +230,12 @@ pub(crate) fn walk<'m, S: Slab>(
             writable = (at.after(rest.wrapping_sub(room.len())), bytes);
         }
         bytes = bytes.wrapping_add(piece.len.into());
-        let segment = look.found.segment(piece.address, piece.len);
-        match (segment, room.as_slice().is_empty()) {
-            (Some(segment), false) => {
-                if let Some(to) = room.next() {
-                    *to = segment;
-                }
-            }
-            _ => {
+        if !room.as_slice().is_empty()
+            && let Some(segment) = look.found.segment(piece.address, piece.len)
+            && let Some(to) = room.next()
+        {
+            *to = segment;
+        } else {
                 let passed = rest.wrapping_sub(room.len());
                 let Some(less) = left.wrapping_sub(passed as u16).checked_sub(1) else {
                     return Stop::violation(&mut look.why, Violation::ChainTooLong(begun.most));
@@ -242,7 +244,6 @@ pub(crate) fn walk<'m, S: Slab>(
                 at = look.put(blocks, at.after(passed), piece.address, piece.len)?;
                 room = blocks.room(at, left)?;
                 rest = room.len();
-            }
         }
         if !piece.more {
             break;
@@ -254,14 +255,25 @@ pub(crate) fn walk<'m, S: Slab>(
     if bytes > u64::from(u32::MAX) {
         return Stop::violation(&mut look.why, Violation::ChainTooLarge);
     }
-    blocks.take(at.block);
     let (writable, readable_bytes) = writable;
+    let (id, descriptors) = source.name();
     // Just found to be below 2³².
-    Some(Segments {
-        first: begun.first,
+    let writable_bytes = bytes.wrapping_sub(readable_bytes) as u32;
+    let readable_bytes = readable_bytes as u32;
+    let record = Record {
+        state: State::Taken,
+        id,
+        descriptors,
         last: at.block,
         writable,
-        readable_bytes: readable_bytes as u32,
-        writable_bytes: bytes.wrapping_sub(readable_bytes) as u32,
+        writable_bytes,
+        written: 0,
+        following: NONE,
+    };
+    blocks.take(begun.first, record);
+    Some(Chain {
+        first: begun.first,
+        readable_bytes,
+        writable_bytes,
     })
 }

@@ -9,7 +9,7 @@ use ringway_spec::{F, Features};
 
 use super::{Position, Tail, Wish};
 use crate::barrier::Order;
-use crate::chain::{Chain, Segments};
+use crate::chain::Chain;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
@@ -109,36 +109,27 @@ impl Device {
         // driver stored first.
         self.order.consume();
         let begun = Begun::new(look, blocks, self.size)?;
-        let mut last = (tail.id, 0);
         let ring = Ring {
             device: self,
             at: self.next_available,
             tail: Some(tail),
             left: self.size.wrapping_sub(self.taken),
-            last: &mut last,
+            id: tail.id,
         };
-        let segments = walk(look, blocks, begun, ring)?;
-        let (id, descriptors) = last;
+        let chain = walk(look, blocks, begun, ring)?;
+        let descriptors = blocks.get(chain.first)?.record.descriptors;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Some(Chain {
-            segments,
-            id,
-            descriptors,
-        })
+        Some(chain)
     }
 
-    /// Writes a used descriptor, or holds it, if it is the first that the driver was not told of.
-    /// Says whether so many chains and descriptors are in flight.
+    /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
+    /// the driver was not told of.
     #[inline]
-    pub(crate) fn put(&mut self, used: Used) -> bool {
-        let in_flight = self.in_flight.checked_sub(used.chains);
-        let taken = self.taken.checked_sub(used.descriptors);
-        let (Some(in_flight), Some(taken)) = (in_flight, taken) else {
-            return false;
-        };
-        (self.in_flight, self.taken) = (in_flight, taken);
+    pub(crate) fn put(&mut self, used: Used) {
+        self.in_flight = self.in_flight.wrapping_sub(used.chains);
+        self.taken = self.taken.wrapping_sub(used.descriptors);
         let mut flags = self.next_used.used();
         flags.set(DescriptorFlags::WRITE, used.written != 0);
         let tail = Tail {
@@ -153,7 +144,6 @@ impl Device {
         }
         self.next_used = self.next_used.advanced(used.descriptors, self.size);
         self.unreported = self.unreported.saturating_add(used.descriptors.into());
-        true
     }
 
     #[inline]
@@ -246,8 +236,8 @@ struct Ring<'r> {
     /// Its second word, if it was read.
     tail: Option<Tail>,
     left: u16,
-    /// The id of the last one, and how many there were.
-    last: &'r mut (u16, u16),
+    /// The id of the last one.
+    id: u16,
 }
 
 impl<'m> Source<'m> for Ring<'_> {
@@ -277,9 +267,15 @@ impl<'m> Source<'m> for Ring<'_> {
         };
         self.left = left;
         self.at = self.at.advanced(1, *size);
-        *self.last = (tail.id, self.last.1.wrapping_add(1));
+        self.id = tail.id;
         let more = tail.flags.contains(DescriptorFlags::NEXT);
         Some(piece(slot.first(), tail, more))
+    }
+
+    #[inline(always)]
+    fn name(&self) -> (u16, u16) {
+        let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
+        (self.id, not_in_flight.wrapping_sub(self.left))
     }
 
     #[inline(never)]
@@ -291,14 +287,16 @@ impl<'m> Source<'m> for Ring<'_> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<Segments> {
-        if self.last.1 != 1 || more {
+    ) -> Option<Chain> {
+        let (id, descriptors) = self.name();
+        if descriptors != 1 || more {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
         let nested = Nested {
+            id,
             table: look.table(address, len, self.device.size)?,
             at: 0,
         };
@@ -308,6 +306,7 @@ impl<'m> Source<'m> for Ring<'_> {
 
 /// All descriptors of an indirect table, in their order (§2.8.7).
 struct Nested<'m> {
+    id: u16,
     table: Table<'m>,
     at: usize,
 }
@@ -322,6 +321,11 @@ impl<'m> Source<'m> for Nested<'m> {
         Some(piece(address, Tail::from_word(tail), more))
     }
 
+    #[inline(always)]
+    fn name(&self) -> (u16, u16) {
+        (self.id, 1)
+    }
+
     #[cold]
     fn enter<S: Slab>(
         self,
@@ -331,7 +335,7 @@ impl<'m> Source<'m> for Nested<'m> {
         _: u64,
         _: u32,
         _: bool,
-    ) -> Option<Segments> {
+    ) -> Option<Chain> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }

@@ -9,7 +9,7 @@ use ringway_spec::{F, Features};
 
 use super::{Tail, passed};
 use crate::barrier::Order;
-use crate::chain::{Chain, Segments};
+use crate::chain::Chain;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
@@ -126,29 +126,22 @@ impl Device {
         let begun = Begun::new(look, blocks, self.size)?;
         let ring = Ring {
             device: self,
+            id,
             at: id,
         };
-        let segments = walk(look, blocks, begun, ring)?;
+        let chain = walk(look, blocks, begun, ring)?;
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Some(Chain {
-            segments,
-            id,
-            descriptors: 1,
-        })
+        Some(chain)
     }
 
-    /// Writes a used element. Says whether so many chains are in flight.
+    /// Writes a used element, of chains that are in flight.
     #[inline]
-    pub(crate) fn put(&mut self, used: Used) -> bool {
-        let Some(in_flight) = self.in_flight.checked_sub(used.chains) else {
-            return false;
-        };
-        self.in_flight = in_flight;
+    pub(crate) fn put(&mut self, used: Used) {
+        self.in_flight = self.in_flight.wrapping_sub(used.chains);
         let element = u64::from(used.id) | u64::from(used.written) << 32;
         self.used.store(usize::from(self.next_used), element);
         self.next_used = self.next_used.wrapping_add(used.chains);
-        true
     }
 
     #[inline]
@@ -269,6 +262,7 @@ impl Device {
 /// The descriptors of a chain in the table of the ring.
 struct Ring<'r> {
     device: &'r Device,
+    id: u16,
     at: u16,
 }
 
@@ -284,6 +278,11 @@ impl<'m> Source<'m> for Ring<'_> {
         Some(piece(slot.first(), tail))
     }
 
+    #[inline(always)]
+    fn name(&self) -> (u16, u16) {
+        (self.id, 1)
+    }
+
     #[inline(never)]
     fn enter<S: Slab>(
         self,
@@ -293,7 +292,7 @@ impl<'m> Source<'m> for Ring<'_> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<Segments> {
+    ) -> Option<Chain> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
@@ -302,6 +301,7 @@ impl<'m> Source<'m> for Ring<'_> {
         }
         // The descriptor that refers to the table does not count.
         let nested = Nested {
+            id: self.id,
             table: look.table(address, len, self.device.size)?,
             at: 0,
         };
@@ -311,6 +311,7 @@ impl<'m> Source<'m> for Ring<'_> {
 
 /// The descriptors of a chain in an indirect table.
 struct Nested<'m> {
+    id: u16,
     table: Table<'m>,
     at: u16,
 }
@@ -331,6 +332,11 @@ impl<'m> Source<'m> for Nested<'m> {
         Some(piece(address, tail))
     }
 
+    #[inline(always)]
+    fn name(&self) -> (u16, u16) {
+        (self.id, 1)
+    }
+
     #[cold]
     fn enter<S: Slab>(
         self,
@@ -340,7 +346,7 @@ impl<'m> Source<'m> for Nested<'m> {
         _: u64,
         _: u32,
         _: bool,
-    ) -> Option<Segments> {
+    ) -> Option<Chain> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
