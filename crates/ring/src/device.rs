@@ -19,7 +19,7 @@ use ringway_spec::{F, Features};
 
 use crate::driver::Areas;
 use crate::in_order::InOrder;
-use crate::map::{Found, Regions};
+use crate::map::Regions;
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
 use crate::slab::{Blocks, Slab, State};
@@ -167,6 +167,9 @@ pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
     /// completed since.
     starved: bool,
+    /// The number of the region in which the last batch found something last: the next one will
+    /// most likely too.
+    region: u32,
 }
 
 /// The format, chosen once by the negotiated features.
@@ -228,6 +231,7 @@ impl<S: Slab> Queue<S> {
             blocks: Blocks::new(slab),
             in_order: features.contains(F::IN_ORDER).then(InOrder::new),
             starved: false,
+            region: 0,
         })
     }
 
@@ -246,15 +250,14 @@ impl<S: Slab> Queue<S> {
             Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
             Ring::Packed(ring) => ring.size(),
         };
-        Batch {
-            queue: self,
-            look: Look {
-                regions: regions.into(),
-                found: Found::NOTHING,
-                left,
-                why: None,
-            },
-        }
+        let regions = regions.into();
+        let look = Look {
+            regions,
+            found: regions.found(self.region),
+            left,
+            why: None,
+        };
+        Batch { queue: self, look }
     }
 
     /// Whether the driver wants to be told of what was completed since this was last asked. Ask
@@ -479,6 +482,7 @@ impl<'q, S: Slab> Batch<'q, S> {
 impl<S: Slab> Drop for Batch<'_, S> {
     #[inline]
     fn drop(&mut self) {
+        self.queue.region = self.look.found.region;
         self.queue.publish();
     }
 }

@@ -60,7 +60,11 @@ impl InOrder {
     }
 
     /// Gives back what is done, up to the first chain that is not.
-    pub(crate) fn give_back<S: Slab>(&mut self, blocks: &mut Blocks<S>, mut give: impl FnMut(Used)) {
+    pub(crate) fn give_back<S: Slab>(
+        &mut self,
+        blocks: &mut Blocks<S>,
+        mut give: impl FnMut(Used),
+    ) {
         // Chains used completely, for which the element of a later one will speak.
         let mut run: Option<Used> = None;
         // At most as many turns as chains are done, which the size of the ring bounds.

@@ -4,7 +4,7 @@
 //! The free blocks are linked in the order in which they will be taken, so a chain that is being
 //! walked fills them where they are; only when it was found good do they leave the list.
 
-use core::{fmt, slice};
+use core::fmt;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -227,11 +227,11 @@ impl<S: Slab> Blocks<S> {
     /// The places for segments in a block, from `at` on, at most `most` of them. They are gone
     /// through without a look at the slab.
     #[inline(always)]
-    pub(crate) fn room(&mut self, at: At, most: u16) -> Option<slice::IterMut<'_, Segment>> {
+    pub(crate) fn room(&mut self, at: At, most: u16) -> Option<&mut [Segment]> {
         let block = self.get_mut(at.block)?;
         let room = block.segments.get_mut(at.within.into()..)?;
         let most = usize::from(most).min(room.len());
-        Some(room.get_mut(..most)?.iter_mut())
+        room.get_mut(..most)
     }
 
     /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
@@ -245,7 +245,7 @@ impl<S: Slab> Blocks<S> {
                 within: 0,
             }
         };
-        *self.room(at, 1)?.next()? = segment;
+        *self.room(at, 1)?.first_mut()? = segment;
         Some(At {
             within: at.within.wrapping_add(1),
             ..at

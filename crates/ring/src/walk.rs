@@ -103,12 +103,7 @@ pub(crate) struct Look<'m> {
 impl<'m> Look<'m> {
     /// The indirect table of `len` bytes at `address`, on a queue of `size`.
     #[inline(always)]
-    pub(crate) fn table(
-        &mut self,
-        address: u64,
-        len: u32,
-        size: u16,
-    ) -> Option<Table<'m>> {
+    pub(crate) fn table(&mut self, address: u64, len: u32, size: u16) -> Option<Table<'m>> {
         let count = len.wrapping_div(DESCRIPTOR_BYTES);
         if count == 0 || len.wrapping_rem(DESCRIPTOR_BYTES) != 0 || count > u32::from(size) {
             return Stop::violation(&mut self.why, Violation::IndirectLength(len));
@@ -199,11 +194,13 @@ pub(crate) fn walk<'m, S: Slab>(
     source: impl Source<'m>,
 ) -> Option<Chain> {
     let mut source = source;
-    let Begun { mut at, mut left, .. } = begun;
+    let Begun {
+        mut at, mut left, ..
+    } = begun;
     // What is left of the block, or of the descriptors: each takes one place, so that no other
     // count is needed.
     let mut room = blocks.room(at, left)?;
-    let mut rest = room.len();
+    let mut passed = 0_usize;
     // At most 32768 descriptors of less than 2³² bytes each.
     let mut bytes = begun.bytes;
     let mut writable = begun.writable.unwrap_or((begun.at, 0));
@@ -213,7 +210,6 @@ pub(crate) fn walk<'m, S: Slab>(
         let piece = source.next(&mut look.why)?;
         if (piece.flags ^ usual) & (WRITE | INDIRECT) != 0 {
             if piece.flags & INDIRECT != 0 {
-                let passed = rest.wrapping_sub(room.len());
                 let begun = Begun {
                     at: at.after(passed),
                     left: left.wrapping_sub(passed as u16),
@@ -227,23 +223,22 @@ pub(crate) fn walk<'m, S: Slab>(
                 return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
             }
             usual = WRITE;
-            writable = (at.after(rest.wrapping_sub(room.len())), bytes);
+            writable = (at.after(passed), bytes);
         }
         bytes = bytes.wrapping_add(piece.len.into());
-        if !room.as_slice().is_empty()
+        if let Some(to) = room.get_mut(passed)
             && let Some(segment) = look.found.segment(piece.address, piece.len)
-            && let Some(to) = room.next()
         {
             *to = segment;
+            passed = passed.wrapping_add(1);
         } else {
-                let passed = rest.wrapping_sub(room.len());
-                let Some(less) = left.wrapping_sub(passed as u16).checked_sub(1) else {
-                    return Stop::violation(&mut look.why, Violation::ChainTooLong(begun.most));
-                };
-                left = less;
-                at = look.put(blocks, at.after(passed), piece.address, piece.len)?;
-                room = blocks.room(at, left)?;
-                rest = room.len();
+            let Some(less) = left.wrapping_sub(passed as u16).checked_sub(1) else {
+                return Stop::violation(&mut look.why, Violation::ChainTooLong(begun.most));
+            };
+            left = less;
+            at = look.put(blocks, at.after(passed), piece.address, piece.len)?;
+            room = blocks.room(at, left)?;
+            passed = 0;
         }
         if !piece.more {
             break;

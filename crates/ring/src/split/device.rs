@@ -113,7 +113,7 @@ impl Device {
     }
 
     /// Takes the next chain, or says why it does not, if there is one.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn next_chain<S: Slab>(
         &mut self,
         look: &mut Look<'_>,

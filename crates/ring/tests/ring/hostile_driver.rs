@@ -155,13 +155,7 @@ fn the_write_flag_of_an_indirect_descriptor_is_ignored() {
 
     let chain = judged(&pair, F::INDIRECT_DESC).unwrap().unwrap();
 
-    assert_eq!(
-        (
-            chain.readable_bytes(),
-            chain.writable_bytes()
-        ),
-        (16, 0)
-    );
+    assert_eq!((chain.readable_bytes(), chain.writable_bytes()), (16, 0));
 }
 
 /// Devices' defect 4.
