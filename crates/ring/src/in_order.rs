@@ -8,7 +8,7 @@
 //! Spec: VIRTIO 1.4 §2.7.9 "In-order use of descriptors".
 
 use crate::device::Used;
-use crate::slab::{Blocks, NONE, Slab, State};
+use crate::slab::{Block, Blocks, NONE, Slab, State};
 
 /// The chains that were taken and not given back, linked through their first blocks.
 #[derive(Debug)]
@@ -36,8 +36,11 @@ impl InOrder {
     /// Puts the chain that was just taken, which begins with block `first`, at the end.
     #[inline]
     pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, first: u16) {
+        if let Some(block) = blocks.get_mut(first) {
+            block.following = NONE;
+        }
         match blocks.get_mut(self.last) {
-            Some(before) if self.first != NONE => before.record.following = first,
+            Some(before) if self.first != NONE => before.following = first,
             _ => self.first = first,
         }
         self.last = first;
@@ -51,7 +54,7 @@ impl InOrder {
             return;
         };
         block.record.state = State::Done;
-        block.record.written = written;
+        block.written = written;
         let (rest, last) = (block.next, block.record.last);
         self.waiting = self.waiting.wrapping_add(1);
         if last != first {
@@ -72,22 +75,27 @@ impl InOrder {
             let Some(block) = blocks.get_mut(self.first) else {
                 break;
             };
-            let record = block.record;
+            let Block {
+                record,
+                written,
+                following,
+                ..
+            } = *block;
             if record.state != State::Done {
                 break;
             }
             block.record.state = State::None;
             blocks.give(self.first, self.first);
-            self.first = record.following;
+            self.first = following;
             self.waiting = self.waiting.wrapping_sub(1);
             let skipped = run.take().unwrap_or_default();
             let used = Used {
                 id: record.id,
-                written: record.written,
+                written,
                 chains: skipped.chains.wrapping_add(1),
                 descriptors: skipped.descriptors.wrapping_add(record.descriptors),
             };
-            if record.written == record.writable_bytes {
+            if written == record.writable_bytes {
                 run = Some(used);
             } else {
                 give(used);

@@ -107,9 +107,9 @@ impl<'m> Found<'m> {
     #[inline(always)]
     pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
         let offset = address.wrapping_sub(self.start);
-        // That of no bytes is beyond every region.
-        let last = offset.checked_add(u64::from(len).wrapping_sub(1))?;
-        (last < self.memory.len() as u64).then_some(Segment {
+        let left = (self.memory.len() as u64).checked_sub(offset)?;
+        // The last of no bytes is further than any region reaches.
+        (u64::from(len).wrapping_sub(1) < left).then_some(Segment {
             region: self.region,
             len,
             offset,

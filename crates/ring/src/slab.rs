@@ -9,6 +9,7 @@ use core::fmt;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
+use crate::chain::Chain;
 use crate::map::Segment;
 
 /// Segments of a block: with the rest, it has the size of two cache lines.
@@ -46,6 +47,10 @@ pub struct Block {
     pub(crate) segments: [Segment; BLOCK_SEGMENTS],
     /// The next block of the chain, or of the free ones; [`NONE`] after the last.
     pub(crate) next: u16,
+    /// In a queue that gives chains back in order, of the chain that begins with this block: the
+    /// first block of the one that was taken next, and how many bytes the device wrote.
+    pub(crate) following: u16,
+    pub(crate) written: u32,
     /// Of the chain that begins with this block.
     pub(crate) record: Record,
 }
@@ -63,11 +68,8 @@ pub(crate) struct Record {
     pub(crate) last: u16,
     /// The first writable segment.
     pub(crate) writable: At,
+    pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
-    /// How many bytes the device wrote, once it is done.
-    pub(crate) written: u32,
-    /// In a queue that gives chains back in order, the first block of the one that was taken next.
-    pub(crate) following: u16,
 }
 
 /// Where a chain is.
@@ -88,6 +90,8 @@ impl Block {
     pub const EMPTY: Self = Self {
         segments: [Segment::EMPTY; BLOCK_SEGMENTS],
         next: NONE,
+        following: NONE,
+        written: 0,
         record: Record {
             state: State::None,
             id: 0,
@@ -97,9 +101,8 @@ impl Block {
                 block: NONE,
                 within: 0,
             },
+            readable_bytes: 0,
             writable_bytes: 0,
-            written: 0,
-            following: NONE,
         },
     };
 }
@@ -262,6 +265,17 @@ impl<S: Slab> Blocks<S> {
         if let Some(block) = self.get_mut(first) {
             block.record = record;
         }
+    }
+
+    /// The chain that begins with block `first`.
+    #[inline(always)]
+    pub(crate) fn chain(&self, first: u16) -> Option<Chain> {
+        let record = &self.get(first)?.record;
+        Some(Chain {
+            first,
+            readable_bytes: record.readable_bytes,
+            writable_bytes: record.writable_bytes,
+        })
     }
 
     /// Frees the blocks from `first` to `last`.

@@ -3,11 +3,10 @@
 
 use ringway_spec::split::DescriptorFlags;
 
-use crate::chain::Chain;
 use crate::device::Violation;
 use crate::map::{Found, Regions};
 use crate::shared::{Table, View};
-use crate::slab::{At, Blocks, NONE, Record, Slab, State};
+use crate::slab::{At, Blocks, Record, Slab, State};
 
 /// Bytes of a descriptor, in a table of either format.
 const DESCRIPTOR_BYTES: u32 = 16;
@@ -44,13 +43,13 @@ pub(crate) trait Source<'m> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<Chain>;
+    ) -> Option<()>;
 }
 
 /// A chain as far as it was walked.
 #[derive(Clone, Copy)]
 pub(crate) struct Begun {
-    first: u16,
+    pub(crate) first: u16,
     /// Where the next segment goes.
     at: At,
     /// How many descriptors it may still have, and how many in all.
@@ -192,7 +191,7 @@ pub(crate) fn walk<'m, S: Slab>(
     blocks: &mut Blocks<S>,
     begun: Begun,
     source: impl Source<'m>,
-) -> Option<Chain> {
+) -> Option<()> {
     let mut source = source;
     let Begun {
         mut at, mut left, ..
@@ -261,14 +260,9 @@ pub(crate) fn walk<'m, S: Slab>(
         descriptors,
         last: at.block,
         writable,
-        writable_bytes,
-        written: 0,
-        following: NONE,
-    };
-    blocks.take(begun.first, record);
-    Some(Chain {
-        first: begun.first,
         readable_bytes,
         writable_bytes,
-    })
+    };
+    blocks.take(begun.first, record);
+    Some(())
 }

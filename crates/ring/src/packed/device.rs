@@ -116,12 +116,13 @@ impl Device {
             left: self.size.wrapping_sub(self.taken),
             id: tail.id,
         };
-        let chain = walk(look, blocks, begun, ring)?;
-        let descriptors = blocks.get(chain.first)?.record.descriptors;
+        let first = begun.first;
+        walk(look, blocks, begun, ring)?;
+        let descriptors = blocks.get(first)?.record.descriptors;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Some(chain)
+        blocks.chain(first)
     }
 
     /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
@@ -287,7 +288,7 @@ impl<'m> Source<'m> for Ring<'_> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<Chain> {
+    ) -> Option<()> {
         let (id, descriptors) = self.name();
         if descriptors != 1 || more {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
@@ -335,7 +336,7 @@ impl<'m> Source<'m> for Nested<'m> {
         _: u64,
         _: u32,
         _: bool,
-    ) -> Option<Chain> {
+    ) -> Option<()> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }

@@ -129,10 +129,11 @@ impl Device {
             id,
             at: id,
         };
-        let chain = walk(look, blocks, begun, ring)?;
+        let first = begun.first;
+        walk(look, blocks, begun, ring)?;
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Some(chain)
+        blocks.chain(first)
     }
 
     /// Writes a used element, of chains that are in flight.
@@ -292,7 +293,7 @@ impl<'m> Source<'m> for Ring<'_> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<Chain> {
+    ) -> Option<()> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
@@ -346,7 +347,7 @@ impl<'m> Source<'m> for Nested<'m> {
         _: u64,
         _: u32,
         _: bool,
-    ) -> Option<Chain> {
+    ) -> Option<()> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
