@@ -284,7 +284,7 @@ impl<'m> Source<'m> for Ring<'_> {
         (self.id, 1)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn enter<S: Slab>(
         self,
         look: &mut Look<'m>,
