@@ -22,6 +22,12 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// Its first block, and no chain any more.
+    #[inline]
+    pub(crate) fn end(self) -> u16 {
+        self.first
+    }
+
     /// How many bytes the device may read.
     pub const fn readable_bytes(&self) -> u32 {
         self.readable_bytes

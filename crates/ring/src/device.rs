@@ -174,9 +174,12 @@ pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "
 
 /// The format, chosen once by the negotiated features.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
+#[cfg_attr(
+    feature = "alloc",
+    expect(
+        clippy::large_enum_variant,
+        reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
+    )
 )]
 enum Ring {
     Split(split::device::Device),
@@ -422,9 +425,10 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [published](Self::publish); with `IN_ORDER`, not before those that were taken earlier.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
+        let first = chain.end();
         let queue = &mut *self.queue;
         // Of another queue, if there is none such.
-        let Some(block) = queue.blocks.get_mut(chain.first) else {
+        let Some(block) = queue.blocks.get_mut(first) else {
             return;
         };
         let record = &mut block.record;
@@ -434,7 +438,7 @@ impl<'q, S: Slab> Batch<'q, S> {
         let written = written.min(record.writable_bytes);
         queue.starved = false;
         if let Some(in_order) = &mut queue.in_order {
-            return in_order.done(&mut queue.blocks, chain.first, written);
+            return in_order.done(&mut queue.blocks, first, written);
         }
         record.state = State::None;
         let last = record.last;
@@ -444,7 +448,7 @@ impl<'q, S: Slab> Batch<'q, S> {
             chains: 1,
             descriptors: record.descriptors,
         };
-        queue.blocks.give(chain.first, last);
+        queue.blocks.give(first, last);
         queue.ring.put(used);
     }
 

@@ -244,7 +244,8 @@ impl<'m> From<&'m Map> for Regions<'m> {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
+#[cfg(feature = "alloc")]
 mod tests {
     use super::*;
     use std::vec;
