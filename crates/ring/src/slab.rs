@@ -9,7 +9,6 @@ use core::fmt;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-use crate::chain::Chain;
 use crate::map::Segment;
 
 /// Segments of a block: with the rest, it has the size of two cache lines.
@@ -43,6 +42,7 @@ pub(crate) const NONE: u16 = u16::MAX;
 
 /// Room for a few segments of a chain.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub struct Block {
     pub(crate) segments: [Segment; BLOCK_SEGMENTS],
     /// The next block of the chain, or of the free ones; [`NONE`] after the last.
@@ -68,7 +68,6 @@ pub(crate) struct Record {
     pub(crate) last: u16,
     /// The first writable segment.
     pub(crate) writable: At,
-    pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
 }
 
@@ -101,7 +100,6 @@ impl Block {
                 block: NONE,
                 within: 0,
             },
-            readable_bytes: 0,
             writable_bytes: 0,
         },
     };
@@ -265,17 +263,6 @@ impl<S: Slab> Blocks<S> {
         if let Some(block) = self.get_mut(first) {
             block.record = record;
         }
-    }
-
-    /// The chain that begins with block `first`.
-    #[inline(always)]
-    pub(crate) fn chain(&self, first: u16) -> Option<Chain> {
-        let record = &self.get(first)?.record;
-        Some(Chain {
-            first,
-            readable_bytes: record.readable_bytes,
-            writable_bytes: record.writable_bytes,
-        })
     }
 
     /// Frees the blocks from `first` to `last`.

@@ -3,6 +3,7 @@
 
 use ringway_spec::split::DescriptorFlags;
 
+use crate::chain::Chain;
 use crate::device::Violation;
 use crate::map::{Found, Regions};
 use crate::shared::{Table, View};
@@ -43,13 +44,13 @@ pub(crate) trait Source<'m> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<()>;
+    ) -> Option<Chain>;
 }
 
 /// A chain as far as it was walked.
 #[derive(Clone, Copy)]
 pub(crate) struct Begun {
-    pub(crate) first: u16,
+    first: u16,
     /// Where the next segment goes.
     at: At,
     /// How many descriptors it may still have, and how many in all.
@@ -191,7 +192,7 @@ pub(crate) fn walk<'m, S: Slab>(
     blocks: &mut Blocks<S>,
     begun: Begun,
     source: impl Source<'m>,
-) -> Option<()> {
+) -> Option<Chain> {
     let mut source = source;
     let Begun {
         mut at, mut left, ..
@@ -260,9 +261,12 @@ pub(crate) fn walk<'m, S: Slab>(
         descriptors,
         last: at.block,
         writable,
-        readable_bytes,
         writable_bytes,
     };
     blocks.take(begun.first, record);
-    Some(())
+    Some(Chain {
+        first: begun.first,
+        readable_bytes,
+        writable_bytes,
+    })
 }

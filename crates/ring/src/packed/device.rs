@@ -116,13 +116,12 @@ impl Device {
             left: self.size.wrapping_sub(self.taken),
             id: tail.id,
         };
-        let first = begun.first;
-        walk(look, blocks, begun, ring)?;
-        let descriptors = blocks.get(first)?.record.descriptors;
+        let chain = walk(look, blocks, begun, ring)?;
+        let descriptors = blocks.get(chain.first)?.record.descriptors;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        blocks.chain(first)
+        Some(chain)
     }
 
     /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
@@ -288,7 +287,7 @@ impl<'m> Source<'m> for Ring<'_> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<()> {
+    ) -> Option<Chain> {
         let (id, descriptors) = self.name();
         if descriptors != 1 || more {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
@@ -336,7 +335,7 @@ impl<'m> Source<'m> for Nested<'m> {
         _: u64,
         _: u32,
         _: bool,
-    ) -> Option<()> {
+    ) -> Option<Chain> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }

@@ -129,11 +129,10 @@ impl Device {
             id,
             at: id,
         };
-        let first = begun.first;
-        walk(look, blocks, begun, ring)?;
+        let chain = walk(look, blocks, begun, ring)?;
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        blocks.chain(first)
+        Some(chain)
     }
 
     /// Writes a used element, of chains that are in flight.
@@ -293,7 +292,7 @@ impl<'m> Source<'m> for Ring<'_> {
         address: u64,
         len: u32,
         more: bool,
-    ) -> Option<()> {
+    ) -> Option<Chain> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
@@ -347,7 +346,7 @@ impl<'m> Source<'m> for Nested<'m> {
         _: u64,
         _: u32,
         _: bool,
-    ) -> Option<()> {
+    ) -> Option<Chain> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
