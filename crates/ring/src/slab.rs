@@ -28,11 +28,17 @@ pub(crate) struct At {
 }
 
 impl At {
-    /// The place that is `passed` further on, in the same block.
+    /// How many places of the same block are from this one to the one that has `within` before it.
     #[inline(always)]
-    pub(crate) fn after(self, passed: usize) -> Self {
+    pub(crate) fn passed(self, within: usize) -> u16 {
+        within.wrapping_sub(self.within.into()) as u16
+    }
+
+    /// The place in the same block that has `within` before it.
+    #[inline(always)]
+    pub(crate) fn with(self, within: usize) -> Self {
         // No more than those of a block.
-        let within = self.within.wrapping_add(passed as u8);
+        let within = within as u8;
         Self { within, ..self }
     }
 }
@@ -225,14 +231,13 @@ impl<S: Slab> Blocks<S> {
         Some(self.free)
     }
 
-    /// The places for segments in a block, from `at` on, at most `most` of them. They are gone
-    /// through without a look at the slab.
+    /// The places for segments in the block of `at`, up to the `most`th that is not before it. They
+    /// are gone through without a look at the slab.
     #[inline(always)]
     pub(crate) fn room(&mut self, at: At, most: u16) -> Option<&mut [Segment]> {
         let block = self.get_mut(at.block)?;
-        let room = block.segments.get_mut(at.within.into()..)?;
-        let most = usize::from(most).min(room.len());
-        room.get_mut(..most)
+        let end = usize::from(at.within).wrapping_add(most.into());
+        block.segments.get_mut(..end.min(BLOCK_SEGMENTS))
     }
 
     /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
@@ -246,7 +251,7 @@ impl<S: Slab> Blocks<S> {
                 within: 0,
             }
         };
-        *self.room(at, 1)?.first_mut()? = segment;
+        *self.room(at, 1)?.last_mut()? = segment;
         Some(At {
             within: at.within.wrapping_add(1),
             ..at
@@ -257,19 +262,28 @@ impl<S: Slab> Blocks<S> {
     /// that this is of.
     #[inline(always)]
     pub(crate) fn take(&mut self, first: u16, record: Record) {
-        if let Some(block) = self.get(record.last) {
-            self.free = block.next;
-        }
-        if let Some(block) = self.get_mut(first) {
-            block.record = record;
-        }
+        let Some(block) = self.get_mut(first) else {
+            return;
+        };
+        block.record = record;
+        let next = block.next;
+        self.free = if record.last == first {
+            next
+        } else {
+            self.get(record.last).map_or(NONE, |block| block.next)
+        };
     }
 
     /// Frees the blocks from `first` to `last`.
     #[inline(always)]
     pub(crate) fn give(&mut self, first: u16, last: u16) {
         let free = self.free;
-        if let Some(block) = self.get_mut(last) {
+        let block = if last == first {
+            self.get_mut(first)
+        } else {
+            self.get_mut(last)
+        };
+        if let Some(block) = block {
             block.next = free;
             self.free = first;
         }

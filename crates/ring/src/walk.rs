@@ -200,7 +200,7 @@ pub(crate) fn walk<'m, S: Slab>(
     // What is left of the block, or of the descriptors: each takes one place, so that no other
     // count is needed.
     let mut room = blocks.room(at, left)?;
-    let mut passed = 0_usize;
+    let mut within = usize::from(at.within);
     // At most 32768 descriptors of less than 2³² bytes each.
     let mut bytes = begun.bytes;
     let mut writable = begun.writable.unwrap_or((begun.at, 0));
@@ -211,8 +211,8 @@ pub(crate) fn walk<'m, S: Slab>(
         if (piece.flags ^ usual) & (WRITE | INDIRECT) != 0 {
             if piece.flags & INDIRECT != 0 {
                 let begun = Begun {
-                    at: at.after(passed),
-                    left: left.wrapping_sub(passed as u16),
+                    at: at.with(within),
+                    left: left.wrapping_sub(at.passed(within)),
                     bytes,
                     writable: (usual != 0).then_some(writable),
                     ..begun
@@ -223,22 +223,22 @@ pub(crate) fn walk<'m, S: Slab>(
                 return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
             }
             usual = WRITE;
-            writable = (at.after(passed), bytes);
+            writable = (at.with(within), bytes);
         }
         bytes = bytes.wrapping_add(piece.len.into());
-        if let Some(to) = room.get_mut(passed)
+        if let Some(to) = room.get_mut(within)
             && let Some(segment) = look.found.segment(piece.address, piece.len)
         {
             *to = segment;
-            passed = passed.wrapping_add(1);
+            within = within.wrapping_add(1);
         } else {
-            let Some(less) = left.wrapping_sub(passed as u16).checked_sub(1) else {
+            let Some(less) = left.wrapping_sub(at.passed(within)).checked_sub(1) else {
                 return Stop::violation(&mut look.why, Violation::ChainTooLong(begun.most));
             };
             left = less;
-            at = look.put(blocks, at.after(passed), piece.address, piece.len)?;
+            at = look.put(blocks, at.with(within), piece.address, piece.len)?;
             room = blocks.room(at, left)?;
-            passed = 0;
+            within = at.within.into();
         }
         if !piece.more {
             break;
