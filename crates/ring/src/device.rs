@@ -63,7 +63,7 @@ pub enum Violation {
     /// A chain has more bytes than 2³² − 1 (§2.7.5).
     ChainTooLarge,
     /// A chain needs more room for its segments than the device has in all: see
-    /// [`Slab`](crate::slab::Slab).
+    /// [`Slab`].
     TooManySegments,
     /// A device-readable descriptor follows a device-writable one (§2.7.4.2).
     ReadableAfterWritable,
