@@ -33,6 +33,8 @@ pub mod device;
 pub mod driver;
 #[cfg(feature = "alloc")]
 mod entries;
+#[cfg(ringway_interpose)]
+pub mod interpose;
 #[cfg(feature = "alloc")]
 pub mod map;
 mod packed;
