@@ -1,7 +1,8 @@
 //! Histories that follow from a seed: what they begin with, how many there are, and how a failing
 //! one is told and played again.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use ringway_check::exercise::Numbers;
 use ringway_check::hostile::Conduct;
@@ -15,23 +16,34 @@ const HISTORIES: u64 = 10_000;
 /// The variable that names the one to play.
 const SEED: &str = "RINGWAY_SEED";
 
-/// The seeds to play: all, or the one that was asked for.
-fn seeds() -> Range<u64> {
-    match std::env::var(SEED) {
-        Ok(seed) => {
-            let seed = seed.parse().expect("RINGWAY_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..HISTORIES,
-    }
-}
-
-/// Plays the histories of one program. `test` is the name of the test that does.
-pub(crate) fn play(test: &'static str, history: impl Fn(Setup)) {
-    for seed in seeds() {
+/// Plays the histories of one program: all, or the one that was asked for. Each ends with the rule
+/// that was broken, if one was; in all of them together, each of `rules` must have been. `test` is the
+/// name of the test that does this.
+pub(crate) fn play<V: Debug>(
+    test: &'static str,
+    rules: &[&str],
+    history: impl Fn(Setup) -> Option<V>,
+) {
+    let asked = std::env::var(SEED).ok();
+    let asked: Option<u64> = asked.map(|seed| seed.parse().expect("RINGWAY_SEED is a number"));
+    let seeds = asked.map_or(0..HISTORIES, |seed| seed..seed + 1);
+    let mut broken = BTreeSet::new();
+    for seed in seeds {
         let _told = Told { test, seed };
-        history(Setup::new(seed));
+        if let Some(violation) = history(Setup::new(seed)) {
+            let name = format!("{violation:?}");
+            let end = name.find(|c: char| !c.is_alphanumeric());
+            broken.insert(name[..end.unwrap_or(name.len())].to_owned());
+        }
     }
+    let never: Vec<_> = rules
+        .iter()
+        .filter(|rule| !broken.contains(**rule))
+        .collect();
+    assert!(
+        asked.is_some() || never.is_empty(),
+        "never broken: {never:?}"
+    );
 }
 
 /// Says how a history that fails is played again.
