@@ -40,9 +40,9 @@ pub unsafe trait Backing: Send + Sync {
 
 /// Before every load, of a word or of a piece of a copy: lets the peer of a test act.
 #[inline(always)]
-fn before_load() {
+fn before_load(_at: *const u8) {
     #[cfg(ringway_interpose)]
-    crate::interpose::before_load();
+    crate::interpose::before_load(_at);
 }
 
 /// A stretch of memory shared with a peer, kept alive by every clone of this handle.
@@ -567,7 +567,7 @@ mod sealed {
             impl Atomic for $word {
                 #[inline]
                 unsafe fn load(at: *mut u8) -> Self {
-                    super::before_load();
+                    super::before_load(at);
                     // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not
                     // outlive this line.
                     let word = unsafe { <$atomic>::from_ptr(at.cast()) };
@@ -607,13 +607,13 @@ mod copy {
         debug_assert_eq!(into_tail.len(), tail);
         let mut at = from;
         for byte in into_head {
-            super::before_load();
+            super::before_load(at);
             // SAFETY: within the memory: `head` bytes precede the words. A byte is always aligned.
             *byte = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
             at = at.wrapping_add(1);
         }
         for word in into_words.chunks_exact_mut(WORD) {
-            super::before_load();
+            super::before_load(at);
             // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole
             // words.
             let value = unsafe { AtomicU64::from_ptr(at.cast()) }.load(Ordering::Relaxed);
@@ -621,7 +621,7 @@ mod copy {
             at = at.wrapping_add(WORD);
         }
         for byte in into_tail {
-            super::before_load();
+            super::before_load(at);
             // SAFETY: within the memory: the last `tail` bytes of it.
             *byte = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
             at = at.wrapping_add(1);

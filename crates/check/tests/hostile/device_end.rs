@@ -64,7 +64,7 @@ impl History {
         let driver = Driver::new(&ring, arena.room(), setup.conduct, setup.seed).unwrap();
         let queue = Queue::new(&arena.map, ring.size, ring.areas, ring.features, ring.start);
         let driver = Rc::new(RefCell::new(driver));
-        let seam = Seam::new({
+        let seam = Seam::new(setup.is_honest(), {
             let driver = driver.clone();
             let mut chance = Numbers::new(!setup.seed);
             let haste = setup.haste;

@@ -65,7 +65,7 @@ impl History {
         let queue = Queue::new(&memory, setup.geometry(), setup.features, setup.start).unwrap();
         let device = Device::new(&arena.ring(), setup.conduct, setup.seed).unwrap();
         let device = Rc::new(RefCell::new(device));
-        let seam = Seam::new({
+        let seam = Seam::new(setup.is_honest(), {
             let device = device.clone();
             let mut chance = Numbers::new(!setup.seed);
             let haste = setup.haste;
