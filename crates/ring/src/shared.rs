@@ -753,6 +753,7 @@ mod heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::sync::atomic::AtomicBool;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -799,6 +800,43 @@ mod tests {
         shared.view().read(8, &mut bytes).unwrap();
         assert_eq!(bytes, [0, 0, 0x34, 0x12, 0, 0, 0, 0]);
         assert_eq!(words.load(1), 0x1234);
+    }
+
+    /// Devices' defect 9: a word that a peer changes meanwhile is the one or the other, never some
+    /// bytes of each.
+    #[test]
+    fn a_word_that_a_peer_changes_meanwhile_is_loaded_whole() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        let indices = Words::<u16>::new(&shared, 6, 1).unwrap();
+        let elements = Pairs::new(&shared, 16, 1).unwrap();
+        let descriptors = Slots::new(&shared, 32, 1).unwrap();
+        let over = AtomicBool::new(false);
+
+        let mixed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    for value in [0, u64::MAX] {
+                        indices.store(0, value as u16);
+                        elements.store(0, value);
+                        descriptors.slot(0).unwrap().set_second(value);
+                    }
+                }
+            });
+            let mixed = (0..200_000).find_map(|_| {
+                let index = indices.load(0);
+                let element = elements.load(0);
+                let descriptor = descriptors.slot(0).unwrap().second();
+                let whole = [0, u64::MAX];
+                let is_whole = [0, u16::MAX].contains(&index)
+                    && whole.contains(&element)
+                    && whole.contains(&descriptor);
+                (!is_whole).then_some((index, element, descriptor))
+            });
+            over.store(true, Ordering::Relaxed);
+            mixed
+        });
+
+        assert_eq!(mixed, None);
     }
 
     #[test]
