@@ -58,6 +58,8 @@ pub enum Misdeed {
     TableOdd,
     /// An indirect table with more descriptors than the queue.
     TableHuge,
+    /// A buffer without bytes.
+    BufferEmpty,
     /// A buffer where there is no memory.
     BufferOutside,
     /// A buffer that begins in one region and ends in the next, or in a hole.
@@ -100,6 +102,7 @@ impl Misdeed {
         Self::TableEmpty,
         Self::TableOdd,
         Self::TableHuge,
+        Self::BufferEmpty,
         Self::BufferOutside,
         Self::BufferAcross,
         Self::AddressOverflow,
@@ -137,6 +140,7 @@ impl fmt::Display for Misdeed {
             Self::TableEmpty => "an indirect table is empty",
             Self::TableOdd => "an indirect table has no whole number of descriptors",
             Self::TableHuge => "an indirect table is longer than the queue",
+            Self::BufferEmpty => "a buffer is empty",
             Self::BufferOutside => "a buffer is not in memory",
             Self::BufferAcross => "a buffer leaves its region",
             Self::AddressOverflow => "a buffer passes the last address",
@@ -589,6 +593,11 @@ impl Driver {
                 if let Some(last) = plan.chain.last_mut() {
                     last.flags |= INDIRECT;
                     last.len = len;
+                }
+            }
+            Misdeed::BufferEmpty => {
+                for entry in entries {
+                    entry.len = 0;
                 }
             }
             Misdeed::BufferOutside => {

@@ -132,11 +132,11 @@ impl History {
         for _ in 0..most {
             let loads = LOADS_HEAD + LOADS_EACH * usize::from(self.setup.size);
             let before = self.queue.violation();
-            let image = self.arena.image();
+            let image = (!INTERPOSED).then(|| self.arena.image());
             let mut batch = self.queue.batch(&self.arena.map);
             let taken = self.seam.during(loads, || batch.next_chain());
             drop(batch);
-            if !INTERPOSED {
+            if let Some(image) = image {
                 self.arena.changed(&image, &self.arena.device_writes());
             }
             match taken {
@@ -167,8 +167,10 @@ impl History {
     /// Reads all that the newest chain has readable, and writes some of what it has writable.
     fn use_newest(&mut self) {
         let (chain, offer) = self.kept.last().unwrap();
-        let mut readable = chain.readable(&self.arena.map);
-        let mut bytes = vec![0; readable.remaining() as usize];
+        let batch = self.queue.batch(&self.arena.map);
+        let mut readable = batch.readable(chain);
+        let mut bytes = vec![0; chain.readable_bytes() as usize];
+        assert_eq!(readable.remaining(), bytes.len() as u64);
         // What a driver writes meanwhile is read as it may be.
         let read = self.seam.during(bytes.len(), || readable.read(&mut bytes));
         read.expect("what was checked is there");
@@ -177,7 +179,7 @@ impl History {
         let image = self.arena.image();
         let mut answer = vec![0; some];
         self.numbers.fill(&mut answer);
-        let mut writable = chain.writable(&self.arena.map);
+        let mut writable = batch.writable(chain);
         assert_eq!(writable.remaining(), u64::from(chain.writable_bytes()));
 
         writable.write(&answer).expect("what was checked is there");

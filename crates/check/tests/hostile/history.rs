@@ -87,7 +87,12 @@ impl Setup {
     fn new(seed: u64) -> Self {
         let mut numbers = Numbers::new(seed);
         let mut features = Features::NONE;
-        for feature in [F::INDIRECT_DESC, F::EVENT_IDX, F::ORDER_PLATFORM] {
+        for feature in [
+            F::INDIRECT_DESC,
+            F::EVENT_IDX,
+            F::IN_ORDER,
+            F::ORDER_PLATFORM,
+        ] {
             if numbers.below(2) == 0 {
                 features |= feature;
             }
