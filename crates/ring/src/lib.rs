@@ -30,7 +30,6 @@ pub mod barrier;
 mod chain;
 pub mod device;
 pub mod driver;
-#[cfg(feature = "alloc")]
 mod entries;
 mod in_order;
 #[cfg(ringway_interpose)]
@@ -40,4 +39,5 @@ mod packed;
 pub mod shared;
 pub mod slab;
 mod split;
+mod tables;
 mod walk;

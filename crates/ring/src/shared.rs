@@ -10,6 +10,7 @@
 )]
 
 use core::fmt;
+use core::hint::cold_path;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -406,6 +407,7 @@ impl Pairs {
             // first pair is, and pairs have its size.
             return unsafe { sealed::Atomic::load(at) };
         }
+        cold_path();
         // SAFETY: the two halves of a pair that is within the memory; `new` found the first one
         // aligned.
         let (low, high): (u32, u32) = unsafe {
@@ -425,6 +427,7 @@ impl Pairs {
             // SAFETY: as for `load`.
             return unsafe { sealed::Atomic::store(at, value) };
         }
+        cold_path();
         // SAFETY: as for `load`.
         unsafe {
             sealed::Atomic::store(at, value as u32);
@@ -457,6 +460,8 @@ impl fmt::Debug for Pairs {
 pub struct Slots {
     base: NonNull<u8>,
     count: usize,
+    /// The largest power of two that is no more than the number of slots, less one.
+    mask: usize,
     /// Keeps the memory at `base` alive.
     memory: Shared,
 }
@@ -470,15 +475,19 @@ impl Slots {
     /// Bytes of a slot.
     const BYTES: usize = 2 * size_of::<u64>();
 
-    /// The `count` slots at `offset` of `shared`. `None` unless they lie within and the first is
-    /// aligned to a word.
+    /// The `count` slots at `offset` of `shared`. `None` unless there is one, they lie within and the
+    /// first is aligned to a word.
     pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
         let memory = shared.slice(offset, count.checked_mul(Self::BYTES)?)?;
         let base = memory.base;
         let aligned = base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0;
+        let mask = 1_usize
+            .unbounded_shl(count.checked_ilog2()?)
+            .wrapping_sub(1);
         aligned.then_some(Self {
             base,
             count,
+            mask,
             memory,
         })
     }
@@ -505,6 +514,60 @@ impl Slots {
             count: self.count,
             memory: PhantomData,
         }
+    }
+
+    /// Slot `index`, modulo their number if that is a power of two, else modulo the largest power of
+    /// two below it: it needs no test.
+    #[inline]
+    pub fn wrapping_slot(&self, index: usize) -> Slot<'_> {
+        // SAFETY: `index & mask` is at most `mask`, which is below the number of slots, all of
+        // which `new` found within the memory.
+        let base = unsafe { self.base.add((index & self.mask).wrapping_mul(Self::BYTES)) };
+        Slot {
+            base,
+            slots: PhantomData,
+        }
+    }
+
+    /// The `count` slots from `first` on, one after the other, if there are so many.
+    #[inline]
+    pub fn run(&self, first: usize, count: usize) -> Option<Run<'_>> {
+        if first > self.count || count > self.count.wrapping_sub(first) {
+            return None;
+        }
+        // SAFETY: `first` is at most the number of slots, all of which `new` found within the
+        // memory: the result is within it, or one past its end.
+        let next = unsafe { self.base.add(first.wrapping_mul(Self::BYTES)) };
+        Some(Run {
+            next,
+            left: count,
+            slots: PhantomData,
+        })
+    }
+}
+
+/// Some [`Slots`], one after the other.
+#[derive(Clone, Debug)]
+pub struct Run<'s> {
+    /// `left` slots begin here, within the memory that the slots keep alive.
+    next: NonNull<u8>,
+    left: usize,
+    slots: PhantomData<&'s Slots>,
+}
+
+impl<'s> Iterator for Run<'s> {
+    type Item = Slot<'s>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Slot<'s>> {
+        self.left = self.left.checked_sub(1)?;
+        let base = self.next;
+        // SAFETY: there was one slot left, so the result is within the memory, or one past its end.
+        self.next = unsafe { base.add(Slots::BYTES) };
+        Some(Slot {
+            base,
+            slots: PhantomData,
+        })
     }
 }
 
@@ -960,6 +1023,7 @@ mod tests {
         let slots = Slots::new(&shared, 8, 3).unwrap();
 
         slots.slot(2).unwrap().set_first(0x1122);
+        slots.slot(0).unwrap().set_first(0x5566);
         slots.slot(2).unwrap().set_second(0x3344);
 
         let words = Words::<u64>::new(&shared, 0, 8).unwrap();
@@ -967,8 +1031,18 @@ mod tests {
         let second = slots.slot(2).unwrap();
         assert_eq!((second.first(), second.second()), (0x1122, 0x3344));
         assert!(slots.slot(3).is_none() && slots.slot(usize::MAX).is_none());
+        let run = slots.run(1, 2).unwrap();
+        assert_eq!(run.map(Slot::first).collect::<Vec<_>>(), [0, 0x1122]);
+        assert_eq!(slots.run(3, 0).unwrap().count(), 0);
+        assert_eq!(
+            slots.wrapping_slot(0b110).first(),
+            0x5566,
+            "the first two are a ring"
+        );
+        assert!(slots.run(2, 2).is_none() && slots.run(usize::MAX, 2).is_none());
         assert!(Slots::new(&shared, 8, 4).is_none());
         assert!(Slots::new(&shared, 4, 1).is_none());
+        assert!(Slots::new(&shared, 8, 0).is_none());
         assert!(Slots::new(&shared, 0, usize::MAX).is_none());
     }
 

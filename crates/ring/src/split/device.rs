@@ -227,7 +227,10 @@ impl Device {
             return Err(violation);
         }
         let size = self.size;
-        let moved = self.available_index.load(0).wrapping_sub(self.next_available);
+        let moved = self
+            .available_index
+            .load(0)
+            .wrapping_sub(self.next_available);
         if moved > size {
             return Err(Violation::AvailableTooFar { moved, size });
         }
