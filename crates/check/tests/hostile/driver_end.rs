@@ -47,7 +47,7 @@ struct History {
 #[test]
 fn every_owner_comes_home_once_from_a_split_ring_whatever_the_device_does() {
     let test = "every_owner_comes_home_once_from_a_split_ring";
-    let rules = ["UsedTooFar", "UnknownId", "WrittenTooMuch"];
+    let rules = ["UsedTooFar", "UnknownId", "WrittenTooMuch", "BatchTooLong"];
     play(test, &rules, |setup| History::new(setup.split()).play());
 }
 

@@ -305,7 +305,7 @@ fn an_available_index_beyond_the_queue_is_a_violation() {
     for moved in [9_u16, 0x8000, 0xffff] {
         let pair = Pair::new(8, 0);
         let mut device = pair.device(Features::NONE, START);
-        pair.forge_available_index(START.wrapping_add(moved));
+        pair.forge.set_available_index(START.wrapping_add(moved));
 
         let judged = next(&pair, &mut device);
 
