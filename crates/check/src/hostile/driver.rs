@@ -473,9 +473,9 @@ impl Driver {
         let segment = |at| {
             let address = self.room.buffers.wrapping_add(first + at * SEGMENT_BYTES);
             let len = 1 + self.numbers.below(SEGMENT_BYTES) as u32;
-            for byte in 0..u64::from(len) {
-                let number = self.numbers.draw() as u8;
-                self.forge.write(address.wrapping_add(byte), &number);
+            for at in (0..SEGMENT_BYTES).step_by(size_of::<u64>()) {
+                let number = self.numbers.draw();
+                self.forge.write(address.wrapping_add(at), &number);
             }
             Segment { address, len }
         };

@@ -262,6 +262,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
     fn latch(&mut self, violation: Violation) -> Violation {
         self.broken = Some(violation);
         self.free = 0;
+        self.withheld = None;
         violation
     }
 

@@ -143,7 +143,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
 
     #[inline]
     pub(crate) fn kick_needed(&mut self) -> bool {
-        if self.published == self.next_available {
+        if self.published == self.next_available || self.broken.is_some() {
             return false;
         }
         let before = core::mem::replace(&mut self.published, self.next_available);
