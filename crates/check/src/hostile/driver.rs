@@ -596,8 +596,9 @@ impl Driver {
                 }
             }
             Misdeed::BufferEmpty => {
-                for entry in entries {
-                    entry.len = 0;
+                let buffers = entries.iter_mut();
+                for buffer in buffers.filter(|entry| entry.flags & INDIRECT == 0) {
+                    buffer.len = 0;
                 }
             }
             Misdeed::BufferOutside => {

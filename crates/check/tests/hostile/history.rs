@@ -31,9 +31,7 @@ pub(crate) fn play<V: Debug>(
     for seed in seeds {
         let _told = Told { test, seed };
         if let Some(violation) = history(Setup::new(seed)) {
-            let name = format!("{violation:?}");
-            let end = name.find(|c: char| !c.is_alphanumeric());
-            broken.insert(name[..end.unwrap_or(name.len())].to_owned());
+            broken.insert(name(&violation));
         }
     }
     let never: Vec<_> = rules
@@ -44,6 +42,13 @@ pub(crate) fn play<V: Debug>(
         asked.is_some() || never.is_empty(),
         "never broken: {never:?}"
     );
+}
+
+/// What a rule is called, without the numbers that come with it.
+pub(crate) fn name(violation: &impl Debug) -> String {
+    let name = format!("{violation:?}");
+    let end = name.find(|c: char| !c.is_alphanumeric());
+    name[..end.unwrap_or(name.len())].to_owned()
 }
 
 /// Says how a history that fails is played again.
@@ -84,7 +89,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Every second one is honest.
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut numbers = Numbers::new(seed);
         let mut features = Features::NONE;
         for feature in [

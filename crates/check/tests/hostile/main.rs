@@ -5,4 +5,5 @@ mod arena;
 mod device_end;
 mod driver_end;
 mod history;
+mod misdeeds;
 mod seam;
