@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Pair, segment};
 use proptest::prelude::*;
-use ringway_ring::device::Chain;
+use ringway_ring::device::{Chain, Violation};
 use ringway_ring::driver::Refusal;
 use ringway_spec::{F, Features};
 
@@ -220,6 +220,38 @@ fn completions_that_come_together_are_all_seen() {
         assert!(looked, "{features:?}");
         assert!(seen.iter().copied().eq(0..50), "{features:?}");
         assert!(!driver.arm(), "{features:?}");
+    }
+}
+
+/// Devices' defect 10: where a queue goes on is what somebody saved. If that is wrong, chains are
+/// not found, or a rule is broken; no more.
+#[test]
+fn a_saved_index_that_is_wrong_is_not_believed() {
+    for (pair, features) in queues(|| Pair::new(4, 0), || Pair::packed(3, 0)) {
+        let size = pair.geometry.size();
+        let mut driver = pair.driver(features, 0);
+        driver.submit(&[segment(0, 8)], &[], ()).unwrap();
+        driver.kick_needed();
+
+        for saved in 0..=u16::MAX {
+            let mut device = pair.device(features, saved);
+            let mut batch = device.batch(&pair.map);
+            let mut taken = Vec::new();
+            while let Ok(Some(chain)) = batch.next_chain() {
+                assert_eq!(chain.readable_bytes(), 8);
+                taken.push(chain);
+            }
+            drop(batch);
+
+            assert!(taken.len() <= usize::from(size));
+            assert!(saved != 0 || taken.len() == 1, "the right one");
+            let far = 1_u16.wrapping_sub(saved) > size;
+            if far && !pair.geometry.is_packed() {
+                let moved = 1_u16.wrapping_sub(saved);
+                let violation = Violation::AvailableTooFar { moved, size };
+                assert_eq!(device.violation(), Some(violation));
+            }
+        }
     }
 }
 

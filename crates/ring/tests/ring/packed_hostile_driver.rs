@@ -340,6 +340,7 @@ fn a_driver_that_never_stops_adding_does_not_keep_a_batch_for_ever() {
     assert!(device.arm(), "the rest is there to be taken");
 }
 
+/// Devices' defect 7: a length beyond what there is room for is not told.
 #[test]
 fn no_more_is_claimed_to_be_written_than_there_is_room_for() {
     let pair = Pair::packed(SIZE, 0);
@@ -356,6 +357,7 @@ fn no_more_is_claimed_to_be_written_than_there_is_room_for() {
     assert_eq!(driver.poll().unwrap().unwrap().written, 8);
 }
 
+/// Devices' defect 8: a size or an address that cannot be makes no queue.
 #[test]
 fn a_queue_that_cannot_be_is_refused() {
     let pair = Pair::packed(SIZE, 0);
