@@ -98,12 +98,12 @@ impl History {
                 }
                 4 | 5 => self.complete(),
                 6 => {
-                    self.call(1, |queue| queue.interrupt_needed());
+                    self.call(1, Queue::interrupt_needed);
                 }
                 _ if self.numbers.below(2) == 0 => {
-                    self.call(1, |queue| queue.arm());
+                    self.call(1, Queue::arm);
                 }
-                _ => self.call(0, |queue| queue.disarm()),
+                _ => self.call(0, Queue::disarm),
             }
             self.check_returned();
         }
@@ -193,8 +193,8 @@ impl History {
                 self.arena.changed(&image, &ranges(&offer.writable));
             }
             None => {
-                let everything = [0..u64::MAX];
-                assert!(self.arena.changed(&image, &everything) <= some);
+                let anywhere = std::slice::from_ref(&(0..u64::MAX));
+                assert!(self.arena.changed(&image, anywhere) <= some);
             }
         }
     }
@@ -256,7 +256,7 @@ impl History {
         while !self.kept.is_empty() {
             self.complete();
         }
-        self.call(1, |queue| queue.interrupt_needed());
+        self.call(1, Queue::interrupt_needed);
         self.driver.borrow_mut().settle();
         self.check_returned();
         assert_eq!(self.driver.borrow().in_flight(), 0, "something was lost");

@@ -97,12 +97,12 @@ impl History {
                     self.poll();
                 }
                 5 => {
-                    self.call(1, |queue| queue.kick_needed());
+                    self.call(1, Queue::kick_needed);
                 }
                 6 => {
-                    self.call(1, |queue| queue.arm());
+                    self.call(1, Queue::arm);
                 }
-                _ => self.call(0, |queue| queue.disarm()),
+                _ => self.call(0, Queue::disarm),
             }
             self.check_count();
         }
@@ -182,7 +182,7 @@ impl History {
     /// Takes one chain. Says whether there was one.
     fn poll(&mut self) -> bool {
         let before = self.queue.violation();
-        match self.call(LOADS_MAX, |queue| queue.poll()) {
+        match self.call(LOADS_MAX, Queue::poll) {
             Ok(Some(done)) => {
                 assert_eq!(before, None, "a broken queue gave something back");
                 self.home(done);
@@ -246,7 +246,7 @@ impl History {
     /// An honest device gives everything back.
     fn drain(&mut self) {
         self.seam.calm();
-        self.call(1, |queue| queue.kick_needed());
+        self.call(1, Queue::kick_needed);
         self.device.borrow_mut().settle();
         while self.poll() {
             self.check_count();
