@@ -11,6 +11,37 @@
 //! lost or given back twice, no byte is touched that the ring does not name, and the rule that was
 //! broken is reported for good. With an [honest](Conduct::Honest) peer nothing is ever reported.
 //!
+//! ```
+//! use ringway_check::hostile::{Conduct, Device, Ring};
+//! use ringway_ring::driver::{Geometry, Memory, Queue, Segment};
+//! use ringway_ring::map::{Map, Region};
+//! use ringway_ring::shared::Shared;
+//! use ringway_spec::Features;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let geometry = Geometry::new(8, 0).ok_or("no such size")?;
+//! let shared = Shared::allocate(geometry.bytes(), 64).ok_or("no memory")?;
+//! let (features, address) = (Features::NONE, 0x1000);
+//! let map = Map::new(vec![Region { start: address, memory: shared.clone() }])?;
+//! let memory = Memory { shared, address };
+//! let mut queue = Queue::new(&memory, geometry, features, 0).ok_or("no queue")?;
+//! let areas = geometry.areas(address);
+//! let ring = Ring { map: &map, size: 8, areas, features, start: 0 };
+//! let mut device = Device::new(&ring, Conduct::Hostile { one_in: 4 }, 1).ok_or("no ring")?;
+//!
+//! while queue.violation().is_none() {
+//!     let _full = queue.submit(&[], &[Segment { address: 0x2000, len: 8 }], "mine");
+//!     queue.kick_needed();
+//!     device.step();
+//!     if let Ok(Some(done)) = queue.poll() {
+//!         assert!(done.written <= 8, "{}", device.record());
+//!     }
+//! }
+//! assert!(device.record().misdeeds().count() > 0, "of an honest device nothing is reported");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Forge`] reads and writes the fields of a ring without any thought for what is allowed, for tests
 //! that want one very forgery.
 //!
