@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod defects;
 mod failure;
 mod fetch;
 mod pieces;

@@ -32,6 +32,8 @@ pub mod device;
 pub mod driver;
 mod entries;
 mod in_order;
+#[cfg(ringway_interpose)]
+pub mod interpose;
 pub mod map;
 mod packed;
 pub mod shared;

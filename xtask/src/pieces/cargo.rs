@@ -1,7 +1,8 @@
 //! The pieces that are a call of cargo.
 //!
 //! They share cargo's target folders, and none sets flags that would make
-//! cargo build the same crate twice.
+//! cargo build the same crate twice; one that needs other flags has a folder of
+//! its own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -71,14 +72,31 @@ pub(super) fn unit(desk: &Desk<'_>) -> Result<Vec<String>> {
         "--bins",
         "--tests",
     ];
-    let mut counts = summaries(desk, &here)?;
+    let mut counts = summaries(desk, &mut cargo(desk, &here))?;
     let guest = ["test", "--locked", "--lib", "--manifest-path", GUEST];
-    counts.extend(summaries(desk, &guest)?);
+    counts.extend(summaries(desk, &mut cargo(desk, &guest))?);
     Ok(counts)
 }
 
+/// The histories with hostile peers, in rings built to let the peer act before every load.
+pub(super) fn hostile(desk: &Desk<'_>) -> Result<Vec<String>> {
+    let args = [
+        "test",
+        "--locked",
+        "-p",
+        "ringway-check",
+        "--test",
+        "hostile",
+    ];
+    let mut test = cargo(desk, &args);
+    test.env("RUSTFLAGS", "--cfg ringway_interpose")
+        .env("CARGO_TARGET_DIR", "target/interpose");
+    summaries(desk, &mut test)
+}
+
 pub(super) fn doctests(desk: &Desk<'_>) -> Result<Vec<String>> {
-    summaries(desk, &["test", "--locked", "--workspace", "--doc"])
+    let args = ["test", "--locked", "--workspace", "--doc"];
+    summaries(desk, &mut cargo(desk, &args))
 }
 
 pub(super) fn docs(desk: &Desk<'_>) -> Result<Vec<String>> {
@@ -130,8 +148,8 @@ fn call(desk: &Desk<'_>, args: &[&str]) -> Result<Vec<String>> {
 }
 
 /// Runs tests, and returns cargo's line of counts for each program that had any.
-fn summaries(desk: &Desk<'_>, args: &[&str]) -> Result<Vec<String>> {
-    let done = desk.run.succeed(&mut cargo(desk, args), LIMIT)?;
+fn summaries(desk: &Desk<'_>, test: &mut Command) -> Result<Vec<String>> {
+    let done = desk.run.succeed(test, LIMIT)?;
     let log = String::from_utf8_lossy(&done.log);
     let counts = results(&log);
     if counts.is_empty() {

@@ -244,12 +244,13 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.entries.reclaim()
     }
 
-    /// The next used descriptor, if it is one. With nothing in flight there is none, whatever the
-    /// ring says; with something, what is there was written in this lap, by us or by the
-    /// device, or it is ours to publish yet, and was last written in the lap before.
+    /// The next used descriptor, if it is one. With nothing that the device knows of in flight there
+    /// is none, whatever the ring says; with something, what is there was written in this lap, by
+    /// us or by the device.
     #[inline(always)]
     fn look_for_used(&self) -> Option<Tail> {
-        if self.in_flight == 0 {
+        let withheld = self.withheld.map(|(head, _)| head);
+        if self.in_flight == 0 || withheld == Some(self.next_used) {
             return None;
         }
         let slot = self.ring.slot(self.next_used.index())?;
@@ -261,6 +262,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
     fn latch(&mut self, violation: Violation) -> Violation {
         self.broken = Some(violation);
         self.free = 0;
+        self.withheld = None;
         violation
     }
 

@@ -250,8 +250,8 @@ fn without_a_multiplier_all_queues_share_a_doorbell() {
     }
 }
 
-/// Drivers' defects 8 and 10: where a doorbell is, is computed from what the device says, in 32
-/// bits.
+/// Drivers' defect 8. Drivers' defect 10: where a doorbell is, is computed from what the device
+/// says, in 32 bits.
 #[test]
 fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
     let doorbell = |multiplier: u32, number| {
