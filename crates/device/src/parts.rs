@@ -27,16 +27,18 @@ pub struct Parts {
 pub struct Offer(Features);
 
 impl Offer {
+    /// No more than every device must: `VERSION_1` (§6).
+    pub const NOTHING: Self = Self(F::VERSION_1);
+
     /// What this end can do.
-    const POSSIBLE: Features = F::VERSION_1
+    pub const POSSIBLE: Features = F::VERSION_1
         .union(F::INDIRECT_DESC)
         .union(F::EVENT_IDX)
         .union(F::RING_PACKED)
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM);
 
-    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`,
-    /// `RING_PACKED`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
+    /// This, and those of `features` that this end can do: [`POSSIBLE`](Self::POSSIBLE).
     ///
     /// A driver that is offered `ACCESS_PLATFORM` must accept it (§6).
     #[must_use]
@@ -51,7 +53,7 @@ impl Offer {
     }
 
     /// What is offered.
-    pub(crate) fn features(self) -> Features {
+    pub const fn features(self) -> Features {
         self.0
     }
 }
