@@ -80,6 +80,8 @@ struct Common<I> {
     /// Kicks are taken: the driver is ready and no reset is asked for.
     live: AtomicBool,
     needs_reset: AtomicBool,
+    /// Kicks say where the next chain will be, too.
+    kicks_with_data: AtomicBool,
     /// The device may reach memory.
     reachable: AtomicBool,
     /// The configuration changed since it was last read.
@@ -143,6 +145,7 @@ impl<I: Interrupts> Front<I> {
                 interrupts,
                 live: AtomicBool::new(false),
                 needs_reset: AtomicBool::new(false),
+                kicks_with_data: AtomicBool::new(false),
                 reachable: AtomicBool::new(true),
                 changed: AtomicBool::new(false),
                 violation: Mutex::new(None),
@@ -301,6 +304,13 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
+    /// Whether `NOTIFICATION_DATA` is agreed on: a kick then has 32 bits, of which the low half is
+    /// the queue's index (§2.9). The rest is a hint that nothing here needs, and nothing believes.
+    #[inline]
+    pub(crate) fn kicks_with_data(&self) -> bool {
+        self.common.kicks_with_data.load(Ordering::SeqCst)
+    }
+
     /// Whether the device may reach memory. Takes effect at once for kicks, and for the rest at the
     /// next [`resume`](Self::resume).
     pub(crate) fn set_reachable(&self, reachable: bool) {
@@ -371,6 +381,10 @@ impl<I: Interrupts> Front<I> {
             queues.push(queue);
         }
         let workers = state.device.activate(state.accepted);
+        let with_data = state.accepted.contains(F::NOTIFICATION_DATA);
+        self.common
+            .kicks_with_data
+            .store(with_data, Ordering::SeqCst);
         self.common.live.store(true, Ordering::SeqCst);
         let reachable = self.common.reachable.load(Ordering::SeqCst);
         for ((index, queue), worker) in (0..).zip(queues).zip(workers) {

@@ -120,8 +120,11 @@ impl Window {
     fn write_own(&self, offset: usize, value: u32) {
         match offset {
             register::QUEUE_NOTIFY => {
-                // The whole value is the index: one above 65535 is no queue, not another queue.
-                if let Ok(index) = u16::try_from(value) {
+                // Without data the whole value is the index: one above 65535 is no queue, not
+                // another queue.
+                if self.front.kicks_with_data() {
+                    self.front.kick(value as u16);
+                } else if let Ok(index) = u16::try_from(value) {
                     self.front.kick(index);
                 }
             }

@@ -22,7 +22,8 @@ pub struct Parts {
 
 /// Features of rings and transports that a carrier offers, beside those of its device.
 ///
-/// By default `VERSION_1`, `INDIRECT_DESC` and `EVENT_IDX`.
+/// By default what costs nothing: `VERSION_1`, `INDIRECT_DESC`, `EVENT_IDX` and
+/// `NOTIFICATION_DATA`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(Features);
 
@@ -36,7 +37,8 @@ impl Offer {
         .union(F::EVENT_IDX)
         .union(F::RING_PACKED)
         .union(F::ACCESS_PLATFORM)
-        .union(F::ORDER_PLATFORM);
+        .union(F::ORDER_PLATFORM)
+        .union(F::NOTIFICATION_DATA);
 
     /// This, and those of `features` that this end can do: [`POSSIBLE`](Self::POSSIBLE).
     ///
@@ -60,7 +62,7 @@ impl Offer {
 
 impl Default for Offer {
     fn default() -> Self {
-        Self(F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX)
+        Self(F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::NOTIFICATION_DATA)
     }
 }
 
@@ -73,10 +75,8 @@ mod tests {
         let all = Offer::default().with(Features(u128::MAX));
 
         let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED;
-        assert_eq!(
-            all.features(),
-            possible | F::ACCESS_PLATFORM | F::ORDER_PLATFORM
-        );
+        let platform = F::ACCESS_PLATFORM | F::ORDER_PLATFORM;
+        assert_eq!(all.features(), possible | platform | F::NOTIFICATION_DATA);
     }
 
     #[test]

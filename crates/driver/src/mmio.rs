@@ -142,7 +142,7 @@ impl<P: Platform> Transport for Mmio<P> {
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1
+        F::VERSION_1 | F::NOTIFICATION_DATA
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -224,8 +224,13 @@ impl<P: Platform> Transport for Mmio<P> {
         self.registers.write32(register::QUEUE_READY, 1)
     }
 
-    fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<P>> {
-        Doorbell::new(self.notify.clone(), DoorbellValue::Bits32(index.into()))
+    fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {
+        let value = if features.contains(F::NOTIFICATION_DATA) {
+            DoorbellValue::WithData(index)
+        } else {
+            DoorbellValue::Bits32(index.into())
+        };
+        Doorbell::new(self.notify.clone(), value)
     }
 
     fn line(&self) -> Option<Line<P>> {

@@ -160,7 +160,7 @@ impl Transport for Scripted {
     }
 
     fn transport_features(&self) -> Features {
-        Features::NONE
+        F::NOTIFICATION_DATA
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -250,10 +250,15 @@ impl Transport for Scripted {
         Ok(())
     }
 
-    fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<TestPlatform>> {
+    fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<TestPlatform>> {
         let at = REGISTERS + u64::from(index) * 4;
         let registers = self.platform.registers(at, 4).unwrap();
-        Doorbell::new(registers, DoorbellValue::Bits16(index))
+        let value = if features.contains(F::NOTIFICATION_DATA) {
+            DoorbellValue::WithData(index)
+        } else {
+            DoorbellValue::Bits16(index)
+        };
+        Doorbell::new(registers, value)
     }
 
     fn messages_max(&self) -> u16 {

@@ -386,10 +386,11 @@ where
     /// [`Error::Transport`] if it cannot be reached.
     #[inline]
     pub fn kick(&mut self) -> Result<bool> {
-        let needed = self.pending.custody.held.ring.kick_needed();
+        let ring = &mut self.pending.custody.held.ring;
+        let needed = ring.kick_needed();
         if needed {
             self.counts.kicks += 1;
-            self.doorbell.ring()?;
+            self.doorbell.ring(ring.notification_data())?;
         }
         Ok(needed)
     }

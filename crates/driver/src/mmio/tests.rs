@@ -268,9 +268,21 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     device.queue_size_max(0).unwrap();
     platform.take_log();
 
-    doorbell.ring().unwrap();
+    doorbell.ring(0x8005).unwrap();
 
     assert_eq!(platform.take_log(), [write(register::QUEUE_NOTIFY, 1)]);
+}
+
+#[test]
+fn a_kick_with_data_is_one_write_too_with_the_index_in_its_low_half() {
+    let (platform, mut device) = device();
+    let doorbell = device.doorbell(1, F::NOTIFICATION_DATA).unwrap();
+    platform.take_log();
+
+    doorbell.ring(0x8005).unwrap();
+
+    let kick = write(register::QUEUE_NOTIFY, 0x8005_0001);
+    assert_eq!(platform.take_log(), [kick]);
 }
 
 #[test]
