@@ -80,6 +80,7 @@ impl Window {
             register::DEVICE_FEATURES => Register::DeviceFeature,
             register::QUEUE_SIZE_MAX => Register::QueueSizeMax,
             register::QUEUE_READY => Register::QueueEnable,
+            register::QUEUE_RESET => Register::QueueReset,
             register::STATUS => Register::Status,
             register::CONFIG_GENERATION => Register::Generation,
             _ => return self.read_own(offset),
@@ -104,6 +105,7 @@ impl Window {
             register::QUEUE_SEL => Register::QueueSelect,
             register::QUEUE_SIZE => Register::QueueSize,
             register::QUEUE_READY => Register::QueueEnable,
+            register::QUEUE_RESET => Register::QueueReset,
             register::STATUS => Register::Status,
             register::QUEUE_DESC_LOW => Register::Area(Area::Descriptor, Half::Low),
             register::QUEUE_DESC_HIGH => Register::Area(Area::Descriptor, Half::High),
@@ -161,6 +163,8 @@ impl Interrupts for Pin {
     fn config_changed(&self) {
         self.raise(InterruptStatus::CONFIG_CHANGE);
     }
+
+    fn reset_queue(&self, _index: u16) {}
 
     fn reset(&self) {
         self.take();

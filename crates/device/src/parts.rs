@@ -22,8 +22,8 @@ pub struct Parts {
 
 /// Features of rings and transports that a carrier offers, beside those of its device.
 ///
-/// By default what costs nothing: `VERSION_1`, `INDIRECT_DESC`, `EVENT_IDX` and
-/// `NOTIFICATION_DATA`.
+/// By default what costs nothing: `VERSION_1`, `INDIRECT_DESC`, `EVENT_IDX`,
+/// `NOTIFICATION_DATA` and `RING_RESET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(Features);
 
@@ -38,7 +38,8 @@ impl Offer {
         .union(F::RING_PACKED)
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM)
-        .union(F::NOTIFICATION_DATA);
+        .union(F::NOTIFICATION_DATA)
+        .union(F::RING_RESET);
 
     /// This, and those of `features` that this end can do: [`POSSIBLE`](Self::POSSIBLE).
     ///
@@ -62,7 +63,13 @@ impl Offer {
 
 impl Default for Offer {
     fn default() -> Self {
-        Self(F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::NOTIFICATION_DATA)
+        Self(
+            Self::NOTHING.0
+                | F::INDIRECT_DESC
+                | F::EVENT_IDX
+                | F::NOTIFICATION_DATA
+                | F::RING_RESET,
+        )
     }
 }
 
@@ -76,7 +83,8 @@ mod tests {
 
         let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED;
         let platform = F::ACCESS_PLATFORM | F::ORDER_PLATFORM;
-        assert_eq!(all.features(), possible | platform | F::NOTIFICATION_DATA);
+        let transport = F::NOTIFICATION_DATA | F::RING_RESET;
+        assert_eq!(all.features(), possible | platform | transport);
     }
 
     #[test]

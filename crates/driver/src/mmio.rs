@@ -142,7 +142,7 @@ impl<P: Platform> Transport for Mmio<P> {
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1 | F::NOTIFICATION_DATA
+        F::VERSION_1 | F::NOTIFICATION_DATA | F::RING_RESET
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -222,6 +222,16 @@ impl<P: Platform> Transport for Mmio<P> {
         // The ring as it was cleared, before the register that has the device look at it.
         barrier::doorbell();
         self.registers.write32(register::QUEUE_READY, 1)
+    }
+
+    fn reset_queue(&mut self, index: u16) -> Result<()> {
+        self.select(index)?;
+        self.registers.write32(register::QUEUE_RESET, 1)
+    }
+
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
+        self.select(index)?;
+        Ok(self.read(register::QUEUE_RESET)? == 0 && self.read(register::QUEUE_READY)? == 0)
     }
 
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {

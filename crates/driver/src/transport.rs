@@ -104,6 +104,24 @@ pub trait Transport: Send {
     /// See [`device_features`](Self::device_features).
     fn enable_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()>;
 
+    /// Begins a reset of queue `index` alone (§2.6.1.1). Exists with `RING_RESET`. It is complete when
+    /// [`queue_is_reset`](Self::queue_is_reset) says so; the queue can then be
+    /// [enabled](Self::enable_queue) again, its vector set anew before.
+    ///
+    /// # Errors
+    ///
+    /// See [`device_features`](Self::device_features).
+    fn reset_queue(&mut self, index: u16) -> Result<()>;
+
+    /// Whether the reset of queue `index` that was begun is complete: the device says that none is
+    /// going on, and that the queue is not enabled. A device that offers what it has not would
+    /// otherwise be believed.
+    ///
+    /// # Errors
+    ///
+    /// See [`device_features`](Self::device_features).
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool>;
+
     /// What tells the device that queue `index` has chains. `features` are those negotiated.
     /// Nothing of the transport is touched when it rings.
     ///

@@ -147,8 +147,8 @@ impl Device for Mute {
 
     fn write_config(&mut self, _: usize, _: &[u8]) {}
 
-    fn activate(&mut self, _: Features) -> Vec<Box<dyn Worker>> {
-        vec![Box::<Keep>::default()]
+    fn worker(&mut self, _: u16, _: Features) -> Box<dyn Worker> {
+        Box::<Keep>::default()
     }
 
     fn reset(&mut self) {}

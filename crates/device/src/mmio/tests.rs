@@ -185,6 +185,20 @@ fn a_kick_of_an_index_above_65535_is_not_one_of_another_queue() {
     assert_eq!(bench.steps.kicks(), []);
 }
 
+#[test]
+fn a_queue_is_reset_alone_through_its_register() {
+    let (mut bench, window) = window(Features::NONE);
+    window.start_with(&mut bench, 1, F::RING_RESET);
+    let before = window.get(register::QUEUE_RESET);
+
+    window.set(register::QUEUE_RESET, 1);
+
+    let read = [register::QUEUE_RESET, register::QUEUE_READY].map(|at| window.get(at));
+    assert_eq!((before, read), (0, [0, 0]));
+    assert_eq!(window.get(register::STATUS), 0xf);
+    assert!(bench.steps.started().is_empty());
+}
+
 /// §2.9: what is said beside the index is a hint, and a driver may say anything.
 #[test]
 fn a_kick_with_data_names_its_queue_in_the_low_half_and_a_wrong_hint_harms_nobody() {

@@ -446,6 +446,30 @@ fn a_kick_names_its_queue_by_address_and_value() {
     assert_eq!(bench.steps.kicks(), [0, 1]);
 }
 
+/// §2.6.1: its set-up goes, its vector among it, and the other queue's stays.
+#[test]
+fn a_queue_that_is_reset_alone_forgets_its_vector() {
+    let (mut bench, function) = placed(3);
+    function.start_with(&mut bench, 1, 2, F::RING_RESET);
+    function.set_common(common::QUEUE_SELECT, 2, 0);
+    function.set_common(common::QUEUE_MSIX_VECTOR, 2, 1);
+    function.set_common(common::QUEUE_SELECT, 2, 1);
+
+    function.set_common(common::QUEUE_RESET, 2, 1);
+
+    let read = |at| function.common(at, 2);
+    let registers = [
+        common::QUEUE_RESET,
+        common::QUEUE_ENABLE,
+        common::QUEUE_MSIX_VECTOR,
+        common::QUEUE_SIZE,
+    ];
+    assert_eq!(registers.map(read), [0, 0, 0xffff, 16]);
+    assert!(bench.steps.started().is_empty());
+    function.set_common(common::QUEUE_SELECT, 2, 0);
+    assert_eq!(function.common(common::QUEUE_MSIX_VECTOR, 2), 1);
+}
+
 /// §2.9: what is said beside the index is a hint, and a driver may say anything.
 #[test]
 fn a_kick_with_data_has_32_bits_and_a_wrong_hint_harms_nobody() {

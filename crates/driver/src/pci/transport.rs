@@ -148,7 +148,7 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1 | F::NOTIFICATION_DATA
+        F::VERSION_1 | F::NOTIFICATION_DATA | F::RING_RESET
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -217,6 +217,16 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
         // The ring as it was cleared, before the register that has the device look at it.
         barrier::doorbell();
         self.common.write16(common::QUEUE_ENABLE, 1)
+    }
+
+    fn reset_queue(&mut self, index: u16) -> Result<()> {
+        self.select(index)?;
+        self.common.write16(common::QUEUE_RESET, 1)
+    }
+
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
+        self.select(index)?;
+        Ok(self.read16(common::QUEUE_RESET)? == 0 && self.read16(common::QUEUE_ENABLE)? == 0)
     }
 
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {

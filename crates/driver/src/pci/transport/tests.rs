@@ -221,6 +221,26 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     );
 }
 
+/// §2.6.1.1.2.
+#[test]
+fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
+    let (platform, mut device) = probed(Fake::new());
+    let set = |register: usize, value| platform.poke(COMMON + register as u64, &[value]);
+    device.select(1).unwrap();
+    set(common::QUEUE_ENABLE, 1);
+    platform.take_log();
+
+    device.reset_queue(1).unwrap();
+
+    let select = common(common::QUEUE_SELECT, 2, 1);
+    let reset = common(common::QUEUE_RESET, 2, 1);
+    assert_eq!(writes(&platform), [select, reset]);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
+    set(common::QUEUE_RESET, 0);
+    set(common::QUEUE_ENABLE, 1);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
+}
+
 #[test]
 fn a_kick_with_data_is_one_wide_write_with_the_index_in_its_low_half() {
     let (platform, mut device) = probed(Fake::new());
