@@ -171,6 +171,7 @@ fn resize_again_and_again<T: Transport<Platform = Platform>>(
     }
 }
 
+/// Devices' defect 14: after its reset, nothing is done for the queue.
 #[test]
 fn a_queue_is_reset_and_resized_while_the_other_goes_on_over_every_transport_and_format() {
     let runs = [Run::Threaded].into_iter();

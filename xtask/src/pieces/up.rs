@@ -76,7 +76,12 @@ const RINGS: &[Rings] = &[
             &["--ring-features", "order_platform,no-event_idx"],
             Expect {
                 ring: "split",
-                with: &["INDIRECT_DESC", "ORDER_PLATFORM"],
+                with: &[
+                    "INDIRECT_DESC",
+                    "ORDER_PLATFORM",
+                    "NOTIFICATION_DATA",
+                    "RING_RESET",
+                ],
                 without: &["EVENT_IDX"],
             },
         )

@@ -108,6 +108,21 @@ pub(crate) fn note_counts(report: &mut DeviceReport, counts: Counts) {
     report.interrupts = counts.interrupts.into();
 }
 
+/// The check of a queue that is reset alone.
+pub(crate) const RESIZED: &str = "can have its queue reset and resized";
+
+/// Whether the queues of a device can be reset alone.
+pub(crate) fn can_resize<T: Transport>(device: &Live<T>) -> bool {
+    device.features().contains(F::RING_RESET)
+}
+
+/// A size for a queue of `size` that is less: no power of two, if the format allows it. A request
+/// that needs a descriptor for each of its three parts still has room.
+pub(crate) fn smaller(size: u16) -> u16 {
+    const LEAST: u16 = 4;
+    (size - size / 4).max(LEAST).min(size)
+}
+
 /// How many of the buffers that a device was given came back.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -166,6 +181,13 @@ mod tests {
             assert_eq!(said.last(), Some(&end));
             assert_eq!(said.iter().filter(|event| **event == end).count(), 1);
         }
+    }
+
+    #[test]
+    fn a_smaller_queue_has_room_for_a_request_and_is_never_larger() {
+        let sizes = [0, 1, 3, 4, 5, 16, 256, 32768].map(smaller);
+
+        assert_eq!(sizes, [0, 1, 3, 4, 4, 12, 192, 24576]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ringway_driver::error::{Error, RequestError};
 use ringway_driver::transport::Transport;
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 
-use super::bench::{Bench, Finding, note_counts, note_up};
+use super::bench::{Bench, Finding, RESIZED, can_resize, note_counts, note_up, smaller};
 use super::plan::ranges;
 use super::way::Way;
 use crate::report::{DeviceReport, DiskReport};
@@ -75,10 +75,20 @@ fn look<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceRepor
     report.check("refuses what is beyond its end", refuses_beyond(session));
     report.check("refuses parts of blocks", refuses_parts(session));
 
+    let size = session.blk.queue_size();
+    let resizes = can_resize(session.blk.device());
+    let shrunk = if resizes {
+        session.resize(smaller(size))
+    } else {
+        Ok(())
+    };
     if disk.read_only {
         report.check("refuses to be written", refuses_writes(session));
     } else {
         change(session, report);
+    }
+    if resizes {
+        report.check(RESIZED, shrunk.and_then(|()| session.resize(size)));
     }
     if session.blk.device().interrupts() != Interrupts::Polled && disk.sectors != 0 {
         let interrupts = interrupts(session);

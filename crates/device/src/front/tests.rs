@@ -590,7 +590,8 @@ fn a_queue_that_is_reset_alone_begins_again_at_another_size_and_the_other_goes_o
     }
 }
 
-/// What it reads, and what becomes of what others write, while the queue's task still runs.
+/// Devices' defect 14: what it reads, and what becomes of what others write, while the queue's task
+/// still runs.
 #[test]
 fn a_queue_reads_as_being_reset_until_its_task_has_stopped() {
     let (mut bench, front, _rings) = with_both(Features::NONE);

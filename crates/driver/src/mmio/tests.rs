@@ -273,7 +273,7 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     assert_eq!(platform.take_log(), [write(register::QUEUE_NOTIFY, 1)]);
 }
 
-/// §2.6.1.1.2: that it says 0 of the reset is not enough, for a device that offers what it has not
+/// Drivers' defect 19: §2.6.1.1.2: that it says 0 of the reset is not enough, for a device that offers what it has not
 /// says so, too.
 #[test]
 fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {

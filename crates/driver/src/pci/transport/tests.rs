@@ -221,7 +221,7 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     );
 }
 
-/// §2.6.1.1.2.
+/// Drivers' defect 19: §2.6.1.1.2.
 #[test]
 fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
     let (platform, mut device) = probed(Fake::new());
