@@ -346,17 +346,6 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Where the next chain will be made available, as a notification says it with
-    /// `NOTIFICATION_DATA` (§2.9): the available index, or the place in a packed ring, with its
-    /// wrap counter in bit 15.
-    #[inline]
-    pub fn notification_data(&self) -> u16 {
-        match &self.ring {
-            Ring::Split(ring) => ring.notification_data(),
-            Ring::Packed(ring) => ring.notification_data(),
-        }
-    }
-
     /// Takes one chain that the device has given back, if there is one.
     ///
     /// # Errors

@@ -63,12 +63,6 @@ impl Position {
         Self(at | wrap)
     }
 
-    /// The place in bits 0 to 14, the wrap counter in bit 15.
-    #[inline]
-    pub(crate) fn to_event(self) -> u16 {
-        self.0
-    }
-
     /// The descriptor's place in the ring.
     #[inline]
     pub(crate) fn index(self) -> usize {

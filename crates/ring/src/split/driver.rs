@@ -106,11 +106,6 @@ impl<T> Driver<T> {
     }
 
     #[inline]
-    pub(crate) fn notification_data(&self) -> u16 {
-        self.next_available
-    }
-
-    #[inline]
     pub(crate) fn in_flight(&self) -> u16 {
         self.in_flight
     }
