@@ -385,7 +385,7 @@ impl<I: Interrupts> Front<I> {
         let mut queues = Vec::new();
         for (index, setup) in (0..).zip(&state.queues) {
             if setup.enabled {
-                let queue = Queue::new(&map, setup.size, setup.areas, state.accepted, 0);
+                let queue = Queue::new(&*map, setup.size, setup.areas, state.accepted, 0);
                 queues.push((index, queue.map_err(|violation| (index, violation))?));
             }
         }
@@ -426,7 +426,7 @@ impl<I: Interrupts> Front<I> {
         if !setup.enabled || !live {
             return;
         }
-        let made = Queue::new(&self.memory.map(), setup.size, setup.areas, accepted, 0);
+        let made = Queue::new(&*self.memory.map(), setup.size, setup.areas, accepted, 0);
         match made {
             Ok(queue) => self.serve(state, index, queue),
             Err(violation) => {

@@ -30,7 +30,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The largest size of each queue.
 const SIZE: u16 = 16;
 const TRUSTS: [Trust; 3] = [Trust::Trusted, Trust::Pool, Trust::Revoked];
-const FORMATS: [Features; 2] = [Features::NONE, F::RING_PACKED];
+const FORMATS: [Features; 3] = [
+    Features::NONE,
+    F::RING_PACKED,
+    Features(F::RING_PACKED.0 | F::IN_ORDER.0),
+];
 
 /// A device of two queues. Each buffer is filled with the queue's number, unless the queue is one
 /// that keeps what it is given.
@@ -81,7 +85,7 @@ impl Worker for Fill {
             }
             let len = chain.writable_bytes();
             let bytes = vec![self.index as u8 + 1; len as usize];
-            let filled = chain.writable(batch.map()).write(&bytes);
+            let filled = batch.writable(&chain).write(&bytes);
             assert!(filled.is_ok());
             batch.complete(chain, len);
         }
@@ -195,7 +199,7 @@ fn a_queue_is_reset_and_resized_while_the_other_goes_on_over_every_transport_and
                     vectors,
                 };
                 let builder = Machine::builder().run(run).trust(trust);
-                let packed = format == F::RING_PACKED;
+                let packed = format.contains(F::RING_PACKED);
                 let machine = if way == "pci" {
                     builder.pci("two", device, options)
                 } else {
