@@ -94,6 +94,8 @@ docs/bench.md says how it is measured.";
 enum Tool {
     /// The machine emulator, for x86-64.
     Qemu,
+    /// The packet forwarder of the Data Plane Development Kit.
+    Dpdk,
 }
 
 fn main() -> ExitCode {
@@ -122,19 +124,17 @@ fn main() -> ExitCode {
                 table.lines(colour)
             }
         })),
-        Xtask::Fetch {
-            tool: Tool::Qemu,
-            verbose,
-        } => finish(
-            fetch::qemu(
-                &Runner {
-                    verbose,
-                    topic: "QEMU",
-                },
-                &repo,
-            )
-            .map(|qemu| vec![format!("QEMU {}: {}", qemu.version, qemu.path.display())]),
-        ),
+        Xtask::Fetch { tool, verbose } => {
+            let (topic, find): (_, fn(&Runner, &Path) -> _) = match tool {
+                Tool::Qemu => ("QEMU", fetch::qemu),
+                Tool::Dpdk => ("DPDK", fetch::dpdk),
+            };
+            let found = find(&Runner { verbose, topic }, &repo);
+            let line = |found: fetch::Found| {
+                format!("{topic} {}: {}", found.version, found.path.display())
+            };
+            finish(found.map(|found| vec![line(found)]))
+        }
     }
 }
 
