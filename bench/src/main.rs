@@ -4,7 +4,11 @@
 //! - `count` does each case's work between two marks that callgrind knows, see [`measure`], and
 //!   names each case as it ends.
 //! - `time` prints nanoseconds for each chain: minimum and median.
+//! - `packets` prints cycles for each packet and virtqueue, ours and DPDK's, in turns: minimum and
+//!   median.
 //! - `smoke` does a few rounds of everything.
+//!
+//! The last two are told where testpmd is, and of an empty folder.
 //!
 //! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
 //! stands in `docs/bench.md`.
@@ -14,31 +18,66 @@ mod floor;
 mod measure;
 mod other_end;
 mod ours;
+mod packet;
 mod rust_vmm;
 mod vdrivers;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use case::{Case, subjects};
+use packet::{Effort, Peer, Processors};
 
 /// Rounds of a smoke run: past the end of the ring.
 const SMOKE_ROUNDS: usize = 300;
 
 fn main() -> ExitCode {
-    let each = match std::env::args().nth(1).as_deref() {
-        Some("count") => count,
-        Some("time") => time,
-        Some("smoke") => smoke,
+    let mut words = std::env::args_os().skip(1);
+    let verb = words.next();
+    let mut peer = || {
+        let (testpmd, folder) = (words.next()?.into(), words.next()?.into());
+        Some(Peer { testpmd, folder })
+    };
+    let done = match (verb.as_deref().and_then(|verb| verb.to_str()), peer()) {
+        (Some("count"), None) => each(count),
+        (Some("time"), None) => each(time),
+        (Some("packets"), Some(peer)) => packets(&peer, Effort::FULL),
+        (Some("smoke"), Some(peer)) => each(smoke).and_then(|()| packets(&peer, Effort::BRIEF)),
         _ => {
-            eprintln!("usage: ringway-bench count|time|smoke (`cargo xtask bench ring` runs it)");
+            eprintln!(
+                "usage: ringway-bench count|time, or packets|smoke TESTPMD FOLDER\n\
+                 (`cargo xtask bench ring` runs it)"
+            );
             return ExitCode::from(2);
         }
     };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn each(work: fn(&Case)) -> Result<(), Box<dyn Error>> {
     for case in case::all() {
         eprintln!("{case}");
-        each(&case);
+        work(&case);
     }
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+fn packets(peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
+    let processors = Processors::allowed()?;
+    for case in &packet::CASES {
+        eprintln!("{}", case.name);
+        for outcome in packet::measure(case, peer, processors, effort)? {
+            let (name, minimum, median) = (outcome.name, outcome.minimum, outcome.median);
+            println!("{} {name} {minimum:.2} {median:.2}", case.name);
+        }
+    }
+    Ok(())
 }
 
 fn count(case: &Case) {
