@@ -1,19 +1,19 @@
 //! 64-byte packets across a virtqueue, both ends on one processor: ours, and DPDK's virtio-user and
 //! vhost in one process. What is counted stands in `docs/bench.md`.
 
-mod clock;
 mod dpdk;
 mod ours;
+mod system;
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use ringway_spec::{F, Features};
 
-pub(crate) use clock::Processors;
-use clock::keep_on;
 use dpdk::Forwarder;
 use ours::Circle;
+pub(crate) use system::Processors;
+use system::keep_on;
 
 /// Packets of a burst.
 const BURST: usize = 32;
@@ -102,7 +102,7 @@ pub(crate) fn measure(
     effort: Effort,
 ) -> Result<[Outcome; 2], Box<dyn Error>> {
     keep_on(processors.rest)?;
-    let mut circle = Circle::new(case.features);
+    let mut circle = Circle::new(case.features)?;
     let ways = case.theirs.iter();
     let mut forwarders = ways
         .map(|way| Forwarder::start(peer, processors, way))

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::clock::Processors;
+use super::system::Processors;
 use super::{BURST, Peer, SIZE};
 
 /// Buffers in the pool: all that rings and caches hold, and not many more.

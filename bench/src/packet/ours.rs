@@ -5,14 +5,15 @@
 //! buffer that the driver has posted. The driver sends the buffer that it received.
 
 use std::collections::VecDeque;
+use std::io;
 
 use ringway_ring::device;
 use ringway_ring::driver::{Geometry, Memory, Queue, Segment};
 use ringway_ring::map::{Map, Region};
-use ringway_ring::shared::{Shared, Words};
+use ringway_ring::shared::Words;
 use ringway_spec::Features;
 
-use super::clock::cycles;
+use super::system::{cycles, memory};
 use super::{BURST, BURSTS, BYTES, HEADER, SIZE};
 
 /// Where the driver's memory begins, for the device.
@@ -73,7 +74,7 @@ pub(super) struct Circle {
 }
 
 impl Circle {
-    pub(super) fn new(features: Features) -> Self {
+    pub(super) fn new(features: Features) -> io::Result<Self> {
         let packed = features.contains(ringway_spec::F::RING_PACKED);
         let geometry = if packed {
             Geometry::packed(SIZE, 0)
@@ -82,7 +83,7 @@ impl Circle {
         };
         let geometry = geometry.expect("256 descriptors can be");
         let bytes = (BUFFERS + COUNT * STRIDE).next_power_of_two();
-        let ram = Shared::allocate(bytes, 4096).expect("there is memory");
+        let ram = memory(bytes)?;
         let map = Map::new(vec![Region {
             start: RAM,
             memory: ram.clone(),
@@ -122,7 +123,7 @@ impl Circle {
             assert_eq!(this.device_sends(), BURST, "buffers are posted");
         }
         this.drive();
-        this
+        Ok(this)
     }
 
     /// Goes round for `samples` samples, and adds the cycles for each packet and virtqueue in each of

@@ -1,8 +1,15 @@
-//! One processor, and its cycle counter.
-#![expect(unsafe_code, reason = "the counter is read by an instruction")]
+//! What packets ask of the system: one processor, its cycle counter, and memory.
+#![expect(
+    unsafe_code,
+    reason = "memory is mapped, and an instruction reads the counter"
+)]
 
 use std::io;
+use std::ptr::{NonNull, null_mut};
 
+use ringway_ring::shared::Shared;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Processors by number: the last and the first that this program may use.
@@ -39,4 +46,20 @@ pub(super) fn cycles() -> u64 {
     // SAFETY: every x86-64 processor has the instruction; no system that runs this program forbids
     // it, and one that did would end it, harming nothing.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// `len` zeroed bytes until the program ends, come by as DPDK comes by its own without huge pages,
+/// so that both have pages of one kind.
+pub(super) fn memory(len: usize) -> io::Result<Shared> {
+    let file = memfd_create("ringway", MemfdFlags::CLOEXEC)?;
+    ftruncate(&file, len as u64)?;
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::SHARED | MapFlags::POPULATE;
+    // SAFETY: the system chooses a place that nothing else is at.
+    let base = unsafe { mmap(null_mut(), len, access, flags, &file, 0) }?;
+    let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+    // SAFETY: `mmap` has just put `len` bytes of a file that is as long there, readable and
+    // writable. Nobody unmaps them or shortens the file, which has no name, and nobody else knows
+    // where they are.
+    Ok(unsafe { Shared::from_raw_parts(base, len) })
 }
