@@ -8,7 +8,8 @@
 //!   median.
 //! - `smoke` does a few rounds of everything.
 //!
-//! The last two are told where testpmd is, and of an empty folder.
+//! The last two are told where testpmd is, and of an empty folder. The name of a case at the end
+//! does only that one.
 //!
 //! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
 //! stands in `docs/bench.md`.
@@ -32,20 +33,19 @@ use packet::{Effort, Peer, Processors};
 const SMOKE_ROUNDS: usize = 300;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1);
-    let verb = words.next();
-    let mut peer = || {
-        let (testpmd, folder) = (words.next()?.into(), words.next()?.into());
-        Some(Peer { testpmd, folder })
-    };
-    let done = match (verb.as_deref().and_then(|verb| verb.to_str()), peer()) {
-        (Some("count"), None) => each(count),
-        (Some("time"), None) => each(time),
-        (Some("packets"), Some(peer)) => packets(&peer, Effort::FULL),
-        (Some("smoke"), Some(peer)) => each(smoke).and_then(|()| packets(&peer, Effort::BRIEF)),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["count", ref only @ ..] => each(only, count),
+        ["time", ref only @ ..] => each(only, time),
+        ["packets", testpmd, folder, ref only @ ..] => {
+            packets(only, &Peer::new(testpmd, folder), Effort::FULL)
+        }
+        ["smoke", testpmd, folder, ref only @ ..] => each(only, smoke)
+            .and_then(|()| packets(only, &Peer::new(testpmd, folder), Effort::BRIEF)),
         _ => {
             eprintln!(
-                "usage: ringway-bench count|time, or packets|smoke TESTPMD FOLDER\n\
+                "usage: ringway-bench count|time [CASE], or packets|smoke TESTPMD FOLDER [CASE]\n\
                  (`cargo xtask bench ring` runs it)"
             );
             return ExitCode::from(2);
@@ -60,17 +60,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn each(work: fn(&Case)) -> Result<(), Box<dyn Error>> {
+/// Whether a case of this name is to be done: all are, if none is named.
+fn chosen(only: &[&str], name: &str) -> bool {
+    only.is_empty() || only.contains(&name)
+}
+
+fn each(only: &[&str], work: fn(&Case)) -> Result<(), Box<dyn Error>> {
     for case in case::all() {
-        eprintln!("{case}");
-        work(&case);
+        if chosen(only, &case.to_string()) {
+            eprintln!("{case}");
+            work(&case);
+        }
     }
     Ok(())
 }
 
-fn packets(peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
+fn packets(only: &[&str], peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
     let processors = Processors::allowed()?;
-    for case in &packet::CASES {
+    for case in packet::CASES.iter().filter(|case| chosen(only, case.name)) {
         eprintln!("{}", case.name);
         for outcome in packet::measure(case, peer, processors, effort)? {
             let (name, minimum, median) = (outcome.name, outcome.minimum, outcome.median);

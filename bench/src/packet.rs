@@ -55,9 +55,18 @@ pub(crate) const CASES: [Case; 2] = [
 /// Who DPDK is, and where it may leave things.
 pub(crate) struct Peer {
     /// Its packet forwarder.
-    pub(crate) testpmd: PathBuf,
+    testpmd: PathBuf,
     /// A folder that somebody else removes.
-    pub(crate) folder: PathBuf,
+    folder: PathBuf,
+}
+
+impl Peer {
+    pub(crate) fn new(testpmd: &str, folder: &str) -> Self {
+        Self {
+            testpmd: testpmd.into(),
+            folder: folder.into(),
+        }
+    }
 }
 
 /// How long a measurement goes on.

@@ -31,12 +31,12 @@ pub mod barrier;
 #[cfg(feature = "alloc")]
 pub mod device;
 pub mod driver;
-#[cfg(feature = "alloc")]
 mod entries;
 #[cfg(feature = "alloc")]
 pub mod map;
 mod packed;
 pub mod shared;
 mod split;
+mod tables;
 #[cfg(feature = "alloc")]
 mod walk;
