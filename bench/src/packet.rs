@@ -36,7 +36,7 @@ pub(crate) struct Case {
 }
 
 /// Every case, in the order of the table.
-pub(crate) const CASES: [Case; 2] = [
+pub(crate) const CASES: [Case; 3] = [
     Case {
         name: "packet-split",
         features: Features::NONE,
@@ -49,6 +49,14 @@ pub(crate) const CASES: [Case; 2] = [
         name: "packet-packed",
         features: F::RING_PACKED,
         theirs: &["packed_vq=1,in_order=0,vectorized=0"],
+    },
+    Case {
+        name: "packet-inorder",
+        features: F::RING_PACKED.union(F::IN_ORDER),
+        theirs: &[
+            "packed_vq=1,in_order=1,vectorized=0",
+            "packed_vq=1,in_order=1,vectorized=1",
+        ],
     },
 ];
 

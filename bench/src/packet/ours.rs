@@ -4,7 +4,6 @@
 //! The device copies a packet out of the driver's buffer into one of its own, and from there into a
 //! buffer that the driver has posted. The driver sends the buffer that it received.
 
-use std::collections::VecDeque;
 use std::io;
 
 use ringway_ring::device;
@@ -67,9 +66,9 @@ pub(super) struct Circle {
     free: Vec<Buffer>,
     /// Received, to be sent.
     burst: Vec<Buffer>,
-    /// The device's buffers, used in turn. Those between have packets.
+    /// The device's buffers, used in turn. Those from `oldest` up to `next` have packets.
     private: Vec<Private>,
-    filled: VecDeque<usize>,
+    oldest: usize,
     next: usize,
 }
 
@@ -110,15 +109,13 @@ impl Circle {
             free: (0..COUNT as u16).map(Buffer).collect(),
             burst: Vec::with_capacity(BURST),
             private: vec![Private([0; STRIDE]); COUNT],
-            filled: VecDeque::with_capacity(COUNT),
-            next: 0,
+            oldest: 0,
+            next: BURSTS * BURST,
         };
         this.post(usize::from(SIZE));
         for number in 0..BURSTS * BURST {
             this.private[number].frame()[HEADER..].fill(number as u8);
-            this.filled.push_back(number);
         }
-        this.next = BURSTS * BURST;
         for _ in 0..BURSTS {
             assert_eq!(this.device_sends(), BURST, "buffers are posted");
         }
@@ -164,14 +161,11 @@ impl Circle {
         while moved < BURST
             && let Ok(Some(chain)) = batch.next_chain()
         {
-            let Some(to) = self.private.get_mut(self.next) else {
-                return moved;
-            };
-            if chain.readable(&self.map).read(to.frame()).is_err() {
+            let to = &mut self.private[self.next];
+            if batch.readable(&chain).read(to.frame()).is_err() {
                 return moved;
             }
-            self.filled.push_back(self.next);
-            self.next = (self.next + 1) % COUNT;
+            self.next = after(self.next);
             batch.complete(chain, 0);
             moved += 1;
         }
@@ -186,17 +180,16 @@ impl Circle {
         let mut moved = 0;
         let mut batch = self.received.device.batch(&self.map);
         while moved < BURST
+            && self.oldest != self.next
             && let Ok(Some(chain)) = batch.next_chain()
         {
-            let Some(from) = self.filled.pop_front() else {
-                return moved;
-            };
-            let frame = self.private[from].frame();
+            let frame = self.private[self.oldest].frame();
             frame[..HEADER].fill(0);
-            if chain.writable(&self.map).write(frame).is_err() {
+            if batch.writable(&chain).write(frame).is_err() {
                 return moved;
             }
             batch.complete(chain, FRAME as u32);
+            self.oldest = after(self.oldest);
             moved += 1;
         }
         drop(batch);
@@ -262,6 +255,12 @@ impl Circle {
         let all = 0..(BURSTS * BURST) as u8;
         assert!(numbers.into_iter().eq(all), "a packet is there twice");
     }
+}
+
+/// The device's buffer after one of them.
+fn after(number: usize) -> usize {
+    let next = number + 1;
+    if next == COUNT { 0 } else { next }
 }
 
 /// Where the header of a buffer begins in the driver's memory.
