@@ -173,18 +173,3 @@ fn counters_in(line: &str) -> Option<Counters> {
         packets: numbers.next()??,
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_counters_are_found_in_their_line() {
-        let line = "  CPU cycles/packet=99.50 (total cycles=199 / total io packets=2) at 2500 MHz";
-
-        let found = counters_in(line).unwrap();
-
-        assert_eq!((found.cycles, found.packets), (199, 2));
-        assert!(counters_in("  CPU cycles/packet=nan").is_none());
-    }
-}
