@@ -18,8 +18,11 @@ const BUFFERS: usize = 2048;
 const MEMORY: &str = "64";
 /// Most time for testpmd to answer, on a machine that has other work too.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Packets in a sample at least: fewer, and it was asked before it went on.
-const PACKETS_MIN: u64 = 1024;
+/// Time of a sample. The two counters are read some ten microseconds apart, against which it is
+/// long.
+const SAMPLE_TIME: Duration = Duration::from_millis(1);
+/// Packets in a sample at least: fewer, and the thread that forwards did not get its processor.
+const PACKETS_MIN: u64 = 4096;
 /// Samples at the beginning of a turn that are not used: caches are warmed in them.
 const WARM_SAMPLES: usize = 3;
 /// What the line begins with that has the counters.
@@ -110,6 +113,7 @@ impl Forwarder {
         let mut before = Counters::default();
         let mut taken = 0;
         while taken < samples + WARM_SAMPLES {
+            thread::sleep(SAMPLE_TIME);
             self.tell("show fwd stats all")?;
             let now = self.counters()?;
             let packets = now.packets.saturating_sub(before.packets);

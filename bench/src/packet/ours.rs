@@ -27,8 +27,8 @@ const FRONT: usize = 64 - HEADER;
 const FRAME: usize = HEADER + BYTES;
 /// Buffers of the driver: what both rings hold, and a burst. The device has as many.
 const COUNT: usize = 2 * SIZE as usize + BURST;
-/// Laps of a burst in a sample: some hundred microseconds, as DPDK's samples are.
-const SAMPLE_LAPS: usize = 128;
+/// Laps of a burst in a sample: about a millisecond, as DPDK's samples are.
+const SAMPLE_LAPS: usize = 256;
 /// Laps before the first sample of a turn.
 const WARM_LAPS: usize = 64;
 
