@@ -19,12 +19,15 @@ use super::{BURST, BURSTS, BYTES, HEADER, SIZE};
 const RAM: u64 = 0x10_0000;
 /// Where buffers begin in it: after the rings.
 const BUFFERS: usize = 0x1_0000;
-/// Bytes from a buffer to the next, as in a pool of DPDK: room for 2048, and what precedes them.
-const STRIDE: usize = 2304;
+/// Bytes from a buffer to the next, as in a pool of DPDK: room for 2048, and what precedes them. An
+/// odd number of lines, so that buffers spread over all of the cache.
+const STRIDE: usize = 37 * 64;
 /// Where in a buffer the header begins, so that the packet fills one line of the cache.
 const FRONT: usize = 64 - HEADER;
 /// Bytes of header and packet.
 const FRAME: usize = HEADER + BYTES;
+/// The header that the device gives a packet: nothing is offloaded, and it is in one buffer.
+const RECEIVED: [u8; HEADER] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 /// Buffers of the driver: what both rings hold, and a burst. The device has as many.
 const COUNT: usize = 2 * SIZE as usize + BURST;
 /// Laps of a burst in a sample: about a millisecond, as DPDK's samples are.
@@ -165,6 +168,7 @@ impl Circle {
             if batch.readable(&chain).read(to.frame()).is_err() {
                 return moved;
             }
+            to.frame()[..HEADER].copy_from_slice(&RECEIVED);
             self.next = after(self.next);
             batch.complete(chain, 0);
             moved += 1;
@@ -184,7 +188,6 @@ impl Circle {
             && let Ok(Some(chain)) = batch.next_chain()
         {
             let frame = self.private[self.oldest].frame();
-            frame[..HEADER].fill(0);
             if batch.writable(&chain).write(frame).is_err() {
                 return moved;
             }

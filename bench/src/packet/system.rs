@@ -23,7 +23,15 @@ pub(crate) struct Processors {
 
 impl Processors {
     /// To be asked before this thread is [kept](keep_on) on one of them.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be asked for, or are not of the one kind that can be measured on.
     pub(crate) fn allowed() -> io::Result<Self> {
+        if cfg!(not(target_arch = "x86_64")) {
+            let why = "packets are measured in cycles of x86-64";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         let allowed = sched_getaffinity(None)?;
         let mut numbers = (0..CpuSet::MAX_CPU).filter(|&number| allowed.is_set(number));
         let rest = numbers.next().unwrap_or_default();
@@ -46,6 +54,12 @@ pub(super) fn cycles() -> u64 {
     // SAFETY: every x86-64 processor has the instruction; no system that runs this program forbids
     // it, and one that did would end it, harming nothing.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// There is none elsewhere: [`Processors::allowed`] has said so.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn cycles() -> u64 {
+    unreachable!()
 }
 
 /// `len` zeroed bytes until the program ends, come by as DPDK comes by its own without huge pages,
