@@ -15,8 +15,12 @@
     reason = "barriers against devices are the architecture's own instructions"
 )]
 
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
+#[cfg(not(loom))]
+use core::sync::atomic::fence;
 
+#[cfg(loom)]
+use crate::model::fence;
 #[cfg(feature = "alloc")]
 use ringway_spec::{F, Features};
 
@@ -43,6 +47,7 @@ impl Order {
 
     /// Orders every earlier store before every later store.
     #[inline]
+    #[cfg_attr(loom, track_caller)]
     pub fn publish(self) {
         match self {
             Self::Processors => fence(Ordering::Release),
@@ -52,6 +57,7 @@ impl Order {
 
     /// Orders every earlier load before every later load and store.
     #[inline]
+    #[cfg_attr(loom, track_caller)]
     pub fn consume(self) {
         match self {
             Self::Processors => fence(Ordering::Acquire),
@@ -64,6 +70,7 @@ impl Order {
     /// event field before its own index is visible, while the peer does the same
     /// the other way round; then neither notifies.
     #[inline]
+    #[cfg_attr(loom, track_caller)]
     pub fn store_load(self) {
         match self {
             Self::Processors => fence(Ordering::SeqCst),

@@ -24,7 +24,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 pub mod barrier;
@@ -35,6 +35,8 @@ pub mod driver;
 mod entries;
 #[cfg(feature = "alloc")]
 pub mod map;
+#[cfg(loom)]
+pub mod model;
 mod packed;
 pub mod shared;
 mod split;

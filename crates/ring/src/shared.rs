@@ -12,8 +12,12 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+#[cfg(loom)]
+use crate::model::{self, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 #[cfg(feature = "alloc")]
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -299,6 +303,8 @@ impl<W: Word> Words<W> {
         if !count.is_power_of_two() || base.addr().get() & size_of::<W>().wrapping_sub(1) != 0 {
             return None;
         }
+        #[cfg(loom)]
+        model::words(base.addr().get(), count, size_of::<W>());
         Some(Self {
             base,
             mask: count.wrapping_sub(1),
@@ -375,6 +381,10 @@ impl Slots {
         let memory = shared.slice(offset, count.checked_mul(Self::BYTES)?)?;
         let base = memory.base;
         let aligned = base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0;
+        #[cfg(loom)]
+        if aligned {
+            model::slots(base.addr().get(), count);
+        }
         aligned.then_some(Self {
             base,
             count,
@@ -623,6 +633,8 @@ mod heap {
                 .filter(|_| len != 0)?;
             // SAFETY: the layout is not of size zero.
             let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+            #[cfg(loom)]
+            crate::model::allocate(base.addr().get(), len);
             Some(Self { base, layout })
         }
     }

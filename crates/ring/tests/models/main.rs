@@ -1,0 +1,9 @@
+//! Both ends of a queue as two threads whose memory and order loom decides: every history that
+//! relaxed memory allows, within the bounds of `explore`.
+//!
+//! The programs are the real ones; see `ringway_ring::model`. Run by `cargo xtask test models`.
+#![cfg(loom)]
+
+mod ends;
+mod fences;
+mod scenarios;

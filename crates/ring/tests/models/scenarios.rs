@@ -1,0 +1,116 @@
+//! What the two ends do at the same time, and what must hold whatever either of them saw.
+
+use crate::ends::{Device, Kind, explore, queue};
+
+/// All of them, by name.
+pub(crate) const SCENARIOS: [(&str, fn(Kind)); 4] = [
+    ("elements", elements),
+    ("reuse", reuse),
+    ("interrupt", interrupt),
+    ("kick", kick),
+];
+
+/// A driver that submits, twice, beside a device that serves and falls asleep.
+fn kick(kind: Kind) {
+    let (mut driver, device) = queue(kind, 2);
+
+    let device = beside(device, Device::sleep);
+    driver.ask();
+    driver.kick();
+    driver.ask();
+    driver.kick();
+
+    let mut device = device.join().unwrap();
+    device.finish(2);
+}
+
+/// A device that completes two chains, one at a time, beside a driver that polls and falls asleep.
+fn interrupt(kind: Kind) {
+    let (mut driver, device) = queue(kind, 2);
+    driver.ask();
+    driver.ask();
+    driver.kick();
+
+    let device = beside(device, |device| {
+        device.serve();
+        device.interrupt();
+    });
+    driver.sleep();
+
+    device.join().unwrap();
+    driver.finish();
+}
+
+/// A batch of two chains, right across the wrap, and their answers.
+fn elements(kind: Kind) {
+    let (mut driver, device) = queue(kind, 2);
+
+    let device = beside(device, |device| {
+        device.serve();
+        device.serve();
+    });
+    driver.ask();
+    driver.ask();
+    driver.kick();
+    driver.poll();
+
+    device.join().unwrap();
+}
+
+/// A ring that one chain fills: the next one takes its descriptors, its buffers and its place as
+/// soon as it came back.
+fn reuse(kind: Kind) {
+    let (mut driver, device) = queue(kind, 1);
+    driver.ask();
+    driver.kick();
+
+    let device = beside(device, |device| {
+        device.serve();
+        device.serve();
+    });
+    driver.poll();
+    driver.ask();
+    driver.kick();
+    driver.poll();
+
+    device.join().unwrap();
+}
+
+fn beside(mut device: Device, act: fn(&mut Device)) -> loom::thread::JoinHandle<Device> {
+    loom::thread::spawn(move || {
+        act(&mut device);
+        device
+    })
+}
+
+#[test]
+fn no_kick_is_lost_between_a_driver_that_submits_and_a_device_that_falls_asleep() {
+    for kind in Kind::all() {
+        println!("{kind}");
+        explore(kind, kick);
+    }
+}
+
+#[test]
+fn no_interrupt_is_lost_between_a_device_that_completes_and_a_driver_that_falls_asleep() {
+    for kind in Kind::all() {
+        println!("{kind}");
+        explore(kind, interrupt);
+    }
+}
+
+#[test]
+fn no_element_is_stale_or_torn_in_a_batch_across_the_wrap() {
+    for kind in Kind::all() {
+        println!("{kind}");
+        explore(kind, elements);
+    }
+}
+
+#[test]
+fn a_place_is_written_again_only_after_the_other_end_is_done_with_it() {
+    for kind in Kind::all() {
+        println!("{kind}");
+        explore(kind, reuse);
+    }
+}
