@@ -63,6 +63,11 @@ pub(crate) const PIECES: &[Piece] = &[
         cargo::no_std,
     ),
     piece("unit", "unit and loopback tests", cargo::unit),
+    piece(
+        "models",
+        "memory order of both ends: nothing is lost or torn, and each fence is needed",
+        cargo::models,
+    ),
     piece("doctests", "the examples in the documents", cargo::doctests),
     piece("docs", "the documents build without a warning", cargo::docs),
     piece(

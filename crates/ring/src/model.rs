@@ -53,13 +53,18 @@ pub(crate) fn fence(ordering: Ordering) {
 /// Makes the `len` bytes at `at` cells of zeros, handed over as a whole, until words are declared
 /// there.
 pub(crate) fn allocate(at: usize, len: usize) {
-    let memory = at..at.wrapping_add(len);
     CELLS.with_borrow_mut(|cells| {
-        // What was there before, in a history that is over.
-        cells.retain(|place, _| !memory.contains(place));
-        for place in memory.step_by(LARGEST) {
+        for place in (at..at.wrapping_add(len)).step_by(LARGEST) {
             cells.insert(place, Held::new(LARGEST, 0, Use::Handed));
         }
+    });
+}
+
+/// Forgets the cells of the `len` bytes at `at`.
+pub(crate) fn free(at: usize, len: usize) {
+    CELLS.with_borrow_mut(|cells| {
+        let gone = cells.extract_if(at..at.wrapping_add(len), |_, _| true);
+        gone.for_each(drop);
     });
 }
 
@@ -110,14 +115,24 @@ struct Held {
 
 #[derive(Clone)]
 enum Value {
-    Polled(Rc<loom::sync::atomic::AtomicU64>),
+    Polled(Rc<Polled>),
     Handed(Rc<loom::cell::Cell<u64>>),
+}
+
+struct Polled {
+    word: loom::sync::atomic::AtomicU64,
+    /// Touched before each access. Of a word that an end has loaded and then stores, loom would
+    /// only see that the two are in order, and never try the other's load after the store.
+    touched: loom::sync::Condvar,
 }
 
 impl Held {
     fn new(size: usize, value: u64, kind: Use) -> Self {
         let value = match kind {
-            Use::Polled => Value::Polled(Rc::new(loom::sync::atomic::AtomicU64::new(value))),
+            Use::Polled => Value::Polled(Rc::new(Polled {
+                word: loom::sync::atomic::AtomicU64::new(value),
+                touched: loom::sync::Condvar::new(),
+            })),
             Use::Handed => Value::Handed(Rc::new(loom::cell::Cell::new(value))),
         };
         Self { size, value }
@@ -132,14 +147,20 @@ impl Held {
 
     fn load(&self, ordering: Ordering) -> u64 {
         match &self.value {
-            Value::Polled(word) => word.load(ordering),
+            Value::Polled(polled) => {
+                polled.touched.notify_one();
+                polled.word.load(ordering)
+            }
             Value::Handed(word) => word.get(),
         }
     }
 
     fn store(&self, value: u64, ordering: Ordering) {
         match &self.value {
-            Value::Polled(word) => word.store(value, ordering),
+            Value::Polled(polled) => {
+                polled.touched.notify_one();
+                polled.word.store(value, ordering);
+            }
             Value::Handed(word) => word.set(value),
         }
     }

@@ -641,6 +641,8 @@ mod heap {
 
     impl Drop for Heap {
         fn drop(&mut self) {
+            #[cfg(loom)]
+            crate::model::free(self.base.addr().get(), self.layout.size());
             // SAFETY: `new` allocated `base` with this layout, and nothing else frees it.
             unsafe { dealloc(self.base.as_ptr(), self.layout) };
         }

@@ -11,9 +11,6 @@ use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::Shared;
 use ringway_spec::{F, Features};
 
-/// Most times that loom takes the processor from a thread that could go on. A notification is lost
-/// by one such, an element torn by one; two are for what nobody thought of.
-const PREEMPTIONS_MAX: usize = 2;
 /// Indices begin where the next chain wraps them; positions of a packed ring, at its last place.
 const START: u16 = 0xffff;
 /// Where the ring is for the device.
@@ -69,10 +66,11 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Explores every history of `scenario` on a ring of `kind`.
-pub(crate) fn explore(kind: Kind, scenario: fn(Kind)) {
+/// Explores every history of `scenario` on a ring of `kind` in which loom takes the processor at
+/// most `preemptions` times from an end that could go on.
+pub(crate) fn explore(kind: Kind, scenario: fn(Kind), preemptions: usize) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(PREEMPTIONS_MAX);
+    model.preemption_bound = Some(preemptions);
     model.check(move || scenario(kind));
 }
 
