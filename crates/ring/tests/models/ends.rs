@@ -245,10 +245,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Serves what there is, in one batch.
-    pub(crate) fn serve(&mut self) {
+    /// Serves what there is, in one batch of at most `most` chains.
+    pub(crate) fn serve(&mut self, most: usize) {
         let mut batch = self.queue.batch(&self.map);
-        while let Some(chain) = batch.next_chain().unwrap() {
+        for _ in 0..most {
+            let Some(chain) = batch.next_chain().unwrap() else {
+                return;
+            };
             let word: u64 = chain.readable(&self.map).read_value().unwrap();
             assert_eq!(word, question(self.served));
             chain
@@ -271,7 +274,7 @@ impl Device {
     pub(crate) fn sleep(&mut self) {
         loop {
             self.queue.disarm();
-            self.serve();
+            self.serve(2);
             if !self.queue.arm() && !self.kicked.hears() {
                 return;
             }
@@ -281,7 +284,7 @@ impl Device {
     /// Wakes if the bell rang, and demands that `asked` chains were served.
     pub(crate) fn finish(&mut self, asked: u64) {
         if self.kicked.hears() {
-            self.serve();
+            self.serve(2);
         }
         assert_eq!(self.served, asked, "a kick was lost");
     }

@@ -31,7 +31,7 @@ fn kick(kind: Kind) {
     device.finish(2);
 }
 
-/// A device that completes two chains, one at a time, beside a driver that polls and falls asleep.
+/// A device that completes two chains, in two batches, beside a driver that polls and falls asleep.
 fn interrupt(kind: Kind) {
     let (mut driver, device) = queue(kind, 2);
     driver.ask();
@@ -39,7 +39,9 @@ fn interrupt(kind: Kind) {
     driver.kick();
 
     let device = beside(device, |device| {
-        device.serve();
+        device.serve(1);
+        device.interrupt();
+        device.serve(1);
         device.interrupt();
     });
     driver.sleep();
@@ -53,8 +55,8 @@ fn elements(kind: Kind) {
     let (mut driver, device) = queue(kind, 2);
 
     let device = beside(device, |device| {
-        device.serve();
-        device.serve();
+        device.serve(2);
+        device.serve(2);
     });
     driver.ask();
     driver.ask();
@@ -72,8 +74,8 @@ fn reuse(kind: Kind) {
     driver.kick();
 
     let device = beside(device, |device| {
-        device.serve();
-        device.serve();
+        device.serve(2);
+        device.serve(2);
     });
     driver.poll();
     driver.ask();
