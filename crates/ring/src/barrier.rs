@@ -17,7 +17,7 @@
 //!   more observers: what holds with the one holds with the other.
 //! - *The doorbell.* Of `x = 1; doorbell; R = 0` here, and a device that sees the write to `R` and
 //!   then loads `x`, it must find 1. A model has no registers, so only the instructions say so: x86-64
-//!   keeps stores in order, AArch64 and RISC-V are told to.
+//!   keeps stores in order, the others are told to.
 //!
 //! Spec: VIRTIO 1.4 §2.7.13 "Supplying Buffers to The Device".
 #![expect(

@@ -12,7 +12,7 @@
 //!   the one that came late could have seen anything, an old value, a later one or half of each.
 //!
 //! A word that the two ends access at different sizes is as many cells as the finer one needs, and
-//! the wider access is as many loads or stores, which no machine is to take apart further.
+//! the wider access is as many loads or stores. Machines promise more: what holds here holds there.
 #![expect(
     unsafe_code,
     reason = "the atomics are had from a pointer by an unsafe call, as core's are; nothing here looks behind it"
@@ -121,8 +121,9 @@ enum Value {
 
 struct Polled {
     word: loom::sync::atomic::AtomicU64,
-    /// Touched before each access. Of a word that an end has loaded and then stores, loom would
-    /// only see that the two are in order, and never try the other's load after the store.
+    /// Touched before each access, as if it were stored to. Of a word loom remembers only who used it
+    /// last: when an end loads one and then stores it, it would forget that the other end has
+    /// loaded it too, and never try that load after the store.
     touched: loom::sync::Condvar,
 }
 
@@ -229,7 +230,8 @@ fn store(at: usize, size: usize, value: u64, ordering: Ordering) {
     }
 }
 
-/// The bits of `bytes` bytes, fewer than eight. The architectures of the rings are little-endian.
+/// The bits of `bytes` bytes, at most eight; and of a word, how many come before its byte `bytes`:
+/// the architectures of the rings are little-endian.
 fn bits(bytes: usize) -> u32 {
     (bytes as u32).wrapping_mul(u8::BITS)
 }
