@@ -6,7 +6,7 @@
 //! - `time` prints nanoseconds for each chain: minimum and median.
 //! - `smoke` does a few rounds of everything.
 //!
-//! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
+//! The name of a case after either does only that one. A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
 //! stands in `docs/bench.md`.
 
 mod case;
@@ -30,11 +30,15 @@ fn main() -> ExitCode {
         Some("time") => time,
         Some("smoke") => smoke,
         _ => {
-            eprintln!("usage: ringway-bench count|time|smoke (`cargo xtask bench ring` runs it)");
+            eprintln!(
+                "usage: ringway-bench count|time|smoke [CASE] (`cargo xtask bench ring` runs it)"
+            );
             return ExitCode::from(2);
         }
     };
-    for case in case::all() {
+    let only = std::env::args().nth(2);
+    let chosen = |case: &Case| only.as_ref().is_none_or(|name| *name == case.to_string());
+    for case in case::all().into_iter().filter(chosen) {
         eprintln!("{case}");
         each(&case);
     }

@@ -395,6 +395,7 @@ impl Loop {
             .map(|&len| ram.holding(&vec![UNTOUCHED; len]))
             .collect();
         self.driver.submit(&readable, &writable, ()).unwrap();
+        self.driver.kick_needed();
         writable
     }
 

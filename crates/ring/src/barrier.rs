@@ -31,7 +31,6 @@ use core::sync::atomic::fence;
 
 #[cfg(loom)]
 use crate::model::fence;
-#[cfg(feature = "alloc")]
 use ringway_spec::{F, Features};
 
 /// How strong the barriers of a queue must be. Chosen by `ORDER_PLATFORM` (§6).
@@ -46,7 +45,6 @@ pub enum Order {
 
 impl Order {
     /// What a queue needs whose ends agreed to `features`.
-    #[cfg(feature = "alloc")]
     pub(crate) fn negotiated(features: Features) -> Self {
         if features.contains(F::ORDER_PLATFORM) {
             Self::Platform

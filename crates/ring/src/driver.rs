@@ -10,8 +10,11 @@
 
 use core::fmt;
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
 use ringway_spec::{F, Features};
 
+pub use crate::entries::Entry;
 use crate::shared::Shared;
 use crate::{packed, split};
 
@@ -38,11 +41,25 @@ pub struct Memory {
 pub struct Geometry {
     pub(crate) size: u16,
     pub(crate) table: u16,
-    packed: bool,
+    pub(crate) format: Format,
+}
+
+/// How the parts of a ring lie in its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Split, each area where it suits the caches.
+    Split,
+    /// Split, with the device area at a multiple of `align` bytes: the layout that a legacy device
+    /// computes from one address (§2.7.2).
+    Legacy {
+        align: usize,
+    },
+    Packed,
 }
 
 impl Geometry {
-    /// Ring memory is aligned so, in this program and for the device: a cache line.
+    /// Ring memory is aligned so, in this program and, but for [`legacy`](Self::legacy), for the
+    /// device: a cache line.
     pub const ALIGN: usize = 64;
 
     /// A split queue of `size` descriptors; a chain of several segments takes one of them if it has
@@ -52,12 +69,24 @@ impl Geometry {
     /// `None` unless `size` is a power of two up to 32768 (§2.7), and `table` at most `size`
     /// (§2.7.5.3.1).
     pub fn new(size: u16, table: u16) -> Option<Self> {
-        Self::of(size, table, false).filter(|_| size.is_power_of_two())
+        Self::of(size, table, Format::Split).filter(|_| size.is_power_of_two())
+    }
+
+    /// A split queue, as [`new`](Self::new), in the layout of legacy interfaces: one stretch of
+    /// memory, the device area at the next multiple of `align` bytes (§2.7.2). The ring's memory
+    /// itself is to be aligned so for the device: see [`alignment`](Self::alignment).
+    ///
+    /// `None`, too, unless `align` is a power of two, from [`ALIGN`](Self::ALIGN) to 2³⁰.
+    pub fn legacy(size: u16, table: u16, align: usize) -> Option<Self> {
+        let possible = size.is_power_of_two()
+            && align.is_power_of_two()
+            && (Self::ALIGN..=1 << 30).contains(&align);
+        Self::of(size, table, Format::Legacy { align }).filter(|_| possible)
     }
 
     /// A packed queue, as [`new`](Self::new) otherwise. `size` is anything from 1 to 32768 (§2.8).
     pub fn packed(size: u16, table: u16) -> Option<Self> {
-        Self::of(size, table, true)
+        Self::of(size, table, Format::Packed)
     }
 
     /// The largest queue of at most `most` descriptors, in the format that `features` ask for.
@@ -71,7 +100,7 @@ impl Geometry {
         }
     }
 
-    fn of(size: u16, table: u16, packed: bool) -> Option<Self> {
+    fn of(size: u16, table: u16, format: Format) -> Option<Self> {
         // The same for both formats.
         let possible = size != 0 && size <= ringway_spec::split::MAX_SIZE && table <= size;
         possible.then(|| Self {
@@ -81,7 +110,7 @@ impl Geometry {
             } else {
                 0
             },
-            packed,
+            format,
         })
     }
 
@@ -97,12 +126,20 @@ impl Geometry {
 
     /// Whether the ring has the packed format.
     pub const fn is_packed(self) -> bool {
-        self.packed
+        matches!(self.format, Format::Packed)
+    }
+
+    /// To what the device address of the ring's memory is to be aligned, in bytes.
+    pub const fn alignment(self) -> usize {
+        match self.format {
+            Format::Legacy { align } => align,
+            Format::Split | Format::Packed => Self::ALIGN,
+        }
     }
 
     /// How many bytes of [`Memory`] the queue needs.
     pub fn bytes(self) -> usize {
-        if self.packed {
+        if self.is_packed() {
             packed::Layout::new(self).bytes
         } else {
             split::Layout::new(self).bytes
@@ -111,7 +148,7 @@ impl Geometry {
 
     /// Where the three areas of the ring are, for the transport, if its memory begins at `address`.
     pub fn areas(self, address: u64) -> Areas {
-        let (driver, device) = if self.packed {
+        let (driver, device) = if self.is_packed() {
             let layout = packed::Layout::new(self);
             (layout.driver, layout.device)
         } else {
@@ -124,6 +161,20 @@ impl Geometry {
             driver: at(driver),
             device: at(device),
         }
+    }
+
+    /// The bytes of `memory` that the queue needs, zeroed. `None` if there are fewer, or they are
+    /// not aligned.
+    pub(crate) fn zeroed(self, memory: &Memory) -> Option<Shared> {
+        let shared = memory.shared.slice(0, self.bytes())?;
+        let misaligned = |address: u64, align: usize| address & (align as u64).wrapping_sub(1) != 0;
+        if misaligned(memory.address, self.alignment())
+            || misaligned(shared.base().addr().get() as u64, Self::ALIGN)
+        {
+            return None;
+        }
+        shared.view().fill(0);
+        Some(shared)
     }
 }
 
@@ -214,6 +265,8 @@ pub enum Violation {
         /// What it could have written.
         writable: u32,
     },
+    /// A used element ends a batch of more chains than the used index moved by (§2.7.9).
+    BatchTooLong,
 }
 
 impl fmt::Display for Violation {
@@ -235,29 +288,37 @@ impl fmt::Display for Violation {
                     "device says it wrote {written} bytes of {writable} (§2.7.8)"
                 )
             }
+            Self::BatchTooLong => f.write_str(
+                "used element ends a batch of more chains than the used index moved by (§2.7.9)",
+            ),
         }
     }
 }
 
 impl core::error::Error for Violation {}
 
+/// Where a queue keeps what it knows of its chains: an [`Entry`] for every descriptor of the ring.
+/// A `Box<[Entry<T>]>`, or without `alloc` a `&mut [Entry<T>]` or an array.
+pub trait Slab<T>: AsRef<[Entry<T>]> + AsMut<[Entry<T>]> {}
+
+impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> Slab<T> for S {}
+
 /// The driver's end of a queue whose chains are owned by `T`s.
-#[cfg(feature = "alloc")]
 #[derive(Debug)]
-pub struct Queue<T> {
-    ring: Ring<T>,
+pub struct Queue<T, #[cfg(feature = "alloc")] S = Box<[Entry<T>]>, #[cfg(not(feature = "alloc"))] S>
+{
+    ring: Ring<T, S>,
 }
 
 /// The format, chosen once by the negotiated features.
-#[cfg(feature = "alloc")]
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
 )]
-enum Ring<T> {
-    Split(split::driver::Driver<T>),
-    Packed(packed::driver::Driver<T>),
+enum Ring<T, S> {
+    Split(split::driver::Driver<T, S>),
+    Packed(packed::driver::Driver<T, S>),
 }
 
 #[cfg(feature = "alloc")]
@@ -267,23 +328,40 @@ impl<T> Queue<T> {
     /// (packed) went over it before, modulo 65,536: 0 for a device that was just reset.
     ///
     /// `None` if the memory is smaller than [`Geometry::bytes`] or not aligned to
-    /// [`Geometry::ALIGN`], or the geometry is of the other format.
+    /// [`Geometry::alignment`], or the geometry is of the other format.
     pub fn new(
         memory: &Memory,
         geometry: Geometry,
         features: Features,
         start: u16,
     ) -> Option<Self> {
-        if geometry.packed != features.contains(F::RING_PACKED) {
+        let slab = (0..geometry.size).map(|_| Entry::EMPTY).collect();
+        Self::in_slab(memory, geometry, features, start, slab)
+    }
+}
+
+impl<T, S: Slab<T>> Queue<T, S> {
+    /// As `new`, which `alloc` brings, with a slab of the caller's. An entry for every descriptor
+    /// is enough.
+    ///
+    /// `None`, too, if the slab has fewer entries, or one of them still holds the owner of a chain
+    /// of another queue, which was not [reclaimed](Self::reclaim).
+    pub fn in_slab(
+        memory: &Memory,
+        geometry: Geometry,
+        features: Features,
+        start: u16,
+        slab: S,
+    ) -> Option<Self> {
+        if geometry.is_packed() != features.contains(F::RING_PACKED) {
             return None;
         }
-        let ring = if geometry.packed {
-            let packed = packed::driver::Driver::new(memory, geometry, features, start)?;
+        let ring = if geometry.is_packed() {
+            let packed = packed::driver::Driver::new(memory, geometry, features, start, slab)?;
             Ring::Packed(packed)
         } else {
-            Ring::Split(split::driver::Driver::new(
-                memory, geometry, features, start,
-            )?)
+            let split = split::driver::Driver::new(memory, geometry, features, start, slab)?;
+            Ring::Split(split)
         };
         Some(Self { ring })
     }
@@ -317,7 +395,8 @@ impl<T> Queue<T> {
     }
 
     /// Gives the device a chain: first the segments it may read, then those it may write. `owner`
-    /// is in custody from here on.
+    /// is in custody from here on. The device sees the chain once
+    /// [`kick_needed`](Self::kick_needed) was called.
     ///
     /// # Errors
     ///
@@ -336,13 +415,23 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether the device wants to be told of what was submitted since this was last asked. Ask
-    /// once for each batch.
+    /// Publishes what was submitted since this was last called, and says whether the device wants
+    /// to be told. To be called once for each batch: the device sees nothing of it before.
     #[inline]
     pub fn kick_needed(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(ring) => ring.kick_needed(),
             Ring::Packed(ring) => ring.kick_needed(),
+        }
+    }
+
+    /// What a notification says with `NOTIFICATION_DATA` in its upper half: how far the device may
+    /// go (§2.9).
+    #[inline]
+    pub fn notification_data(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(ring) => ring.notification_data(),
+            Ring::Packed(ring) => ring.notification_data(),
         }
     }
 

@@ -31,7 +31,6 @@ pub mod barrier;
 #[cfg(feature = "alloc")]
 pub mod device;
 pub mod driver;
-#[cfg(feature = "alloc")]
 mod entries;
 #[cfg(feature = "alloc")]
 pub mod map;
@@ -40,5 +39,6 @@ pub mod model;
 mod packed;
 pub mod shared;
 mod split;
+mod tables;
 #[cfg(feature = "alloc")]
 mod walk;

@@ -10,6 +10,7 @@
 )]
 
 use core::fmt;
+use core::hint::cold_path;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -356,12 +357,103 @@ impl<W> fmt::Debug for Words<W> {
     }
 }
 
+/// A power of two of pairs of little-endian 32-bit words, as 64-bit values whose low half comes
+/// first: used elements. An index is taken modulo their number. Where the memory is aligned to
+/// 8 bytes a pair is loaded and stored whole; where it is aligned to 4 only, one half after the
+/// other, each of them once.
+#[derive(Clone)]
+pub struct Pairs {
+    base: NonNull<u8>,
+    /// The number of pairs, less one.
+    mask: usize,
+    /// Whether each pair is aligned to its size.
+    whole: bool,
+    /// Keeps the memory at `base` alive.
+    memory: Shared,
+}
+
+// SAFETY: as for `Shared`, which it holds; every access is atomic.
+unsafe impl Send for Pairs {}
+// SAFETY: as above.
+unsafe impl Sync for Pairs {}
+
+impl Pairs {
+    /// The `count` pairs at `offset` of `shared`. `None` unless `count` is a power of two, the
+    /// pairs lie within, and the first is aligned to 4 bytes.
+    pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
+        let halves = Words::<u32>::new(shared, offset, count.checked_mul(2)?)?;
+        count.is_power_of_two().then_some(Self {
+            base: halves.base,
+            mask: count.wrapping_sub(1),
+            whole: halves.base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0,
+            memory: halves.memory,
+        })
+    }
+
+    /// Loads pair `index`, modulo their number. Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn load(&self, index: usize) -> u64 {
+        let at = self.at(index);
+        if self.whole {
+            // SAFETY: `at` is within the memory that `self.memory` keeps alive, and aligned: the
+            // first pair is, and pairs have its size.
+            return unsafe { sealed::Atomic::load(at) };
+        }
+        cold_path();
+        // SAFETY: the two halves of a pair that is within the memory; `new` found the first one
+        // aligned.
+        let (low, high): (u32, u32) = unsafe {
+            (
+                sealed::Atomic::load(at),
+                sealed::Atomic::load(at.add(size_of::<u32>())),
+            )
+        };
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    /// Stores pair `index`, modulo their number. Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn store(&self, index: usize, value: u64) {
+        let at = self.at(index);
+        if self.whole {
+            // SAFETY: as for `load`.
+            return unsafe { sealed::Atomic::store(at, value) };
+        }
+        cold_path();
+        // SAFETY: as for `load`.
+        unsafe {
+            sealed::Atomic::store(at, value as u32);
+            sealed::Atomic::store(at.add(size_of::<u32>()), (value >> 32) as u32);
+        }
+    }
+
+    #[inline]
+    fn at(&self, index: usize) -> *mut u8 {
+        // SAFETY: `index & mask` is below the number of pairs, all of which `new` found within the
+        // memory.
+        unsafe {
+            self.base
+                .as_ptr()
+                .add((index & self.mask).wrapping_mul(size_of::<u64>()))
+        }
+    }
+}
+
+impl fmt::Debug for Pairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.mask.wrapping_add(1);
+        write!(f, "Pairs({:p}, {count} of {:?})", self.base, self.memory)
+    }
+}
+
 /// Slots of two little-endian 64-bit words each, as many as there are: descriptors. An index is
 /// compared once, when the slot is looked up.
 #[derive(Clone)]
 pub struct Slots {
     base: NonNull<u8>,
     count: usize,
+    /// The largest power of two that is no more than the number of slots, less one.
+    mask: usize,
     /// Keeps the memory at `base` alive.
     memory: Shared,
 }
@@ -375,12 +467,15 @@ impl Slots {
     /// Bytes of a slot.
     const BYTES: usize = 2 * size_of::<u64>();
 
-    /// The `count` slots at `offset` of `shared`. `None` unless they lie within and the first is
-    /// aligned to a word.
+    /// The `count` slots at `offset` of `shared`. `None` unless there is one, they lie within and the
+    /// first is aligned to a word.
     pub fn new(shared: &Shared, offset: usize, count: usize) -> Option<Self> {
         let memory = shared.slice(offset, count.checked_mul(Self::BYTES)?)?;
         let base = memory.base;
         let aligned = base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0;
+        let mask = 1_usize
+            .unbounded_shl(count.checked_ilog2()?)
+            .wrapping_sub(1);
         #[cfg(loom)]
         if aligned {
             model::slots(base.addr().get(), count);
@@ -388,6 +483,7 @@ impl Slots {
         aligned.then_some(Self {
             base,
             count,
+            mask,
             memory,
         })
     }
@@ -400,6 +496,60 @@ impl Slots {
         }
         // SAFETY: `index` is below the number of slots, all of which `new` found within the memory.
         let base = unsafe { self.base.add(index.wrapping_mul(Self::BYTES)) };
+        Some(Slot {
+            base,
+            slots: PhantomData,
+        })
+    }
+
+    /// Slot `index`, modulo their number if that is a power of two, else modulo the largest power of
+    /// two below it: it needs no test.
+    #[inline]
+    pub fn wrapping_slot(&self, index: usize) -> Slot<'_> {
+        // SAFETY: `index & mask` is at most `mask`, which is below the number of slots, all of
+        // which `new` found within the memory.
+        let base = unsafe { self.base.add((index & self.mask).wrapping_mul(Self::BYTES)) };
+        Slot {
+            base,
+            slots: PhantomData,
+        }
+    }
+
+    /// The `count` slots from `first` on, one after the other, if there are so many.
+    #[inline]
+    pub fn run(&self, first: usize, count: usize) -> Option<Run<'_>> {
+        if first > self.count || count > self.count.wrapping_sub(first) {
+            return None;
+        }
+        // SAFETY: `first` is at most the number of slots, all of which `new` found within the
+        // memory: the result is within it, or one past its end.
+        let next = unsafe { self.base.add(first.wrapping_mul(Self::BYTES)) };
+        Some(Run {
+            next,
+            left: count,
+            slots: PhantomData,
+        })
+    }
+}
+
+/// Some [`Slots`], one after the other.
+#[derive(Clone, Debug)]
+pub struct Run<'s> {
+    /// `left` slots begin here, within the memory that the slots keep alive.
+    next: NonNull<u8>,
+    left: usize,
+    slots: PhantomData<&'s Slots>,
+}
+
+impl<'s> Iterator for Run<'s> {
+    type Item = Slot<'s>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Slot<'s>> {
+        self.left = self.left.checked_sub(1)?;
+        let base = self.next;
+        // SAFETY: there was one slot left, so the result is within the memory, or one past its end.
+        self.next = unsafe { base.add(Slots::BYTES) };
         Some(Slot {
             base,
             slots: PhantomData,
@@ -729,11 +879,29 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_is_the_same_bytes_whether_it_is_accessed_whole_or_in_halves() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        for offset in [4, 8] {
+            let pairs = Pairs::new(&shared, offset, 4).unwrap();
+
+            pairs.store(5, 0x1122_3344_5566_7788);
+
+            let halves = Words::<u32>::new(&shared, offset, 8).unwrap();
+            assert_eq!((halves.load(2), halves.load(3)), (0x5566_7788, 0x1122_3344));
+            assert_eq!(pairs.load(1), 0x1122_3344_5566_7788);
+        }
+        assert!(Pairs::new(&shared, 2, 1).is_none());
+        assert!(Pairs::new(&shared, 0, 3).is_none());
+        assert!(Pairs::new(&shared, 4, 8).is_none());
+    }
+
+    #[test]
     fn slots_are_as_many_as_fit_and_there_is_none_beyond_them() {
         let shared = Shared::allocate(64, 64).unwrap();
         let slots = Slots::new(&shared, 8, 3).unwrap();
 
         slots.slot(2).unwrap().set_first(0x1122);
+        slots.slot(0).unwrap().set_first(0x5566);
         slots.slot(2).unwrap().set_second(0x3344);
 
         let words = Words::<u64>::new(&shared, 0, 8).unwrap();
@@ -741,8 +909,18 @@ mod tests {
         let second = slots.slot(2).unwrap();
         assert_eq!((second.first(), second.second()), (0x1122, 0x3344));
         assert!(slots.slot(3).is_none() && slots.slot(usize::MAX).is_none());
+        let run = slots.run(1, 2).unwrap();
+        assert_eq!(run.map(Slot::first).collect::<Vec<_>>(), [0, 0x1122]);
+        assert_eq!(slots.run(3, 0).unwrap().count(), 0);
+        assert_eq!(
+            slots.wrapping_slot(0b110).first(),
+            0x5566,
+            "the first two are a ring"
+        );
+        assert!(slots.run(2, 2).is_none() && slots.run(usize::MAX, 2).is_none());
         assert!(Slots::new(&shared, 8, 4).is_none());
         assert!(Slots::new(&shared, 4, 1).is_none());
+        assert!(Slots::new(&shared, 8, 0).is_none());
         assert!(Slots::new(&shared, 0, usize::MAX).is_none());
     }
 

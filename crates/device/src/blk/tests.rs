@@ -482,6 +482,7 @@ fn a_batch_ends_after_so_many_bytes_and_the_rest_comes_in_the_next() {
     for _ in 0..3 {
         let request = blk.ram.holding(&header(RequestType::IN, 0));
         blk.driver.submit(&[request], &[writable], ()).unwrap();
+        blk.driver.kick_needed();
     }
     let ran = [blk.run(), blk.run()];
 

@@ -83,6 +83,7 @@ fn a_driver_that_follows_the_order_gets_its_queue_served() {
     front.set_status(READY);
     ring.queue.arm();
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
     front.kick(0);
     let ran = bench.steps.run(0);
 
@@ -238,6 +239,7 @@ fn a_queue_s_size_cannot_be_changed_after_activation() {
     // Once around the ring and more, for its slots to be those of eight.
     for _ in 0..12 {
         ring.queue.submit(&[], &[answer], ()).unwrap();
+        ring.queue.kick_needed();
         bench.steps.run(0);
         assert!(ring.queue.poll().unwrap().is_some());
     }
@@ -285,6 +287,7 @@ fn a_packed_queue_may_have_any_size_up_to_the_most() {
     assert!(front.enable(0, 7, &ring));
     front.set_status(READY);
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
     bench.steps.run(0).unwrap();
 
     assert_eq!(front.read(Register::QueueSize), 7);
@@ -365,6 +368,7 @@ fn a_broken_rule_asks_for_a_reset_and_ends_service_until_then() {
     };
 
     ring.queue.submit(&[], &[hole], ()).unwrap();
+    ring.queue.kick_needed();
     front.kick(0);
     let ran = bench.steps.run(0);
     front.kick(0);
@@ -463,6 +467,7 @@ fn a_reset_stops_every_task_and_forgets_the_queues() {
     let mut ring = front.start_one(&mut bench);
     let answer = bench.ram.holding(&[0; 4]);
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
 
     front.write(Register::Status, 0);
 

@@ -95,6 +95,7 @@ fn a_queue_is_served_and_its_interrupt_acknowledged() {
     let answer = bench.ram.holding(&[0; 4]);
     ring.queue.arm();
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
 
     window.set(register::QUEUE_NOTIFY, 1);
     bench.steps.run(1);
@@ -272,6 +273,7 @@ fn a_broken_rule_shows_in_the_status_and_interrupts() {
     let mut ring = window.start(&mut bench, 0);
     let nowhere = ringway_ring::driver::Segment { address: 0, len: 1 };
     ring.queue.submit(&[], &[nowhere], ()).unwrap();
+    ring.queue.kick_needed();
 
     bench.steps.run(0);
 
@@ -312,6 +314,7 @@ fn nothing_a_driver_reads_or_writes_ends_the_program() {
     let mut ring = window.start(&mut bench, 0);
     let answer = bench.ram.holding(&[0; 4]);
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
     bench.steps.run(0);
     assert!(ring.queue.poll().unwrap().is_some());
 }

@@ -303,6 +303,7 @@ fn a_queue_is_served_and_interrupts_with_its_message() {
     let answer = bench.ram.holding(&[0; 4]);
     ring.queue.arm();
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
 
     function.kick(1);
     bench.steps.run(1);
@@ -587,6 +588,7 @@ fn a_broken_rule_is_told_with_the_message_for_configuration() {
         len: 2,
     };
     ring.queue.submit(&[], &[hole], ()).unwrap();
+    ring.queue.kick_needed();
 
     bench.steps.run(0);
 
@@ -640,6 +642,7 @@ fn nothing_a_driver_reads_or_writes_ends_the_program() {
     let mut ring = function.start(&mut bench, 0, NO_VECTOR);
     let answer = bench.ram.holding(&[0; 4]);
     ring.queue.submit(&[], &[answer], ()).unwrap();
+    ring.queue.kick_needed();
     bench.steps.run(0);
     assert!(ring.queue.poll().unwrap().is_some());
 }

@@ -63,6 +63,7 @@ fn a_read_a_write_a_flush_and_an_id_are_asked_as_the_specification_has_them() {
     disk.write(62, vec![1; 1024]).unwrap();
     disk.flush().unwrap();
     disk.id(vec![0; 20]).unwrap();
+    disk.kick().unwrap();
 
     let asked: Vec<_> = [2048, 0, 0, 20]
         .map(|data| asked(&device, &mut queue, answered(data, 0)))
@@ -141,6 +142,7 @@ fn only_a_written_status_and_a_whole_length_are_success() {
     let mut queue = device.queue(0);
     let mut result = |written: u32, status: Option<u8>| {
         disk.read(0, vec![0; 1024]).unwrap();
+        disk.kick().unwrap();
         asked(&device, &mut queue, |writable| {
             writable.write(&[7; 1024]).unwrap();
             if let Some(status) = status {
@@ -178,6 +180,7 @@ fn a_device_says_how_many_pieces_of_which_size_it_takes() {
 
     let two_pieces = disk.read(0, vec![0; 1536]);
     let three_pieces = disk.read(0, vec![0; 2048 + 512]).unwrap_err();
+    disk.kick().unwrap();
 
     assert!(two_pieces.is_ok());
     assert!(matches!(

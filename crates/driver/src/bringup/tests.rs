@@ -262,6 +262,7 @@ fn a_device_that_needs_a_reset_is_met_by_an_error_and_recovers() {
     assert_eq!(queue.reclaim(), Ok(None));
     let mut again: Entropy = attach(transport.unwrap()).unwrap();
     again.request(vec![0; 4]).unwrap();
+    again.kick().unwrap();
     device.complete(&mut device.queue(0), 9, 4);
     assert_eq!(again.poll().unwrap().unwrap().buffer, [9; 4]);
 }

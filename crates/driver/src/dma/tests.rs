@@ -77,6 +77,7 @@ fn handles_dropped_forgotten_and_reset_in_every_order_free_nothing_that_the_devi
                     for _ in 0..3 {
                         rng.request(boxed(0, 64)).unwrap();
                     }
+                    rng.kick().unwrap();
                     device.complete(&mut device.queue(0), 7, 64);
                     let done = rng.poll().unwrap().unwrap();
                     assert_eq!(done.buffer[..], [7; 64], "{case:?}");
@@ -139,6 +140,7 @@ fn a_revoked_buffer_is_unmapped_before_it_is_given_back() {
     let device = device(Trust::Revoked);
     let mut rng: Entropy<Vec<u8>> = attach(device.clone()).unwrap();
     rng.request(vec![0; 16]).unwrap();
+    rng.kick().unwrap();
     device.complete(&mut device.queue(0), 3, 16);
 
     let unmaps = device.platform.unmaps();
@@ -158,6 +160,7 @@ fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     let device = device(Trust::Pool);
     let mut rng: Entropy<Vec<u8>> = attach(device.clone()).unwrap();
     rng.request(vec![1; 16]).unwrap();
+    rng.kick().unwrap();
 
     let map = device.platform.device_map();
     let mut queue = device.queue(0);
@@ -193,6 +196,7 @@ fn a_full_pool_is_to_be_tried_again_and_a_buffer_beyond_it_is_not() {
         beyond.why,
         Error::Request(RequestError::TooLarge { .. })
     ));
+    rng.kick().unwrap();
     device.complete(&mut device.queue(0), 1, 8);
     rng.poll().unwrap().unwrap();
     rng.request(vec![0; 600 << 10]).unwrap();

@@ -9,50 +9,60 @@ use ringway_spec::{F, Features};
 
 use super::{Layout, Position, Tail, Wish};
 use crate::barrier::Order;
-use crate::driver::{Completion, Geometry, Memory, Refusal, Rejected, Segment, Token, Violation};
-use crate::entries::{Asked, Entries, Returned, Tables, descriptors_for, zeroed};
+use crate::driver::{
+    Completion, Geometry, Memory, Refusal, Rejected, Segment, Slab, Token, Violation,
+};
+use crate::entries::{Entries, InOrder, View, not_reached};
 use crate::shared::{Slots, Words};
+use crate::tables::{Asked, Tables, reportable, why_no_room};
 
 #[derive(Debug)]
-pub(crate) struct Driver<T> {
-    /// The chains in flight, by their ids. With each id that is free, the next free one.
-    entries: Entries<T>,
+pub(crate) struct Driver<T, S> {
+    /// The chains in flight, by their ids. With every id, the next free one.
+    entries: Entries<T, S>,
     ring: Slots,
     /// Written by us: the used descriptors of which we want to be told.
     wish: Words<u32>,
     /// Written by the device: the available descriptors of which it wants to be told.
     device_wish: Words<u32>,
-    tables: Option<Tables>,
+    tables: Tables,
     size: u16,
     /// The first free id. There is one as long as there is a free descriptor: no chain has fewer
     /// descriptors than ids.
     free_id: u16,
+    /// Descriptors. 0 once the queue is broken.
     free: u16,
     in_flight: u16,
     /// Where the next chain begins.
     next_available: Position,
-    /// How many descriptors were made available since a kick was last considered.
-    unkicked: u32,
+    /// How many descriptors were filled since a kick was last considered.
+    unpublished: u32,
+    /// The first of them, and the word that makes it available. The device looks at none before it.
+    withheld: Option<(Position, u64)>,
     /// Where the device's next used descriptor will be.
     next_used: Position,
+    /// With `IN_ORDER`: the free list is the ring of all ids.
+    in_order: bool,
+    batch: InOrder,
     event_index: bool,
     order: Order,
     broken: Option<Violation>,
 }
 
-impl<T> Driver<T> {
+impl<T, S: Slab<T>> Driver<T, S> {
     pub(crate) fn new(
         memory: &Memory,
         geometry: Geometry,
         features: Features,
         start: u16,
+        slab: S,
     ) -> Option<Self> {
         let size = geometry.size;
         let layout = Layout::new(geometry);
-        let shared = zeroed(memory, layout.bytes)?;
+        let shared = geometry.zeroed(memory)?;
         let start = Position::after(start, size);
         let mut this = Self {
-            entries: Entries::new(size),
+            entries: Entries::new(slab, size)?,
             ring: Slots::new(&shared, 0, usize::from(size))?,
             wish: Words::new(&shared, layout.driver, 1)?,
             device_wish: Words::new(&shared, layout.device, 1)?,
@@ -62,8 +72,11 @@ impl<T> Driver<T> {
             free: size,
             in_flight: 0,
             next_available: start,
-            unkicked: 0,
+            unpublished: 0,
+            withheld: None,
             next_used: start,
+            in_order: features.contains(F::IN_ORDER),
+            batch: InOrder::new(0),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
             broken: None,
@@ -84,7 +97,7 @@ impl<T> Driver<T> {
 
     #[inline]
     pub(crate) fn has_room(&self, segments: usize) -> bool {
-        descriptors_for(self.tables.as_ref(), segments) <= usize::from(self.free)
+        self.tables.descriptors_for(segments) <= usize::from(self.free)
     }
 
     #[inline]
@@ -94,58 +107,70 @@ impl<T> Driver<T> {
         writable: &[Segment],
         owner: T,
     ) -> Result<Token, Rejected<T>> {
-        let asked = Asked::new(readable, writable);
-        let descriptors = descriptors_for(self.tables.as_ref(), asked.segments);
-        if let Some(why) = asked.refusal(descriptors, self.free, self.size, self.broken) {
+        let Some(asked) = Asked::new(readable, writable) else {
+            let why = Refusal::Empty;
+            return Err(Rejected { why, owner });
+        };
+        let in_table = self.tables.hold(asked.count);
+        let descriptors = if in_table { 1 } else { asked.count };
+        if descriptors > usize::from(self.free) {
+            let why = why_no_room(asked.count, descriptors, self.size, self.broken);
             return Err(Rejected { why, owner });
         }
-        let id = self.free_id;
-        let next_free = self.entries.link(id);
-        let token = match self.entries.put(id, owner, &asked, descriptors, 0) {
-            Ok(token) => token,
-            // Not reached: ids on the free list are below the size, and nobody else writes it.
-            Err(owner) => {
-                let why = Refusal::Full;
-                return Err(Rejected { why, owner });
-            }
+        let writable = match reportable(asked.bytes()) {
+            Ok(writable) => writable,
+            Err(why) => return Err(Rejected { why, owner }),
         };
-        self.free_id = next_free;
-        // No more than are free, of which there are at most 32768.
-        self.free = self.free.wrapping_sub(descriptors as u16);
-        self.in_flight = self.in_flight.wrapping_add(1);
-        self.unkicked = self.unkicked.saturating_add(descriptors as u32);
 
-        match &self.tables {
-            Some(tables) if descriptors != asked.segments => {
-                let table = tables.fill(id, readable, writable, |segment, is_writable, _| {
-                    let mut flags = DescriptorFlags::empty();
-                    // The only flag that means something in a table (§2.8.7).
-                    flags.set(DescriptorFlags::WRITE, is_writable);
-                    let len = segment.len;
-                    Tail { len, id: 0, flags }.to_word()
-                });
-                self.write(id, &[table], &[], DescriptorFlags::INDIRECT);
-            }
-            _ => self.write(id, readable, writable, DescriptorFlags::empty()),
+        let id = self.free_id;
+        // No more than are free, of which there are at most 32768.
+        let descriptors = descriptors as u16;
+        let mut entries = self.entries.view();
+        let Some(link) = entries.link(id) else {
+            return Err(not_reached(owner));
+        };
+        let token = entries.put(id, owner, writable, descriptors, id)?;
+        self.free_id = link.id();
+        self.free = self.free.wrapping_sub(descriptors);
+        self.in_flight = self.in_flight.wrapping_add(1);
+        self.unpublished = self.unpublished.saturating_add(descriptors.into());
+        if in_table {
+            self.write_indirect(id, &asked);
+        } else {
+            self.write_direct(id, &asked);
         }
         Ok(token)
     }
 
     #[inline]
     pub(crate) fn kick_needed(&mut self) -> bool {
-        if self.unkicked == 0 {
+        let Some((head, word)) = self.withheld.take() else {
             return false;
+        };
+        let unpublished = core::mem::take(&mut self.unpublished);
+        // All chains, but the flags of the first one's head (stores in `submit`), before these
+        // (store below), which the device loads before it looks at the rest.
+        self.order.publish();
+        // Always there: positions are below the size.
+        if let Some(slot) = self.ring.slot(head.index()) {
+            slot.set_second(word);
         }
-        let unkicked = core::mem::take(&mut self.unkicked);
-        // Our flags (store in `submit`) before the device's wish (load below). The device stores
-        // that one and then loads our flags: one of the two sees the other's store.
+        // Our flags (store above) before the device's wish (load below). The device stores that one
+        // and then loads our flags: one of the two sees the other's store.
         self.order.store_load();
         Wish::from_word(self.device_wish.load(0)).is_granted(
             self.event_index,
             self.next_available,
-            unkicked,
+            unpublished,
             self.size,
         )
+    }
+
+    #[inline]
+    pub(crate) fn notification_data(&self) -> u16 {
+        self.withheld
+            .map_or(self.next_available, |(head, _)| head)
+            .to_bits()
     }
 
     #[inline]
@@ -153,32 +178,42 @@ impl<T> Driver<T> {
         if let Some(violation) = self.broken {
             return Err(violation);
         }
-        // Length, id and flags in one load: they are read once, and together.
-        let Some(tail) = self.look_for_used() else {
-            return Ok(None);
+        let begun = self.batch.begun();
+        let used = if begun.is_some() {
+            None
+        } else {
+            let Some(tail) = self.look_for_used() else {
+                return Ok(None);
+            };
+            Some(tail)
         };
         // The device's flags (load above) before what it wrote into the chain (loads to come),
         // which it stored first.
         self.order.consume();
-        let written = if tail.flags.contains(DescriptorFlags::WRITE) {
-            tail.len
+        let mut entries = self.entries.view();
+        let said = begun.or_else(|| used.map(|tail| (tail.id.into(), written(&entries, tail))));
+        let Some((last, written)) = said else {
+            return Ok(None);
+        };
+        let (id, written) = if self.in_order {
+            self.batch.next(&entries, last, written)
         } else {
-            self.length_without_flag(tail)
+            (last, written)
         };
-        let Returned {
-            completion,
-            descriptors,
-            ..
-        } = match self.entries.take(tail.id.into(), written) {
-            Ok(returned) => returned,
-            Err(violation) => return Err(self.latch(violation)),
+        let Some(returned) = entries.take(id, written) else {
+            let violation = entries.why_not(id, written);
+            return Err(self.latch(violation));
         };
-        self.entries.set_link(tail.id, self.free_id);
-        self.free_id = tail.id;
-        self.free = self.free.wrapping_add(descriptors);
+        if self.in_order {
+            self.batch.passed(&entries, returned.last);
+        } else {
+            entries.set_link(returned.last, self.free_id);
+            self.free_id = returned.completion.token.id;
+        }
+        self.free = self.free.wrapping_add(returned.descriptors);
         self.in_flight = self.in_flight.wrapping_sub(1);
-        self.next_used = self.next_used.advanced(descriptors, self.size);
-        Ok(Some(completion))
+        self.next_used = self.next_used.advanced(returned.descriptors, self.size);
+        Ok(Some(returned.completion))
     }
 
     #[inline]
@@ -193,7 +228,7 @@ impl<T> Driver<T> {
         // flags and then loads our wish: either it sees the wish and interrupts, or we see
         // the flags here.
         self.order.store_load();
-        self.look_for_used().is_some()
+        self.batch.begun().is_some() || self.look_for_used().is_some()
     }
 
     #[inline]
@@ -211,75 +246,88 @@ impl<T> Driver<T> {
 
     /// The next used descriptor, if it is one. With nothing in flight there is none, whatever the
     /// ring says; with something, what is there was written in this lap, by us or by the
-    /// device.
-    #[inline]
+    /// device, or it is ours to publish yet, and was last written in the lap before.
+    #[inline(always)]
     fn look_for_used(&self) -> Option<Tail> {
         if self.in_flight == 0 {
             return None;
         }
         let slot = self.ring.slot(self.next_used.index())?;
+        // Length, id and flags in one load: they are read once, and together.
         Some(Tail::from_word(slot.second())).filter(|tail| tail.is_used(self.next_used))
-    }
-
-    /// The length that a device gave without the flag that makes it count (§2.8.4). It is believed
-    /// within the chain's bounds, for there are devices that never set the flag; beyond them it
-    /// means nothing, and breaks no rule.
-    #[cold]
-    fn length_without_flag(&self, tail: Tail) -> u32 {
-        if tail.len <= self.entries.writable(tail.id) {
-            tail.len
-        } else {
-            0
-        }
     }
 
     #[cold]
     fn latch(&mut self, violation: Violation) -> Violation {
         self.broken = Some(violation);
+        self.free = 0;
         violation
     }
 
-    /// Writes a chain from the next position on, and publishes it. `flags` are those of each
-    /// descriptor.
-    #[inline]
-    fn write(
-        &mut self,
-        id: u16,
-        readable: &[Segment],
-        writable: &[Segment],
-        flags: DescriptorFlags,
-    ) {
-        let head = self.next_available;
-        let mut head_word = 0;
-        let mut left = readable.len().wrapping_add(writable.len());
-        for (segments, flag) in [
-            (readable, flags),
-            (writable, flags | DescriptorFlags::WRITE),
+    /// Writes a chain from the next position on.
+    #[inline(always)]
+    fn write_direct(&mut self, id: u16, asked: &Asked<'_>) {
+        for (part, flags) in [
+            (asked.readable, DescriptorFlags::NEXT),
+            (
+                asked.writable,
+                DescriptorFlags::NEXT.union(DescriptorFlags::WRITE),
+            ),
         ] {
-            for segment in segments {
-                left = left.wrapping_sub(1);
-                let at = self.next_available;
-                let mut flags = flag | at.available();
-                flags.set(DescriptorFlags::NEXT, left != 0);
-                let len = segment.len;
-                let word = Tail { len, id, flags }.to_word();
-                // Always there: positions are below the size.
-                if let Some(slot) = self.ring.slot(at.index()) {
-                    slot.set_first(segment.address);
-                    if at == head {
-                        head_word = word;
-                    } else {
-                        slot.set_second(word);
-                    }
-                }
-                self.next_available = at.advanced(1, self.size);
+            for segment in part {
+                self.write(id, segment, flags);
             }
         }
-        // The chain, all but its head's flags (stores above), before these (store below), which the
-        // device loads before it looks at the rest.
-        self.order.publish();
-        if let Some(slot) = self.ring.slot(head.index()) {
-            slot.set_second(head_word);
+        let flags = if asked.is_last_writable {
+            DescriptorFlags::WRITE
+        } else {
+            DescriptorFlags::empty()
+        };
+        self.write(id, asked.last, flags);
+    }
+
+    /// Writes a chain into the table of `id`, and the descriptor that leads there.
+    #[inline(always)]
+    fn write_indirect(&mut self, id: u16, asked: &Asked<'_>) {
+        let table = self.tables.fill(id, asked, |segment, is_writable, _| {
+            let mut flags = DescriptorFlags::empty();
+            // The only flag that means something in a table (§2.8.7).
+            flags.set(DescriptorFlags::WRITE, is_writable);
+            let len = segment.len;
+            Tail { len, id: 0, flags }.to_word()
+        });
+        self.write(id, &table, DescriptorFlags::INDIRECT);
+    }
+
+    /// Writes the next descriptor, of chain `id`. The flags of the first one since a kick was
+    /// considered are withheld.
+    #[inline(always)]
+    fn write(&mut self, id: u16, segment: &Segment, flags: DescriptorFlags) {
+        let at = self.next_available;
+        let flags = flags | at.available();
+        let len = segment.len;
+        let word = Tail { len, id, flags }.to_word();
+        // Always there: positions are below the size.
+        if let Some(slot) = self.ring.slot(at.index()) {
+            slot.set_first(segment.address);
+            if self.withheld.is_none() {
+                self.withheld = Some((at, word));
+            } else {
+                slot.set_second(word);
+            }
         }
+        self.next_available = at.advanced(1, self.size);
+    }
+}
+
+/// How many bytes the device wrote. A length that it gave without the flag that makes it count
+/// (§2.8.4) is believed within the chain's bounds, for there are devices that never set the flag;
+/// beyond them it means nothing, and breaks no rule.
+#[inline(always)]
+fn written<T>(entries: &View<'_, T>, tail: Tail) -> u32 {
+    if tail.flags.contains(DescriptorFlags::WRITE) || tail.len <= entries.writable(tail.id) {
+        tail.len
+    } else {
+        0
     }
 }

@@ -5,11 +5,9 @@
 
 #[cfg(feature = "alloc")]
 pub(crate) mod device;
-#[cfg(feature = "alloc")]
 pub(crate) mod driver;
 
 use ringway_spec::packed as spec;
-#[cfg(feature = "alloc")]
 use ringway_spec::packed::DescriptorFlags;
 
 use crate::driver::Geometry;
@@ -21,7 +19,6 @@ pub(crate) struct Layout {
     pub(crate) driver: usize,
     /// What the device wants to be told of.
     pub(crate) device: usize,
-    #[cfg(feature = "alloc")]
     pub(crate) tables: usize,
     pub(crate) bytes: usize,
 }
@@ -39,7 +36,6 @@ impl Layout {
         Self {
             driver,
             device,
-            #[cfg(feature = "alloc")]
             tables,
             bytes,
         }
@@ -48,11 +44,9 @@ impl Layout {
 
 /// A place in a ring, and the wrap counter with which it is passed: as in
 /// [`EventSuppression::desc`](spec::EventSuppression).
-#[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position(u16);
 
-#[cfg(feature = "alloc")]
 impl Position {
     /// Where an end stands that has passed `passed` descriptors of a ring of `size` since it was
     /// new. Wrap counters begin at 1 (§2.8.1).
@@ -61,6 +55,12 @@ impl Position {
         let laps = passed.checked_div(size).unwrap_or_default();
         let wrap = if laps & 1 == 0 { spec::EVENT_WRAP } else { 0 };
         Self(at | wrap)
+    }
+
+    /// As a notification carries it (§2.9).
+    #[inline]
+    pub(crate) fn to_bits(self) -> u16 {
+        self.0
     }
 
     /// The descriptor's place in the ring.
@@ -115,11 +115,9 @@ impl Position {
 }
 
 /// The two flags that say whose a descriptor is.
-#[cfg(feature = "alloc")]
 const TURN: DescriptorFlags = DescriptorFlags::AVAIL.union(DescriptorFlags::USED);
 
 /// The second word of a descriptor, read and written at once.
-#[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tail {
     pub(crate) len: u32,
@@ -127,7 +125,6 @@ pub(crate) struct Tail {
     pub(crate) flags: DescriptorFlags,
 }
 
-#[cfg(feature = "alloc")]
 impl Tail {
     #[inline]
     pub(crate) fn from_word(word: u64) -> Self {
@@ -157,11 +154,9 @@ impl Tail {
 }
 
 /// Of what an end wants to be told, read and written at once (§2.8.10).
-#[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wish(u32);
 
-#[cfg(feature = "alloc")]
 impl Wish {
     /// Of everything.
     pub(crate) const ALL: Self = Self((spec::EVENT_ENABLE as u32) << 16);

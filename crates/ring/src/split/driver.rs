@@ -1,82 +1,82 @@
 //! The driver's program of the split format.
 //!
-//! The descriptor table and the available ring are written here and never read back: which
-//! descriptors are free, and what each chain in flight may be written, is remembered in private
-//! tables.
+//! What the device may write (the used ring) is read once; what this end wrote (descriptors, the
+//! available ring) is remembered in private tables and never read back. The free list is private
+//! too: the device can write the descriptor table, but nobody here follows it.
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use core::hint::cold_path;
+
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
 use super::{Layout, Tail, passed};
 use crate::barrier::Order;
-use crate::driver::{Completion, Geometry, Memory, Refusal, Rejected, Segment, Token, Violation};
-use crate::entries::{Asked, Entries, Returned, Tables, descriptors_for, zeroed};
-use crate::shared::Words;
-
-/// The words of a descriptor: its address; its length, flags and next.
-const DESCRIPTOR_WORDS: usize = 2;
+use crate::driver::{
+    Completion, Geometry, Memory, Refusal, Rejected, Segment, Slab, Token, Violation,
+};
+use crate::entries::{Entries, InOrder, Link, View, not_reached};
+use crate::shared::{Pairs, Slots, Words};
+use crate::tables::{Asked, Tables, reportable, why_no_room};
 
 #[derive(Debug)]
-pub(crate) struct Driver<T> {
-    /// The chains in flight, by their first descriptors. With each, its last one.
-    entries: Entries<T>,
-    /// For each descriptor, the one after it: in its chain, or on the free list.
-    links: Box<[u16]>,
-    descriptors: Words<u64>,
+pub(crate) struct Driver<T, S> {
+    /// The chains in flight, by their ids: the first descriptor of each. With every descriptor, the
+    /// next one on the free list or in its chain.
+    entries: Entries<T, S>,
+    descriptors: Slots,
     available: Words<u16>,
     available_index: Words<u16>,
     available_flags: Words<u16>,
-    used: Words<u64>,
+    used: Pairs,
     used_index: Words<u16>,
     used_flags: Words<u16>,
     /// Written by us: the used index after which we want an interrupt.
     used_event: Words<u16>,
     /// Written by the device: the available index after which it wants a kick.
     available_event: Words<u16>,
-    tables: Option<Tables>,
+    tables: Tables,
     size: u16,
     free_head: u16,
+    /// 0 once the queue is broken.
     free: u16,
-    in_flight: u16,
-    /// The available index, as published.
+    /// How far the available ring was filled.
     next_available: u16,
-    /// The available index when a kick was last considered.
-    kick_considered: u16,
+    /// The available index, as published.
+    published: u16,
     /// How far the used ring was polled.
     next_used: u16,
-    /// The device's used index when it was last read: all below is ours to poll.
+    /// The device's used index when it was last read: all below is ours to poll. Nothing is, once
+    /// the queue is broken.
     used_seen: u16,
+    /// With `IN_ORDER`: the free list is the ring of all descriptors.
+    in_order: bool,
+    batch: InOrder,
     event_index: bool,
     order: Order,
     broken: Option<Violation>,
 }
 
-impl<T> Driver<T> {
+impl<T, S: Slab<T>> Driver<T, S> {
     pub(crate) fn new(
         memory: &Memory,
         geometry: Geometry,
         features: Features,
         start: u16,
+        slab: S,
     ) -> Option<Self> {
         let size = geometry.size;
         let layout = Layout::new(geometry);
-        let shared = zeroed(memory, layout.bytes)?;
+        let shared = geometry.zeroed(memory)?;
         let count = usize::from(size);
         let in_available = |offset: usize| layout.available.wrapping_add(offset);
         let in_used = |offset: usize| layout.used.wrapping_add(offset);
         let mut this = Self {
-            entries: Entries::new(size),
-            links: (0..size)
-                .map(|id| id.wrapping_add(1))
-                .collect::<Vec<_>>()
-                .into_boxed_slice(),
-            descriptors: Words::new(&shared, 0, DESCRIPTOR_WORDS.wrapping_mul(count))?,
+            entries: Entries::new(slab, size)?,
+            descriptors: Slots::new(&shared, 0, count)?,
             available: Words::new(&shared, in_available(spec::RING), count)?,
             available_index: Words::new(&shared, in_available(spec::INDEX), 1)?,
             available_flags: Words::new(&shared, in_available(spec::FLAGS), 1)?,
-            used: Words::new(&shared, in_used(spec::RING), count)?,
+            used: Pairs::new(&shared, in_used(spec::RING), count)?,
             used_index: Words::new(&shared, in_used(spec::INDEX), 1)?,
             used_flags: Words::new(&shared, in_used(spec::FLAGS), 1)?,
             used_event: Words::new(&shared, in_available(spec::used_event_offset(size)), 1)?,
@@ -85,11 +85,12 @@ impl<T> Driver<T> {
             size,
             free_head: 0,
             free: size,
-            in_flight: 0,
             next_available: start,
-            kick_considered: start,
+            published: start,
             next_used: start,
             used_seen: start,
+            in_order: features.contains(F::IN_ORDER),
+            batch: InOrder::new(0),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
             broken: None,
@@ -107,12 +108,13 @@ impl<T> Driver<T> {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u16 {
-        self.in_flight
+        // Each chain moves either index by one, and there are fewer chains than the indices count.
+        self.next_available.wrapping_sub(self.next_used)
     }
 
     #[inline]
     pub(crate) fn has_room(&self, segments: usize) -> bool {
-        self.descriptors_for(segments) <= usize::from(self.free)
+        self.tables.descriptors_for(segments) <= usize::from(self.free)
     }
 
     #[inline]
@@ -122,87 +124,80 @@ impl<T> Driver<T> {
         writable: &[Segment],
         owner: T,
     ) -> Result<Token, Rejected<T>> {
-        let asked = Asked::new(readable, writable);
-        let descriptors = self.descriptors_for(asked.segments);
-        let why = asked.refusal(descriptors, self.free, self.size, self.broken);
-        if let Some(why) = why {
+        let Some(asked) = Asked::new(readable, writable) else {
+            let why = Refusal::Empty;
             return Err(Rejected { why, owner });
-        }
-
-        let id = self.free_head;
-        let last = if descriptors == asked.segments {
-            self.write_direct(id, readable, writable)
+        };
+        if self.tables.hold(asked.count) {
+            self.take(&asked, 1, owner, |ring, entries, tables, id| {
+                let table = table(tables, id, &asked);
+                write(ring, id, &table, word(DescriptorFlags::INDIRECT));
+                Some((id, entries.link(id)?))
+            })
         } else {
-            self.write_indirect(id, readable, writable)
-        };
-        let token = match self.entries.put(id, owner, &asked, descriptors, last) {
-            Ok(token) => token,
-            // Not reached: ids on the free list are below the size, and nobody else writes it.
-            Err(owner) => {
-                let why = Refusal::Full;
-                return Err(Rejected { why, owner });
-            }
-        };
-        self.free_head = self.link(last);
-        self.free = self.free.wrapping_sub(descriptors as u16);
-        self.in_flight = self.in_flight.wrapping_add(1);
-
-        self.available.store(usize::from(self.next_available), id);
-        self.next_available = self.next_available.wrapping_add(1);
-        // The chain and its place in the ring (stores above) before the index that publishes them
-        // (store below), which the device loads before it looks at them.
-        self.order.publish();
-        self.available_index.store(0, self.next_available);
-        Ok(token)
+            self.take(&asked, asked.count, owner, |ring, entries, _, id| {
+                write_chain(ring, entries, id, &asked)
+            })
+        }
     }
 
     #[inline]
     pub(crate) fn kick_needed(&mut self) -> bool {
-        if self.kick_considered == self.next_available {
+        if self.published == self.next_available {
             return false;
         }
-        let considered = core::mem::replace(&mut self.kick_considered, self.next_available);
-        // Our index (store in `submit`) before the device's event or flag (load below). The device
+        let before = core::mem::replace(&mut self.published, self.next_available);
+        // The chains and their places in the ring (stores in `submit`) before the index that
+        // publishes them (store below), which the device loads before it looks at them.
+        self.order.publish();
+        self.available_index.store(0, self.next_available);
+        // Our index (store above) before the device's event or flag (load below). The device
         // stores that one and then loads our index: one of the two sees the other's store.
         self.order.store_load();
         if self.event_index {
-            passed(
-                self.available_event.load(0),
-                self.next_available,
-                considered,
-            )
+            passed(self.available_event.load(0), self.next_available, before)
         } else {
             self.used_flags.load(0) & spec::USED_F_NO_NOTIFY == 0
         }
     }
 
     #[inline]
+    pub(crate) fn notification_data(&self) -> u16 {
+        self.published
+    }
+
+    #[inline]
     pub(crate) fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
-        if let Some(violation) = self.broken {
-            return Err(violation);
-        }
         if self.next_used == self.used_seen && !self.look_for_used()? {
             return Ok(None);
         }
+        let mut entries = self.entries.view();
         // Id and length in one load: they are read once, and together.
-        let element = self.used.load(usize::from(self.next_used));
-        let (id, written) = (element as u32, (element >> 32) as u32);
-        let Returned {
-            completion,
-            link: last,
-            descriptors,
-        } = match self.entries.take(id, written) {
-            Ok(returned) => returned,
-            Err(violation) => return Err(self.latch(violation)),
+        let element = || {
+            let element = self.used.load(usize::from(self.next_used));
+            (element as u32, (element >> 32) as u32)
         };
-        if let Some(link) = self.links.get_mut(usize::from(last)) {
-            *link = self.free_head;
+        let (id, written) = if self.in_order {
+            cold_path();
+            let (last, written) = self.batch.begun().unwrap_or_else(element);
+            self.batch.next(&entries, last, written)
+        } else {
+            element()
+        };
+        let Some(returned) = entries.take(id, written) else {
+            let violation = entries.why_not(id, written);
+            return Err(self.latch(violation));
+        };
+        if self.in_order {
+            cold_path();
+            self.batch.passed(&entries, returned.last);
+        } else {
+            entries.set_link(returned.last, self.free_head);
+            self.free_head = returned.completion.token.id;
         }
-        self.free_head = completion.token.id;
-        self.free = self.free.wrapping_add(descriptors);
-        self.in_flight = self.in_flight.wrapping_sub(1);
+        self.free = self.free.wrapping_add(returned.descriptors);
         self.next_used = self.next_used.wrapping_add(1);
-        Ok(Some(completion))
+        Ok(Some(returned.completion))
     }
 
     #[inline]
@@ -237,18 +232,53 @@ impl<T> Driver<T> {
         self.entries.reclaim()
     }
 
-    #[inline]
-    fn descriptors_for(&self, segments: usize) -> usize {
-        descriptors_for(self.tables.as_ref(), segments)
+    /// Takes a chain that needs `descriptors` of the ring, if there are so many. `write` writes it,
+    /// from the id that it is given on, and returns its last one and what leads on from there.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        asked: &Asked<'_>,
+        descriptors: usize,
+        owner: T,
+        write: impl FnOnce(&Slots, &View<'_, T>, &Tables, u16) -> Option<(u16, Link)>,
+    ) -> Result<Token, Rejected<T>> {
+        if descriptors > usize::from(self.free) {
+            let why = why_no_room(asked.count, descriptors, self.size, self.broken);
+            return Err(Rejected { why, owner });
+        }
+        let writable = match reportable(asked.bytes()) {
+            Ok(writable) => writable,
+            Err(why) => return Err(Rejected { why, owner }),
+        };
+
+        let id = self.free_head;
+        self.available.store(usize::from(self.next_available), id);
+        let mut entries = self.entries.view();
+        let Some((last, link)) = write(&self.descriptors, &entries, &self.tables, id) else {
+            return Err(not_reached(owner));
+        };
+        // No more than are free, of which there are at most 32768.
+        let descriptors = descriptors as u16;
+        let token = entries.put(id, owner, writable, descriptors, last)?;
+        self.free_head = link.id();
+        self.free = self.free.wrapping_sub(descriptors);
+        self.next_available = self.next_available.wrapping_add(1);
+        Ok(token)
     }
 
     /// Reads the device's used index. Says whether it moved.
     #[inline]
     fn look_for_used(&mut self) -> Result<bool, Violation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        if self.batch.begun().is_some() {
+            return Err(self.latch(Violation::BatchTooLong));
+        }
         let index = self.used_index.load(0);
         let moved = index.wrapping_sub(self.next_used);
-        if moved > self.in_flight {
-            let in_flight = self.in_flight;
+        let in_flight = self.in_flight();
+        if moved > in_flight {
             return Err(self.latch(Violation::UsedTooFar { moved, in_flight }));
         }
         self.used_seen = index;
@@ -261,83 +291,63 @@ impl<T> Driver<T> {
     #[cold]
     fn latch(&mut self, violation: Violation) -> Violation {
         self.broken = Some(violation);
+        self.used_seen = self.next_used;
+        self.free = 0;
         violation
-    }
-
-    #[inline]
-    fn link(&self, id: u16) -> u16 {
-        // Always there: links are ids, or the end of the free list, which is not followed while
-        // `free` is 0.
-        self.links.get(usize::from(id)).copied().unwrap_or_default()
-    }
-
-    /// Writes a chain along the free list, from `id` on. Returns its last descriptor.
-    #[inline]
-    fn write_direct(&mut self, id: u16, readable: &[Segment], writable: &[Segment]) -> u16 {
-        let mut left = readable.len().wrapping_add(writable.len());
-        let mut at = id;
-        let mut last = id;
-        for (segments, flag) in [
-            (readable, DescriptorFlags::empty()),
-            (writable, DescriptorFlags::WRITE),
-        ] {
-            for segment in segments {
-                left = left.wrapping_sub(1);
-                let next = self.link(at);
-                let flags = if left == 0 {
-                    flag
-                } else {
-                    flag | DescriptorFlags::NEXT
-                };
-                write(&self.descriptors, usize::from(at), segment, flags, next);
-                last = at;
-                at = next;
-            }
-        }
-        last
-    }
-
-    /// Writes a chain into the table of descriptor `id`, and that descriptor. Returns it, the
-    /// chain's only one in the ring.
-    #[inline]
-    fn write_indirect(&mut self, id: u16, readable: &[Segment], writable: &[Segment]) -> u16 {
-        let Some(tables) = &self.tables else {
-            return id;
-        };
-        let table = tables.fill(id, readable, writable, |segment, is_writable, next| {
-            let mut flags = DescriptorFlags::empty();
-            flags.set(DescriptorFlags::WRITE, is_writable);
-            flags.set(DescriptorFlags::NEXT, next.is_some());
-            Tail {
-                len: segment.len,
-                flags,
-                next: next.unwrap_or_default(),
-            }
-            .to_word()
-        });
-        write(
-            &self.descriptors,
-            usize::from(id),
-            &table,
-            DescriptorFlags::INDIRECT,
-            0,
-        );
-        id
     }
 }
 
-/// Writes descriptor `index` of a table, as two words.
-#[inline]
-fn write(table: &Words<u64>, index: usize, segment: &Segment, flags: DescriptorFlags, next: u16) {
-    let at = index.wrapping_mul(DESCRIPTOR_WORDS);
-    table.store(at, segment.address);
-    table.store(
-        at.wrapping_add(1),
-        Tail {
-            len: segment.len,
-            flags,
-            next,
+/// Writes a chain along the links of its descriptors, from `id` on. Returns the last one, and what
+/// leads on from there; `None` if a link leads nowhere.
+#[inline(always)]
+fn write_chain<T>(
+    ring: &Slots,
+    entries: &View<'_, T>,
+    id: u16,
+    asked: &Asked<'_>,
+) -> Option<(u16, Link)> {
+    let mut at = id;
+    for (part, flags) in [
+        (asked.readable, 0),
+        (asked.writable, word(DescriptorFlags::WRITE)),
+    ] {
+        for segment in part {
+            let link = entries.link(at)?;
+            write(ring, at, segment, link.word() | flags);
+            at = link.id();
         }
-        .to_word(),
-    );
+    }
+    let flags = if asked.is_last_writable {
+        word(DescriptorFlags::WRITE)
+    } else {
+        0
+    };
+    write(ring, at, asked.last, flags);
+    Some((at, entries.link(at)?))
+}
+
+/// Writes a chain into the table of `id`, and returns where that is.
+#[inline(always)]
+fn table(tables: &Tables, id: u16, asked: &Asked<'_>) -> Segment {
+    tables.fill(id, asked, |segment, is_writable, next| {
+        let mut flags = DescriptorFlags::empty();
+        flags.set(DescriptorFlags::WRITE, is_writable);
+        flags.set(DescriptorFlags::NEXT, next != 0);
+        let len = segment.len;
+        Tail { len, flags, next }.to_word()
+    })
+}
+
+/// Writes descriptor `id`, as two words, the second of which says `rest` beside the length.
+#[inline(always)]
+fn write(ring: &Slots, id: u16, segment: &Segment, rest: u64) {
+    // Ids are below the size.
+    let slot = ring.wrapping_slot(usize::from(id));
+    slot.set_first(segment.address);
+    slot.set_second(u64::from(segment.len) | rest);
+}
+
+/// Flags, where the second word of a descriptor has them.
+const fn word(flags: DescriptorFlags) -> u64 {
+    (flags.bits() as u64) << 32
 }

@@ -5,23 +5,20 @@
 
 #[cfg(feature = "alloc")]
 pub(crate) mod device;
-#[cfg(feature = "alloc")]
 pub(crate) mod driver;
 
 use ringway_spec::split as spec;
-#[cfg(feature = "alloc")]
 use ringway_spec::split::DescriptorFlags;
 
-use crate::driver::Geometry;
+use crate::driver::{Format, Geometry};
 
 /// Where the parts of a ring are in its memory, from its first byte.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) available: usize,
     /// Four bytes before a cache line, so that each used element is aligned to its eight bytes and
-    /// can be read at once.
+    /// can be read at once. With the legacy layout, at the next multiple of the alignment (§2.7.2).
     pub(crate) used: usize,
-    #[cfg(feature = "alloc")]
     pub(crate) tables: usize,
     pub(crate) bytes: usize,
 }
@@ -31,19 +28,17 @@ impl Layout {
         // The largest ring there can be has about 33 million bytes: nothing here overflows.
         let line = |offset: usize| offset.next_multiple_of(Geometry::ALIGN);
         let available = spec::descriptor_bytes(geometry.size);
-        let used_ring = line(
-            available
-                .wrapping_add(spec::available_bytes(geometry.size))
-                .wrapping_add(spec::RING),
-        );
-        let used = used_ring.wrapping_sub(spec::RING);
+        let available_end = available.wrapping_add(spec::available_bytes(geometry.size));
+        let used = match geometry.format {
+            Format::Legacy { align } => available_end.next_multiple_of(align),
+            _ => line(available_end.wrapping_add(spec::RING)).wrapping_sub(spec::RING),
+        };
         let tables = line(used.wrapping_add(spec::used_bytes(geometry.size)));
         let table_bytes = usize::from(geometry.table).wrapping_mul(size_of::<spec::Descriptor>());
         let bytes = line(tables.wrapping_add(usize::from(geometry.size).wrapping_mul(table_bytes)));
         Self {
             available,
             used,
-            #[cfg(feature = "alloc")]
             tables,
             bytes,
         }
@@ -53,14 +48,12 @@ impl Layout {
 /// The windowed comparison of `EVENT_IDX` (§2.7.10): whether the peer, who asked to be told when
 /// `event` is passed, is to be told now that the index moved from `old` to `new`. Right across the
 /// 16-bit wrap, and for whole batches.
-#[cfg(feature = "alloc")]
 #[inline]
 pub(crate) fn passed(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
 /// The length and flags of a descriptor, as the second half of it holds them, read at once.
-#[cfg(feature = "alloc")]
 #[derive(Clone, Copy)]
 pub(crate) struct Tail {
     pub(crate) len: u32,
@@ -68,7 +61,6 @@ pub(crate) struct Tail {
     pub(crate) next: u16,
 }
 
-#[cfg(feature = "alloc")]
 impl Tail {
     #[inline]
     pub(crate) fn from_word(word: u64) -> Self {

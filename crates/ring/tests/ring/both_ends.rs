@@ -71,6 +71,7 @@ proptest! {
                             let chain = Expected { readable: read.len() * 8, writable: u32::from(writable) * 8, written: None };
                             expected.insert(owner, chain);
                             submitted.push_back(owner);
+                            driver.kick_needed();
                         }
                         Err(rejected) => {
                             prop_assert_eq!(rejected.owner, owner);
@@ -382,6 +383,7 @@ fn an_interrupt_is_never_lost_between_a_device_that_polls_and_a_driver_that_slee
             });
             for round in 0..ROUNDS {
                 driver.submit(&[segment(0, 8)], &[], round).unwrap();
+                driver.kick_needed();
                 let mut heard = true;
                 while heard && driver.poll().unwrap().is_none() {
                     heard = driver.arm() || interrupt.sleep();

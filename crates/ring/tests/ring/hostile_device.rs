@@ -230,6 +230,7 @@ fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
             (0..10)
                 .filter(|_| {
                     driver.submit(&[segment(0, 8)], &[], ()).unwrap();
+                    driver.kick_needed();
                     let mut batch = device.batch(&pair.map);
                     let chain = batch.next_chain().unwrap().unwrap();
                     batch.complete(chain, 0);

@@ -257,6 +257,7 @@ fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
             (0..10)
                 .filter(|_| {
                     driver.submit(&[segment(0, 8)], &[], ()).unwrap();
+                    driver.kick_needed();
                     let mut batch = device.batch(&pair.map);
                     let chain = batch.next_chain().unwrap().unwrap();
                     batch.complete(chain, 0);
@@ -289,6 +290,7 @@ fn a_chain_across_the_end_of_the_ring_has_the_flags_of_both_laps() {
     driver
         .submit(&[segment(0, 8)], &[segment(8, 8), segment(16, 8)], ())
         .unwrap();
+    driver.kick_needed();
 
     let flags = [4, 0, 1].map(|index| pair.packed_descriptor(index).flags.get());
     assert_eq!(flags, [0x80 | 1, 0x8000 | 1 | WRITE, 0x8000 | WRITE]);
@@ -303,6 +305,7 @@ fn a_table_has_no_flags_but_write_and_takes_one_descriptor() {
     driver
         .submit(&[segment(0, 8)], &[segment(8, 8), segment(16, 8)], ())
         .unwrap();
+    driver.kick_needed();
 
     let head = pair.packed_descriptor(4);
     assert_eq!((head.len.get(), head.flags.get()), (48, 0x80 | 4));
@@ -324,6 +327,7 @@ fn no_table_is_longer_than_the_queue() {
     let limit = SIZE;
     assert_eq!(rejected.why, Refusal::TooLong { segments: 6, limit });
     driver.submit(&long[..5], &[], ()).unwrap();
+    driver.kick_needed();
     let mut device = pair.device(F::INDIRECT_DESC, 0);
     let chain = device.batch(&pair.map).next_chain().unwrap().unwrap();
     assert_eq!(chain.readable(&pair.map).remaining(), 40);

@@ -340,6 +340,7 @@ fn no_more_is_claimed_to_be_written_than_there_is_room_for() {
     let pair = Pair::packed(SIZE, 0);
     let mut driver = pair.driver::<()>(Features::NONE, START);
     driver.submit(&[], &[segment(0, 8)], ()).unwrap();
+    driver.kick_needed();
     let mut device = pair.device(Features::NONE, START);
     let mut batch = device.batch(&pair.map);
 

@@ -17,6 +17,7 @@ fn a_ring_of_every_size_up_to_the_largest_is_filled_and_emptied() {
             for owner in 0..size {
                 driver.submit(&[segment(0, 8)], &[], owner).unwrap();
             }
+            driver.kick_needed();
             let full = driver.submit(&[segment(0, 8)], &[], size).unwrap_err();
             let mut batch = device.batch(&pair.map);
             while let Some(chain) = batch.next_chain().unwrap() {
