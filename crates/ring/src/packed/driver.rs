@@ -61,9 +61,22 @@ impl<T, S: Slab<T>> Driver<T, S> {
         let layout = Layout::new(geometry);
         let shared = geometry.zeroed(memory)?;
         let start = Position::after(start, size);
+        let ring = Slots::new(&shared, 0, usize::from(size))?;
+        // As a ring is left by descriptors that were all used. Zeros would say so too, but of
+        // the wrong lap: that what this end fills next is used already.
+        let lap_before = start.advanced(size, size);
+        for (at, slot) in ring.run(0, usize::from(size))?.enumerate() {
+            let lap = if at < start.index() {
+                start
+            } else {
+                lap_before
+            };
+            let (len, id, flags) = (0, 0, lap.used());
+            slot.set_second(Tail { len, id, flags }.to_word());
+        }
         let mut this = Self {
             entries: Entries::new(slab, size)?,
-            ring: Slots::new(&shared, 0, usize::from(size))?,
+            ring,
             wish: Words::new(&shared, layout.driver, 1)?,
             device_wish: Words::new(&shared, layout.device, 1)?,
             tables: Tables::new(memory, layout.tables, geometry, features)?,
