@@ -109,6 +109,7 @@ impl measure::Device for Device {
             batch.complete(chain, written);
             served += 1;
         }
+        drop(batch);
         black_box(self.queue.interrupt_needed());
         served
     }

@@ -187,6 +187,7 @@ impl Bench {
                     Err(violation) => ended = Some(Some(violation)),
                 }
             }
+            drop(batch);
             assert!(taken.len() <= usize::from(this.size), "a batch without end");
             if let Some(Some(violation)) = ended {
                 assert!(before.is_none_or(|before| before == violation));
@@ -198,8 +199,9 @@ impl Bench {
             before.is_none() || taken.is_empty(),
             "a broken queue was served"
         );
+        let batch = self.queue.batch(&self.map);
         for chain in &taken {
-            let mut readable = chain.readable(&self.map);
+            let mut readable = batch.readable(chain);
             let mut bytes = vec![0; readable.remaining() as usize];
             // Each descriptor names what there is, once.
             assert!(bytes.len() <= usize::from(self.size) * 2 * BUFFER_BYTES.max(4096));
@@ -208,26 +210,27 @@ impl Bench {
                 .expect("what was checked is there");
             assert_eq!(readable.remaining(), 0);
 
-            let before = self.everything();
-            let mut writable = chain.writable(&self.map);
+            let before = everything(&self.memory);
+            let mut writable = batch.writable(chain);
             assert_eq!(writable.remaining(), u64::from(chain.writable_bytes()));
             let bytes = vec![0x5a; chain.writable_bytes() as usize];
             writable.write(&bytes).expect("what was checked is there");
             assert!(writable.write(&[0]).is_err(), "there is no more");
-            let after = self.everything();
+            let after = everything(&self.memory);
             let changed = before.iter().flatten().zip(after.iter().flatten());
             let changed = changed.filter(|(before, after)| before != after).count();
             assert!(changed <= bytes.len(), "more was written than was given");
         }
+        drop(batch);
         self.kept.extend(taken);
         self.check_guards();
     }
 
     /// Does `what`, which may write to the device area and to nothing else.
     fn only_the_device_area_changes<T>(&mut self, what: impl FnOnce(&mut Self) -> T) -> T {
-        let before = self.everything();
+        let before = everything(&self.memory);
         let result = what(self);
-        let after = self.everything();
+        let after = everything(&self.memory);
         let first = (self.areas.device - RING) as usize + GUARD;
         let area = first..first + split::used_bytes(self.size);
         for (part, (before, after)) in before.iter().zip(&after).enumerate() {
@@ -239,16 +242,8 @@ impl Bench {
         result
     }
 
-    fn everything(&self) -> [Vec<u8>; 3] {
-        self.memory.each_ref().map(|memory| {
-            let mut bytes = vec![0; memory.len()];
-            memory.view().read(0, &mut bytes).expect("all of it");
-            bytes
-        })
-    }
-
     fn check_guards(&self) {
-        for bytes in self.everything() {
+        for bytes in everything(&self.memory) {
             let after = bytes.len() - GUARD;
             let guards = bytes[..GUARD].iter().chain(&bytes[after..]);
             assert!(
@@ -257,6 +252,14 @@ impl Bench {
             );
         }
     }
+}
+
+fn everything(memory: &[Shared; 3]) -> [Vec<u8>; 3] {
+    memory.each_ref().map(|memory| {
+        let mut bytes = vec![0; memory.len()];
+        memory.view().read(0, &mut bytes).expect("all of it");
+        bytes
+    })
 }
 
 /// A descriptor, most often of something that is there.

@@ -89,7 +89,7 @@ impl<const SIZE: usize> Bench<SIZE> {
             return false;
         };
         let expected = self.submitted.pop_front().unwrap();
-        let mut readable = chain.readable(&self.map);
+        let mut readable = batch.readable(&chain);
         let mut content = vec![0; usize::try_from(readable.remaining()).unwrap()];
         readable.read(&mut content).unwrap();
         assert_eq!(content, expected.content);
@@ -97,7 +97,7 @@ impl<const SIZE: usize> Bench<SIZE> {
 
         let count = self.random.below(expected.room + 1);
         let answer = self.random.bytes(count);
-        chain.writable(&self.map).write(&answer).unwrap();
+        batch.writable(&chain).write(&answer).unwrap();
         self.kept.push((expected.id, answer, chain));
         true
     }

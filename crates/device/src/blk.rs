@@ -12,7 +12,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use ringway_ring::device::{Batch, Chain, Readable, TooShort, Violation, Writable};
-use ringway_ring::map::Map;
 use ringway_spec::blk::{
     Config, F, ID_BYTES, RequestHeader, RequestStatus, RequestType, SECTOR_SIZE, Segment,
     SegmentFlags, Topology, WRITEBACK, WRITETHROUGH,
@@ -307,14 +306,15 @@ impl Worker for Requests {
             let Some(chain) = batch.next_chain()? else {
                 break;
             };
-            let map = batch.map();
             moved = moved
-                .saturating_add(chain.readable(map).remaining())
-                .saturating_add(chain.writable(map).remaining());
-            match self.serve_one(&chain, map) {
+                .saturating_add(chain.readable_bytes().into())
+                .saturating_add(chain.writable_bytes().into());
+            match self.serve_one(&chain, batch) {
                 Ok(written) => batch.complete(chain, written),
                 Err(violation) => return Err(batch.violated(violation)),
             }
+            // The disk may take long for the next request; this one is not to wait for it.
+            batch.publish();
         }
         Ok(())
     }
@@ -322,12 +322,12 @@ impl Worker for Requests {
 
 impl Requests {
     /// Does what one request asks, and says how many bytes were written, of data and status.
-    fn serve_one(&mut self, chain: &Chain, map: &Map) -> Result<u32, Violation> {
+    fn serve_one(&mut self, chain: &Chain, batch: &Batch<'_>) -> Result<u32, Violation> {
         let no_header = Violation::Request("block request is shorter than its header (§5.2.6)");
         let no_status = Violation::Request("block request has no room for its status (§5.2.6)");
-        let mut readable = chain.readable(map);
+        let mut readable = batch.readable(chain);
         let header = readable.read_value().map_err(|TooShort| no_header)?;
-        let mut status = chain.writable(map);
+        let mut status = batch.writable(chain);
         let room = status.remaining().checked_sub(1).ok_or(no_status)?;
         let mut answer = status.split_front(room).map_err(|TooShort| no_status)?;
 

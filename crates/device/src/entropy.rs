@@ -86,7 +86,7 @@ struct Requests<S> {
 impl<S: Source> Worker for Requests<S> {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         while let Some(chain) = batch.next_chain()? {
-            let written = self.give(&mut chain.writable(batch.map()));
+            let written = self.give(&mut batch.writable(&chain));
             batch.complete(chain, written);
         }
         Ok(())

@@ -365,7 +365,7 @@ impl<I: Interrupts> Front<I> {
         for (index, setup) in (0..).zip(&state.queues) {
             let queue = setup
                 .enabled
-                .then(|| Queue::new(&map, setup.size, setup.areas, state.accepted, 0))
+                .then(|| Queue::new(&*map, setup.size, setup.areas, state.accepted, 0))
                 .transpose()
                 .map_err(|violation| (index, violation))?;
             queues.push(queue);

@@ -46,7 +46,9 @@ pub trait Device: Send {
 /// Serves one queue of a device.
 pub trait Worker: Send {
     /// Serves the chains of a batch: takes each, does what it asks, completes it, until there is
-    /// none. Chains may be kept, to be completed in a later batch.
+    /// none. Chains may be kept, to be completed in a later batch. The driver sees what was completed
+    /// when the batch ends: a worker that has long to do for a chain
+    /// [publishes](Batch::publish) the ones before.
     ///
     /// # Errors
     ///

@@ -90,7 +90,7 @@ impl Task {
     pub fn run(&mut self) -> Ran {
         let map = self.memory.map();
         self.queue.disarm();
-        let served = self.worker.serve(&mut self.queue.batch(&map));
+        let served = self.worker.serve(&mut self.queue.batch(&*map));
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }

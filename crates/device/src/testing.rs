@@ -294,7 +294,7 @@ impl Worker for Fill {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         while let Some(chain) = batch.next_chain()? {
             let len = chain.writable_bytes();
-            let filled = chain.writable(batch.map()).write(&vec![0x5a; len as usize]);
+            let filled = batch.writable(&chain).write(&vec![0x5a; len as usize]);
             assert!(filled.is_ok());
             batch.complete(chain, len);
         }
@@ -373,7 +373,7 @@ impl Loop {
         let mut ram = Ram::new(16 * 1024 * 1024);
         let size = device.queue_sizes()[0];
         let ring = ram.ring(size, features);
-        let queue = device::Queue::new(&ram.map, size, ring.areas, features, 0).unwrap();
+        let queue = device::Queue::new(&*ram.map, size, ring.areas, features, 0).unwrap();
         device.negotiated(features);
         let worker = device.activate(features).swap_remove(0);
         let told = Arc::new(Told::default());

@@ -118,8 +118,8 @@ impl Scripted {
         let map = self.platform.device_map();
         let mut batch = queue.batch(&map);
         let chain = batch.next_chain().unwrap().expect("a chain was submitted");
-        chain
-            .writable(&map)
+        batch
+            .writable(&chain)
             .write(&vec![byte; written as usize])
             .unwrap();
         batch.complete(chain, written);

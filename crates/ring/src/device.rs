@@ -1,78 +1,32 @@
 //! The device's end of a queue.
 //!
-//! Chains are taken in [batches](Queue::batch), against one [`Map`] of the memory that the driver
-//! shares. Each descriptor is read once; a [`Chain`] is this end's own copy of what it said, every
-//! run of bytes checked to lie in the map. A chain may be completed at once or kept for later, in
-//! any order.
+//! Chains are taken in [batches](Queue::batch), against one view of the memory that the driver
+//! shares, [`Regions`]. Each descriptor is read once; a [`Chain`] is this end's own copy of what it
+//! said, every run of bytes checked to lie in memory. A chain may be completed at once or kept for
+//! later, in any order; with `IN_ORDER` the queue gives chains back in the order in which it took
+//! them. The driver sees what was completed when the batch ends, or is [published](Batch::publish).
+//!
+//! The segments of chains are in a [`Slab`]: on the heap, or in an array that the caller lends.
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
 use core::fmt;
 
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
+
 use ringway_spec::{F, Features};
-use zerocopy::{FromBytes, IntoBytes};
 
 use crate::driver::Areas;
-use crate::map::{Found, Map, Segment};
-use crate::shared::View;
+use crate::in_order::InOrder;
+use crate::map::{Found, Regions};
+#[cfg(feature = "alloc")]
+use crate::slab::Block;
+use crate::slab::{Blocks, Slab};
+use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
-/// A chain that the driver made available, as this end read it.
-///
-/// To be given back with [`Batch::complete`]; a driver waits for ever for one that is dropped.
-#[derive(Debug)]
-#[must_use = "the driver waits for it to be completed"]
-pub struct Chain {
-    head: Head,
-    /// First the readable ones, then the writable ones.
-    segments: Vec<Segment>,
-}
-
-/// What is known of a chain beside its segments.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
-    /// What the driver calls it.
-    pub(crate) id: u16,
-    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
-    /// place in the used ring.
-    pub(crate) descriptors: u16,
-    /// How many of its segments are readable.
-    pub(crate) readable: u32,
-    pub(crate) writable_bytes: u32,
-}
-
-impl Chain {
-    /// What the driver wrote for the device. `map` is the one of the batch that the chain was taken
-    /// in, or a newer one.
-    pub fn readable<'m>(&'m self, map: &'m Map) -> Readable<'m> {
-        Readable {
-            cursor: Cursor::new(
-                map,
-                self.segments
-                    .get(..self.head.readable as usize)
-                    .unwrap_or_default(),
-            ),
-        }
-    }
-
-    /// Where the device answers.
-    pub fn writable<'m>(&'m self, map: &'m Map) -> Writable<'m> {
-        Writable {
-            cursor: Cursor::new(
-                map,
-                self.segments
-                    .get(self.head.readable as usize..)
-                    .unwrap_or_default(),
-            ),
-        }
-    }
-
-    /// How many bytes the device may write.
-    pub const fn writable_bytes(&self) -> u32 {
-        self.head.writable_bytes
-    }
-}
+pub use crate::chain::{Chain, Readable, TooShort, Writable};
 
 /// A rule of the ring that the driver broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +62,9 @@ pub enum Violation {
     ChainTooLong(u16),
     /// A chain has more bytes than 2³² − 1 (§2.7.5).
     ChainTooLarge,
+    /// A chain needs more room for its segments than the device has in all: see
+    /// [`Slab`](crate::slab::Slab).
+    TooManySegments,
     /// A device-readable descriptor follows a device-writable one (§2.7.4.2).
     ReadableAfterWritable,
     /// A buffer does not lie in the driver's memory (§2.7.5).
@@ -161,6 +118,9 @@ impl fmt::Display for Violation {
                 "chain longer than the queue's {size} descriptors (§2.7.5)"
             ),
             Self::ChainTooLarge => f.write_str("chain has more than 2^32 - 1 bytes (§2.7.5)"),
+            Self::TooManySegments => {
+                f.write_str("chain has more segments than the device has room for in all")
+            }
             Self::ReadableAfterWritable => {
                 f.write_str("readable descriptor after a writable one (§2.7.4.2)")
             }
@@ -184,13 +144,29 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// The device's end of a queue.
+/// What is written for the driver at once: a chain, or with `IN_ORDER` a run of chains that ends
+/// with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// What the driver calls the chain.
+    pub(crate) id: u16,
+    pub(crate) written: u32,
+    /// How many chains.
+    pub(crate) chains: u16,
+    /// How many descriptors of the ring they have.
+    pub(crate) descriptors: u16,
+}
+
+/// The device's end of a queue, whose chains have their segments in a slab `S`.
 #[derive(Debug)]
-pub struct Queue {
+pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "alloc"))] S> {
     ring: Ring,
-    /// Lists of segments that chains brought back, to be filled again: in steady state nothing is
-    /// allocated.
-    spare: Vec<Vec<Segment>>,
+    blocks: Blocks<S>,
+    /// Chains in their order, if they are to be given back in it.
+    in_order: Option<InOrder>,
+    /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
+    /// completed since.
+    starved: bool,
 }
 
 /// The format, chosen once by the negotiated features.
@@ -204,35 +180,54 @@ enum Ring {
     Packed(packed::device::Device),
 }
 
-/// Most lists of segments kept for re-use.
-const SPARE_MAX: usize = 256;
-
+#[cfg(feature = "alloc")]
 impl Queue {
-    /// The queue of `size` that the driver laid out at `areas`: packed with `RING_PACKED` among
-    /// `features`, else split. `start` is how many chains (split) or descriptors (packed) went
-    /// over it before, modulo 65,536: 0 after a reset.
+    /// The queue of `size` that the driver laid out at `areas`, with its slab on the heap: packed
+    /// with `RING_PACKED` among `features`, else split. `start` is how many chains (split) or
+    /// descriptors (packed) went over it before, modulo 65,536: 0 after a reset.
     ///
     /// # Errors
     ///
     /// [`Violation::Size`] and [`Violation::Area`] if there can be no such queue.
-    pub fn new(
-        map: &Map,
+    pub fn new<'m>(
+        regions: impl Into<Regions<'m>>,
         size: u16,
         areas: Areas,
         features: Features,
         start: u16,
     ) -> Result<Self, Violation> {
+        Self::with_slab(regions, size, areas, features, start, Vec::new())
+    }
+}
+
+impl<S: Slab> Queue<S> {
+    /// The queue of `size` that the driver laid out at `areas`, with `slab` for the segments of its
+    /// chains, else as with [`new`](Queue::new).
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::Size`] and [`Violation::Area`] if there can be no such queue.
+    pub fn with_slab<'m>(
+        regions: impl Into<Regions<'m>>,
+        size: u16,
+        areas: Areas,
+        features: Features,
+        start: u16,
+        slab: S,
+    ) -> Result<Self, Violation> {
+        let regions = regions.into();
         let ring = if features.contains(F::RING_PACKED) {
-            let packed = packed::device::Device::new(map, size, areas, features, start)?;
+            let packed = packed::device::Device::new(regions, size, areas, features, start)?;
             Ring::Packed(packed)
         } else {
-            Ring::Split(split::device::Device::new(
-                map, size, areas, features, start,
-            )?)
+            let split = split::device::Device::new(regions, size, areas, features, start)?;
+            Ring::Split(split)
         };
         Ok(Self {
             ring,
-            spare: Vec::new(),
+            blocks: Blocks::new(slab),
+            in_order: features.contains(F::IN_ORDER).then(InOrder::new),
+            starved: false,
         })
     }
 
@@ -244,13 +239,14 @@ impl Queue {
         }
     }
 
-    /// Begins to serve, with buffers looked up in `map`.
-    pub fn batch<'q>(&'q mut self, map: &'q Map) -> Batch<'q> {
+    /// Begins to serve, with buffers looked up in `regions`.
+    #[inline]
+    pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {
         let left = self.size();
         Batch {
             queue: self,
-            map,
-            found: Found::default(),
+            regions: regions.into(),
+            found: Found::NOTHING,
             left,
         }
     }
@@ -259,6 +255,7 @@ impl Queue {
     /// once for each batch.
     #[inline]
     pub fn interrupt_needed(&mut self) -> bool {
+        self.publish();
         match &mut self.ring {
             Ring::Split(ring) => ring.interrupt_needed(),
             Ring::Packed(ring) => ring.interrupt_needed(),
@@ -267,12 +264,17 @@ impl Queue {
 
     /// Asks the driver to kick when it next makes a chain available. Says whether it has done so
     /// meanwhile: then serve first, for no kick may come.
+    ///
+    /// While a chain waits in the ring because the slab has no room for it, the answer is no: look
+    /// again after a kept chain was completed.
     #[inline]
     pub fn arm(&mut self) -> bool {
-        match &mut self.ring {
+        self.publish();
+        let came = match &mut self.ring {
             Ring::Split(ring) => ring.arm(),
             Ring::Packed(ring) => ring.arm(),
-        }
+        };
+        came && !self.starved
     }
 
     /// Asks the driver not to kick. A hint: one may still come.
@@ -286,10 +288,8 @@ impl Queue {
 
     /// How many chains were taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        match &self.ring {
-            Ring::Split(ring) => ring.in_flight(),
-            Ring::Packed(ring) => ring.in_flight(),
-        }
+        let waiting = self.in_order.as_ref().map_or(0, InOrder::waiting);
+        self.taken().saturating_sub(waiting)
     }
 
     /// The rule that the driver broke, if it has.
@@ -299,28 +299,78 @@ impl Queue {
             Ring::Packed(ring) => ring.violation(),
         }
     }
+
+    /// How many chains were taken and not yet given back.
+    fn taken(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(ring) => ring.in_flight(),
+            Ring::Packed(ring) => ring.in_flight(),
+        }
+    }
+
+    /// Lets the driver see what was completed.
+    #[inline]
+    fn publish(&mut self) {
+        if let Some(in_order) = &mut self.in_order {
+            let ring = &mut self.ring;
+            in_order.give_back(&mut self.blocks, |used| {
+                ring.put(used);
+            });
+        }
+        match &mut self.ring {
+            Ring::Split(ring) => ring.publish(),
+            Ring::Packed(ring) => ring.publish(),
+        }
+    }
+
+    fn latch(&mut self, violation: Violation) -> Violation {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.latch(violation),
+            Ring::Packed(ring) => ring.latch(violation),
+        }
+    }
 }
 
-/// A queue being served, against one view of the driver's memory.
+impl Ring {
+    /// Writes what was used, for the driver to find it when it is published. Says whether so much
+    /// was taken.
+    #[inline]
+    fn put(&mut self, used: Used) -> bool {
+        match self {
+            Self::Split(ring) => ring.put(used),
+            Self::Packed(ring) => ring.put(used),
+        }
+    }
+}
+
+/// A queue being served, against one view of the driver's memory. The driver sees what was
+/// completed when it is dropped.
 #[derive(Debug)]
-pub struct Batch<'q> {
-    queue: &'q mut Queue,
-    map: &'q Map,
+pub struct Batch<
+    'q,
+    #[cfg(feature = "alloc")] S: Slab = Vec<Block>,
+    #[cfg(not(feature = "alloc"))] S: Slab,
+> {
+    queue: &'q mut Queue<S>,
+    regions: Regions<'q>,
     /// The region found last.
-    found: Found,
+    found: Found<'q>,
     /// Chains that may still be taken: a driver that never stops adding does not keep us here for
     /// ever.
     left: u16,
 }
 
-impl<'q> Batch<'q> {
+impl<'q, S: Slab> Batch<'q, S> {
     /// The view of memory against which chains are looked up.
-    pub fn map(&self) -> &'q Map {
-        self.map
+    pub fn regions(&self) -> Regions<'q> {
+        self.regions
     }
 
     /// Takes the next chain, walked and checked. A batch has at most as many chains as the queue
     /// has descriptors; what comes after is for the next batch.
+    ///
+    /// There is none either while chains that were kept leave no room for its segments: look again
+    /// after one of them was completed.
     ///
     /// # Errors
     ///
@@ -331,216 +381,101 @@ impl<'q> Batch<'q> {
             return Ok(None);
         };
         self.left = left;
-        let mut segments = self.queue.spare.pop().unwrap_or_default();
-        segments.clear();
-        let taken = match &mut self.queue.ring {
-            Ring::Split(ring) => ring.next_chain(self.map, &mut self.found, &mut segments),
-            Ring::Packed(ring) => ring.next_chain(self.map, &mut self.found, &mut segments),
-        };
-        if let Ok(Some(head)) = taken {
-            return Ok(Some(Chain { head, segments }));
+        let mut again = false;
+        loop {
+            match self.take() {
+                Ok(chain) => return Ok(chain),
+                // Chains that are done and wait for their turn have blocks.
+                Err(Stop::NoRoom) if !again && self.queue.in_order.is_some() => {
+                    self.publish();
+                    again = true;
+                }
+                Err(stop) => return self.not_taken(stop),
+            }
         }
-        self.queue.spare.push(segments);
-        taken.map(|_| None)
+    }
+
+    /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier
+    /// one.
+    pub fn readable(&self, chain: &Chain) -> Readable<'_> {
+        Readable::new(chain, self.regions, &self.queue.blocks)
+    }
+
+    /// Where the device answers in `chain`, which was taken in this batch or an earlier one.
+    pub fn writable(&self, chain: &Chain) -> Writable<'_> {
+        Writable::new(chain, self.regions, &self.queue.blocks)
     }
 
     /// Gives a chain back, with the number of bytes written from its first writable byte on; no
-    /// more than it has are claimed.
+    /// more than it has are claimed. The driver sees it when the batch ends or is
+    /// [published](Self::publish); with `IN_ORDER`, not before those that were taken earlier.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
-        let written = written.min(chain.head.writable_bytes);
-        match &mut self.queue.ring {
-            Ring::Split(ring) => ring.complete(chain.head.id, written),
-            Ring::Packed(ring) => ring.complete(&chain.head, written),
+        let written = written.min(chain.writable_bytes());
+        let queue = &mut *self.queue;
+        queue.starved = false;
+        if let Some(in_order) = &mut queue.in_order {
+            return in_order.done(&mut queue.blocks, &chain, written);
         }
-        if self.queue.spare.len() < SPARE_MAX {
-            self.queue.spare.push(chain.segments);
+        let used = Used {
+            id: chain.id,
+            written,
+            chains: 1,
+            descriptors: chain.descriptors,
+        };
+        if queue.ring.put(used) {
+            queue.blocks.give(chain.segments.first, chain.segments.last);
         }
+    }
+
+    /// Lets the driver see what was completed, before the batch ends: for a device that has long to
+    /// do for the next chain.
+    #[inline]
+    pub fn publish(&mut self) {
+        self.queue.publish();
     }
 
     /// Latches a rule that the driver broke in what a chain asks, and returns it.
     pub fn violated(&mut self, violation: Violation) -> Violation {
-        match &mut self.queue.ring {
-            Ring::Split(ring) => ring.latch(violation),
-            Ring::Packed(ring) => ring.latch(violation),
+        self.queue.latch(violation)
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> Result<Option<Chain>, Stop> {
+        let queue = &mut *self.queue;
+        let look = Look {
+            regions: self.regions,
+            found: &mut self.found,
+        };
+        let taken = match &mut queue.ring {
+            Ring::Split(ring) => ring.next_chain(look, &mut queue.blocks),
+            Ring::Packed(ring) => ring.next_chain(look, &mut queue.blocks),
+        };
+        if let (Some(in_order), Ok(Some(chain))) = (&mut queue.in_order, &taken) {
+            in_order.taken(&mut queue.blocks, chain);
         }
-    }
-}
-
-/// The chain has no such bytes, or the map no longer has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooShort;
-
-impl fmt::Display for TooShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("chain is too short")
-    }
-}
-
-impl core::error::Error for TooShort {}
-
-/// The bytes of a chain that the device may read, taken from the front.
-#[derive(Clone, Debug)]
-pub struct Readable<'m> {
-    cursor: Cursor<'m>,
-}
-
-impl Readable<'_> {
-    /// How many bytes are left.
-    pub fn remaining(&self) -> u64 {
-        self.cursor.remaining
+        taken
     }
 
-    /// Copies the next bytes out, filling `into`.
-    ///
-    /// # Errors
-    ///
-    /// [`TooShort`] if fewer are left; none was taken.
-    #[inline]
-    pub fn read(&mut self, into: &mut [u8]) -> Result<(), TooShort> {
-        let mut left = into;
-        self.cursor.take(left.len() as u64, |view| {
-            let (now, later) = core::mem::take(&mut left)
-                .split_at_mut_checked(view.len())
-                .ok_or(TooShort)?;
-            left = later;
-            view.read(0, now).map_err(|_| TooShort)
-        })
-    }
-
-    /// Copies one value out.
-    ///
-    /// # Errors
-    ///
-    /// [`TooShort`] if fewer bytes are left than it has.
-    #[inline]
-    pub fn read_value<T: FromBytes + IntoBytes>(&mut self) -> Result<T, TooShort> {
-        let mut value = T::new_zeroed();
-        self.read(value.as_mut_bytes())?;
-        Ok(value)
-    }
-
-    /// The next `len` bytes, apart.
-    ///
-    /// # Errors
-    ///
-    /// [`TooShort`] if fewer are left.
-    pub fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
-        Ok(Self {
-            cursor: self.cursor.split_front(len)?,
-        })
-    }
-}
-
-/// The bytes of a chain that the device may write, from the front.
-#[derive(Debug)]
-pub struct Writable<'m> {
-    cursor: Cursor<'m>,
-}
-
-impl Writable<'_> {
-    /// How many bytes are left.
-    pub fn remaining(&self) -> u64 {
-        self.cursor.remaining
-    }
-
-    /// Copies `from` into the next bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`TooShort`] if fewer are left; none was written.
-    #[inline]
-    pub fn write(&mut self, from: &[u8]) -> Result<(), TooShort> {
-        let mut left = from;
-        self.cursor.take(left.len() as u64, |view| {
-            let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
-            left = later;
-            view.write(0, now).map_err(|_| TooShort)
-        })
-    }
-
-    /// Sets the next `len` bytes to zero.
-    ///
-    /// # Errors
-    ///
-    /// [`TooShort`] if fewer are left; none was written.
-    pub fn zero(&mut self, len: u64) -> Result<(), TooShort> {
-        self.cursor.take(len, |view| {
-            view.fill(0);
-            Ok(())
-        })
-    }
-
-    /// The next `len` bytes, apart.
-    ///
-    /// # Errors
-    ///
-    /// [`TooShort`] if fewer are left.
-    pub fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
-        Ok(Self {
-            cursor: self.cursor.split_front(len)?,
-        })
-    }
-}
-
-/// A place in a list of segments.
-#[derive(Clone, Debug)]
-struct Cursor<'m> {
-    map: &'m Map,
-    segments: &'m [Segment],
-    /// Bytes of the first segment that were taken already.
-    taken: usize,
-    remaining: u64,
-}
-
-impl<'m> Cursor<'m> {
-    fn new(map: &'m Map, segments: &'m [Segment]) -> Self {
-        // A chain's bytes were found to be below 2³².
-        let remaining = segments.iter().fold(0_u64, |sum, segment| {
-            sum.wrapping_add(u64::from(segment.len))
-        });
-        Self {
-            map,
-            segments,
-            taken: 0,
-            remaining,
-        }
-    }
-
-    /// Takes the next `len` bytes, one run after the other.
-    #[inline]
-    fn take(
-        &mut self,
-        len: u64,
-        mut each: impl FnMut(View<'m>) -> Result<(), TooShort>,
-    ) -> Result<(), TooShort> {
-        if len > self.remaining {
-            return Err(TooShort);
-        }
-        let mut left = len;
-        // At most once for each segment, whose number the walk has bounded.
-        while left != 0 {
-            let (first, rest) = self.segments.split_first().ok_or(TooShort)?;
-            let whole = self.map.view(first).ok_or(TooShort)?;
-            let there = whole.len().wrapping_sub(self.taken);
-            let now = usize::try_from(left).map_or(there, |left| left.min(there));
-            each(whole.slice(self.taken, now).ok_or(TooShort)?)?;
-            left = left.wrapping_sub(now as u64);
-            self.remaining = self.remaining.wrapping_sub(now as u64);
-            if now == there {
-                self.segments = rest;
-                self.taken = 0;
-            } else {
-                self.taken = self.taken.wrapping_add(now);
+    /// What comes of a chain that was not taken.
+    #[cold]
+    fn not_taken(&mut self, stop: Stop) -> Result<Option<Chain>, Violation> {
+        match stop {
+            Stop::Violation(violation) => Err(self.queue.latch(violation)),
+            Stop::NoRoom if self.queue.taken() == 0 => {
+                Err(self.queue.latch(Violation::TooManySegments))
+            }
+            Stop::NoRoom => {
+                self.queue.starved = true;
+                Ok(None)
             }
         }
-        Ok(())
     }
+}
 
-    fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
-        let mut front = self.clone();
-        self.take(len, |_| Ok(()))?;
-        front.remaining = len;
-        Ok(front)
+impl<S: Slab> Drop for Batch<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.publish();
     }
 }

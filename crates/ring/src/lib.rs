@@ -5,10 +5,9 @@
 //! - [`shared`]: bytes that a peer may be writing at any moment. Atomic loads and stores, copies in
 //!   and out, never a reference.
 //! - [`barrier`]: what orders those accesses against the peer's, and against a doorbell.
-//! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes (with
-//!   `alloc`).
-//! - [`driver`]: the driver's end of a queue. [`device`]: the device's end. (Their queues come with
-//!   `alloc`.)
+//! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes.
+//! - [`device`]: the device's end of a queue, whose chains are in a [`slab`]. [`driver`]: the
+//!   driver's end (its queue comes with `alloc`).
 //!
 //! Neither end believes the other. What the peer wrote is read once, checked, and then used; what
 //! this end wrote it remembers privately. A peer that breaks a rule is named in a `Violation`,
@@ -28,17 +27,17 @@ extern crate alloc;
 extern crate std;
 
 pub mod barrier;
-#[cfg(feature = "alloc")]
+mod chain;
 pub mod device;
 pub mod driver;
 mod entries;
-#[cfg(feature = "alloc")]
+mod in_order;
 pub mod map;
 #[cfg(loom)]
 pub mod model;
 mod packed;
 pub mod shared;
+pub mod slab;
 mod split;
 mod tables;
-#[cfg(feature = "alloc")]
 mod walk;

@@ -1,7 +1,10 @@
 //! A device's view of memory: device addresses, and the shared bytes behind them.
+//!
+//! [`Regions`] is the view itself, borrowed; [`Map`] owns one on the heap.
 
 use core::fmt;
 
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 use crate::shared::{Shared, View};
@@ -19,10 +22,18 @@ pub struct Region {
     pub memory: Shared,
 }
 
-/// Which bytes a device can reach, by device address. Immutable: another view is another map.
+/// Which bytes a device can reach, by device address: regions in the order of their addresses,
+/// without overlap. Immutable: another view is another value.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Regions<'m> {
+    regions: &'m [Region],
+}
+
+/// [`Regions`] of the heap.
+#[cfg(feature = "alloc")]
 #[derive(Debug, Default)]
 pub struct Map {
-    /// In the order of their addresses, without overlap.
+    /// As [`Regions`] wants them.
     regions: Vec<Region>,
 }
 
@@ -60,43 +71,85 @@ impl core::error::Error for MapError {}
 /// It names its bytes by position, so it can be kept while the map it came from goes; a map that
 /// holds no such bytes at that position gives no view of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub(crate) region: u32,
     pub(crate) len: u32,
     pub(crate) offset: u64,
 }
 
-/// A region that was found, by value: looking into it again takes no look at the map. It is of the
-/// map that found it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Found {
-    region: u32,
-    start: u64,
-    /// 0 as long as none was found.
-    len: u64,
+impl Segment {
+    /// No bytes.
+    pub(crate) const EMPTY: Self = Self {
+        region: 0,
+        len: 0,
+        offset: 0,
+    };
 }
 
-impl Segment {
-    /// How many bytes.
-    #[expect(clippy::len_without_is_empty, reason = "never empty")]
-    pub const fn len(&self) -> u32 {
-        self.len
+/// A region that was found, by value: looking into it again takes no look at the map. It is of the
+/// map that found it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'m> {
+    region: u32,
+    start: u64,
+    memory: View<'m>,
+}
+
+impl<'m> Found<'m> {
+    /// None was found yet.
+    pub(crate) const NOTHING: Self = Self {
+        region: 0,
+        start: 0,
+        memory: View::EMPTY,
+    };
+
+    /// The `len` bytes at `address`, if the region has them all and there are any.
+    #[inline(always)]
+    pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
+        let offset = address.wrapping_sub(self.start);
+        // That of no bytes is beyond every region.
+        let last = offset.checked_add(u64::from(len).wrapping_sub(1))?;
+        (last < self.memory.len() as u64).then_some(Segment {
+            region: self.region,
+            len,
+            offset,
+        })
+    }
+
+    /// As many of the `len` bytes at `address` as the region has, if it has any.
+    pub(crate) fn part(&self, address: u64, len: u32) -> Option<Segment> {
+        let offset = address.wrapping_sub(self.start);
+        let left = (self.memory.len() as u64).checked_sub(offset)?;
+        // No more than `len`, which has 32 bits.
+        let len = u64::from(len).min(left) as u32;
+        (len != 0).then_some(Segment {
+            region: self.region,
+            len,
+            offset,
+        })
+    }
+
+    /// The `len` bytes at `address`, if the region has them all, to be read.
+    #[inline(always)]
+    pub(crate) fn view(&self, address: u64, len: u32) -> Option<View<'m>> {
+        let offset = usize::try_from(address.wrapping_sub(self.start)).ok()?;
+        self.memory.slice(offset, len as usize)
     }
 }
 
-impl Map {
-    /// A map of `regions`, in any order.
+impl<'m> Regions<'m> {
+    /// The view that has `regions`, which are put in order.
     ///
     /// # Errors
     ///
     /// [`MapError`] if they overlap, are empty, pass the last address or are too many.
-    pub fn new(mut regions: Vec<Region>) -> Result<Self, MapError> {
+    pub fn new(regions: &'m mut [Region]) -> Result<Self, MapError> {
         if regions.len() > REGIONS_MAX {
             return Err(MapError::TooManyRegions(regions.len()));
         }
         regions.sort_unstable_by_key(|region| region.start);
         let mut free_from = Some(0);
-        for region in &regions {
+        for region in &*regions {
             if free_from.is_none_or(|free| region.start < free) {
                 return Err(MapError::Overlap(region.start));
             }
@@ -111,11 +164,6 @@ impl Map {
         Ok(Self { regions })
     }
 
-    /// The regions, in the order of their addresses.
-    pub fn regions(&self) -> &[Region] {
-        &self.regions
-    }
-
     /// The `len` bytes at `address`, if one region holds them all. What is found is kept alive by
     /// the result.
     pub fn shared(&self, address: u64, len: usize) -> Option<Shared> {
@@ -127,9 +175,9 @@ impl Map {
             .slice(offset, len)
     }
 
-    /// The bytes of `segment`, if this map has them.
+    /// The bytes of `segment`, if there are any there.
     #[inline]
-    pub fn view(&self, segment: &Segment) -> Option<View<'_>> {
+    pub(crate) fn view(&self, segment: &Segment) -> Option<View<'m>> {
         let region = self.regions.get(segment.region as usize)?;
         region
             .memory
@@ -137,45 +185,58 @@ impl Map {
             .slice(usize::try_from(segment.offset).ok()?, segment.len as usize)
     }
 
-    /// Finds the first run of the `len` bytes at `address`: all of them, or as many as its region
-    /// holds. `found` is the region found last, which is most often the next one too. `None` if
-    /// no region holds `address`, or `len` is 0.
-    #[inline]
-    pub(crate) fn segment(&self, address: u64, len: u32, found: &mut Found) -> Option<Segment> {
-        if address.wrapping_sub(found.start) >= found.len {
-            *found = self.find(address)?;
-        }
-        let offset = address.wrapping_sub(found.start);
-        let left = found.len.wrapping_sub(offset);
-        // No more than `len`, which has 32 bits.
-        let len = u64::from(len).min(left) as u32;
-        let region = found.region;
-        (len != 0).then_some(Segment {
-            region,
-            len,
-            offset,
-        })
-    }
-
     /// The region that holds `address`.
     #[cold]
-    fn find(&self, address: u64) -> Option<Found> {
-        let region = self.index(address)?;
-        let found = self.regions.get(region as usize)?;
-        let (start, len) = (found.start, found.memory.len() as u64);
-        (address.wrapping_sub(start) < len).then_some(Found { region, start, len })
-    }
-
-    /// The region that would hold `address`: the last to begin at or below it.
-    fn index(&self, address: u64) -> Option<u32> {
+    pub(crate) fn find(&self, address: u64) -> Option<Found<'m>> {
+        // The last to begin at or below it.
         let after = self
             .regions
             .partition_point(|region| region.start <= address);
-        u32::try_from(after.checked_sub(1)?).ok()
+        let at = after.checked_sub(1)?;
+        let region = self.regions.get(at)?;
+        let found = Found {
+            region: u32::try_from(at).ok()?,
+            start: region.start,
+            memory: region.memory.view(),
+        };
+        found.part(address, 1).map(|_| found)
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "alloc")]
+impl Map {
+    /// A map of `regions`, in any order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Regions::new`].
+    pub fn new(mut regions: Vec<Region>) -> Result<Self, MapError> {
+        Regions::new(&mut regions)?;
+        Ok(Self { regions })
+    }
+
+    /// Its regions, in the order of their addresses.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// The `len` bytes at `address`, if one region holds them all. What is found is kept alive by
+    /// the result.
+    pub fn shared(&self, address: u64, len: usize) -> Option<Shared> {
+        Regions::from(self).shared(address, len)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'m> From<&'m Map> for Regions<'m> {
+    fn from(map: &'m Map) -> Self {
+        Self {
+            regions: &map.regions,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
     use std::vec;
@@ -204,14 +265,18 @@ mod tests {
     #[test]
     fn bytes_that_cross_into_the_next_region_are_two_segments() {
         let map = Map::new(vec![region(0x1000, 0x1000), region(0x2000, 0x1000)]).unwrap();
-        let mut hint = Found::default();
+        let regions = Regions::from(&map);
 
-        let first = map.segment(0x1ffc, 8, &mut hint).unwrap();
-        let second = map.segment(0x2000, 8 - first.len(), &mut hint).unwrap();
+        let found = regions.find(0x1ffc).unwrap();
+        let first = found.part(0x1ffc, 8).unwrap();
+        let second = regions.find(0x2000).unwrap();
+        let second = second.segment(0x2000, 8 - first.len).unwrap();
 
         assert_eq!((first.region, first.offset, first.len), (0, 0xffc, 4));
         assert_eq!((second.region, second.offset, second.len), (1, 0, 4));
-        assert!(map.segment(0x3000, 1, &mut hint).is_none());
+        assert!(found.segment(0x1ffc, 5).is_none() && found.segment(0x2000, 1).is_none());
+        assert!(found.segment(0x1ffc, 0).is_none() && found.segment(0xfff, 1).is_none());
+        assert!(regions.find(0x3000).is_none());
     }
 
     #[test]
@@ -229,10 +294,13 @@ mod tests {
     fn a_map_without_the_bytes_gives_no_view_of_a_segment_kept_from_another() {
         let large = Map::new(vec![region(0, 0x2000)]).unwrap();
         let small = Map::new(vec![region(0, 0x1000)]).unwrap();
-        let segment = large.segment(0x1800, 16, &mut Found::default()).unwrap();
+        let none = Map::default();
+        let [large, small, none] = [&large, &small, &none].map(Regions::from);
+        let found = large.find(0x1800).unwrap();
+
+        let segment = found.segment(0x1800, 16).unwrap();
 
         assert!(large.view(&segment).is_some());
-        assert!(small.view(&segment).is_none());
-        assert!(Map::default().view(&segment).is_none());
+        assert!(small.view(&segment).is_none() && none.view(&segment).is_none());
     }
 }

@@ -170,6 +170,13 @@ impl fmt::Display for OutOfRange {
 impl core::error::Error for OutOfRange {}
 
 impl<'m> View<'m> {
+    /// No bytes.
+    pub const EMPTY: Self = Self {
+        base: NonNull::dangling(),
+        len: 0,
+        memory: PhantomData,
+    };
+
     /// How many bytes.
     pub const fn len(&self) -> usize {
         self.len
@@ -502,6 +509,16 @@ impl Slots {
         })
     }
 
+    /// All of them, borrowed, to be loaded.
+    #[inline]
+    pub fn table(&self) -> Table<'_> {
+        Table {
+            base: self.base,
+            count: self.count,
+            memory: PhantomData,
+        }
+    }
+
     /// Slot `index`, modulo their number if that is a power of two, else modulo the largest power of
     /// two below it: it needs no test.
     #[inline]
@@ -610,6 +627,76 @@ impl Slot<'_> {
     fn second_word(self) -> *mut u8 {
         // SAFETY: a slot has two words, so the second begins within the same memory.
         unsafe { self.base.as_ptr().add(size_of::<u64>()) }
+    }
+}
+
+/// Pairs of little-endian 64-bit words to be loaded, at whatever alignment: the descriptors of a
+/// ring, or of a table that the peer placed.
+#[derive(Clone, Copy)]
+pub struct Table<'m> {
+    base: NonNull<u8>,
+    count: usize,
+    memory: PhantomData<&'m Shared>,
+}
+
+impl<'m> Table<'m> {
+    /// The whole pairs that `view` holds, from its first byte on.
+    #[inline]
+    pub fn new(view: View<'m>) -> Self {
+        Self {
+            base: view.base,
+            count: view.len.wrapping_div(Slots::BYTES),
+            memory: PhantomData,
+        }
+    }
+
+    /// How many pairs.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Loads both words of pair `index`, each at once where they are aligned, if there are so many.
+    /// Relaxed: see [`barrier`](crate::barrier).
+    #[inline]
+    pub fn load(&self, index: usize) -> Option<(u64, u64)> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: `index` is below the number of pairs, all of which lie within the memory.
+        let base = unsafe { self.base.add(index.wrapping_mul(Slots::BYTES)) };
+        if base.addr().get() & size_of::<u64>().wrapping_sub(1) != 0 {
+            let pair = View {
+                base,
+                len: Slots::BYTES,
+                memory: self.memory,
+            };
+            return pair.unaligned_pair();
+        }
+        let slot = Slot {
+            base,
+            slots: PhantomData,
+        };
+        Some((slot.first(), slot.second()))
+    }
+}
+
+impl fmt::Debug for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({:p}, {} pairs)", self.base, self.count)
+    }
+}
+
+impl View<'_> {
+    /// The two words that these bytes begin with.
+    #[cold]
+    fn unaligned_pair(self) -> Option<(u64, u64)> {
+        let [first, second]: [u64; 2] = self.read_value(0).ok()?;
+        Some((u64::from_le(first), u64::from_le(second)))
     }
 }
 
@@ -922,6 +1009,23 @@ mod tests {
         assert!(Slots::new(&shared, 4, 1).is_none());
         assert!(Slots::new(&shared, 8, 0).is_none());
         assert!(Slots::new(&shared, 0, usize::MAX).is_none());
+    }
+
+    #[test]
+    fn a_table_is_loaded_at_any_alignment_and_has_nothing_beyond_its_whole_pairs() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        for offset in 0..16 {
+            let view = shared.view().slice(offset, 40).unwrap();
+            view.write_value(16, &[0x1122_u64.to_le(), 0x3344_u64.to_le()])
+                .unwrap();
+
+            let table = Table::new(view);
+
+            assert_eq!(table.len(), 2);
+            assert_eq!(table.load(1), Some((0x1122, 0x3344)));
+            assert_eq!((table.load(2), table.load(usize::MAX)), (None, None));
+        }
+        assert_eq!(Table::new(View::EMPTY).load(0), None);
     }
 
     #[test]

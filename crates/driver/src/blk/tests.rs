@@ -37,9 +37,9 @@ fn asked(
     let map = device.platform.device_map();
     let mut batch = queue.batch(&map);
     let chain = batch.next_chain().unwrap().unwrap();
-    let mut readable = chain.readable(&map);
+    let mut readable = batch.readable(&chain);
     let header = readable.read_value().unwrap();
-    let written = answer(&mut chain.writable(&map));
+    let written = answer(&mut batch.writable(&chain));
     let seen = (header, readable.remaining(), chain.writable_bytes());
     batch.complete(chain, written);
     seen

@@ -166,8 +166,9 @@ fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     let mut queue = device.queue(0);
     let mut batch = queue.batch(&map);
     let chain = batch.next_chain().unwrap().unwrap();
-    chain.writable(&map).write(&[9; 16]).unwrap();
+    batch.writable(&chain).write(&[9; 16]).unwrap();
     batch.complete(chain, 4);
+    drop(batch);
     let done = rng.poll().unwrap().unwrap();
 
     assert_eq!(

@@ -4,18 +4,18 @@
 //! into a private copy that is checked and used. A used descriptor is written over whatever stands
 //! where the driver looks next; how many descriptors a chain has is remembered with the chain.
 
-use alloc::vec::Vec;
-
 use ringway_spec::packed::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
 use super::{Position, Tail, Wish};
 use crate::barrier::Order;
-use crate::device::{Head, Violation};
+use crate::chain::Chain;
+use crate::device::{Used, Violation};
 use crate::driver::Areas;
-use crate::map::{Found, Map, Segment};
-use crate::shared::{Slot, Slots, Words};
-use crate::walk::{DESCRIPTOR_BYTES, Walk};
+use crate::map::Regions;
+use crate::shared::{Slot, Slots, Table, View, Words};
+use crate::slab::{Blocks, Slab};
+use crate::walk::{Look, Piece, Stop, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -29,6 +29,9 @@ pub(crate) struct Device {
     next_available: Position,
     /// Where the next used descriptor goes.
     next_used: Position,
+    /// The first used descriptor that the driver was not yet told of, and its second word: it hides
+    /// those after it.
+    held: Option<(Position, Tail)>,
     /// How many descriptors were used since an interrupt was last considered.
     unreported: u32,
     in_flight: u16,
@@ -42,7 +45,7 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(
-        map: &Map,
+        regions: Regions<'_>,
         size: u16,
         areas: Areas,
         features: Features,
@@ -53,7 +56,8 @@ impl Device {
         }
         let area = |address: u64, bytes: usize, align: usize| {
             let aligned = address & (align as u64).wrapping_sub(1) == 0;
-            map.shared(address, bytes)
+            regions
+                .shared(address, bytes)
                 .filter(|_| aligned)
                 .ok_or(Violation::Area(address))
         };
@@ -77,6 +81,7 @@ impl Device {
             size,
             next_available: start,
             next_used: start,
+            held: None,
             unreported: 0,
             in_flight: 0,
             taken: 0,
@@ -87,16 +92,15 @@ impl Device {
         })
     }
 
-    /// Takes the next chain, and puts its segments into `segments`, which is empty.
-    #[inline]
-    pub(crate) fn next_chain(
+    /// Takes the next chain.
+    #[inline(always)]
+    pub(crate) fn next_chain<S: Slab>(
         &mut self,
-        map: &Map,
-        found: &mut Found,
-        segments: &mut Vec<Segment>,
-    ) -> Result<Option<Head>, Violation> {
+        look: Look<'_, '_>,
+        blocks: &mut Blocks<S>,
+    ) -> Result<Option<Chain>, Stop> {
         if let Some(violation) = self.broken {
-            return Err(violation);
+            return Err(violation.into());
         }
         let Some(tail) = self.look_for_available() else {
             return Ok(None);
@@ -104,37 +108,55 @@ impl Device {
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let mut walk = Walk::new(map, found, segments);
-        let head = match self.walk(tail, &mut walk) {
-            Ok(head) => head,
-            Err(violation) => return Err(self.latch(violation)),
-        };
-        self.next_available = self.next_available.advanced(head.descriptors, self.size);
-        self.taken = self.taken.wrapping_add(head.descriptors);
+        let mut steps = Steps::new(self, tail);
+        let segments = walk(look, blocks, |look| steps.next(look))?;
+        let (id, descriptors) = (steps.tail.id, steps.descriptors);
+        self.next_available = self.next_available.advanced(descriptors, self.size);
+        self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(head))
+        Ok(Some(Chain {
+            segments,
+            id,
+            descriptors,
+        }))
+    }
+
+    /// Writes a used descriptor, or holds it, if it is the first that the driver was not told of.
+    /// Says whether so many chains and descriptors are in flight.
+    #[inline]
+    pub(crate) fn put(&mut self, used: Used) -> bool {
+        let in_flight = self.in_flight.checked_sub(used.chains);
+        let taken = self.taken.checked_sub(used.descriptors);
+        let (Some(in_flight), Some(taken)) = (in_flight, taken) else {
+            return false;
+        };
+        (self.in_flight, self.taken) = (in_flight, taken);
+        let mut flags = self.next_used.used();
+        flags.set(DescriptorFlags::WRITE, used.written != 0);
+        let tail = Tail {
+            len: used.written,
+            id: used.id,
+            flags,
+        };
+        if self.held.is_none() {
+            self.held = Some((self.next_used, tail));
+        } else {
+            self.write(self.next_used, tail);
+        }
+        self.next_used = self.next_used.advanced(used.descriptors, self.size);
+        self.unreported = self.unreported.saturating_add(used.descriptors.into());
+        true
     }
 
     #[inline]
-    pub(crate) fn complete(&mut self, head: &Head, written: u32) {
-        let mut flags = self.next_used.used();
-        flags.set(DescriptorFlags::WRITE, written != 0);
-        let tail = Tail {
-            len: written,
-            id: head.id,
-            flags,
-        };
-        // What was written for the driver (stores before) before the word that says so (store
-        // below), which the driver loads before it looks at it.
-        self.order.publish();
-        // Always there: positions are below the size.
-        if let Some(slot) = self.ring.slot(self.next_used.index()) {
-            slot.set_second(tail.to_word());
+    pub(crate) fn publish(&mut self) {
+        if let Some((position, tail)) = self.held.take() {
+            // What was written for the driver and the used descriptors after this one (stores
+            // before) before the word of this one (store below), which the driver loads before it
+            // looks at them.
+            self.order.publish();
+            self.write(position, tail);
         }
-        self.next_used = self.next_used.advanced(head.descriptors, self.size);
-        self.unreported = self.unreported.saturating_add(head.descriptors.into());
-        self.taken = self.taken.wrapping_sub(head.descriptors);
-        self.in_flight = self.in_flight.wrapping_sub(1);
     }
 
     #[inline]
@@ -143,7 +165,7 @@ impl Device {
             return false;
         }
         let unreported = core::mem::take(&mut self.unreported);
-        // Our flags (store in `complete`) before the driver's wish (load below). The driver stores
+        // Our flags (store in `publish`) before the driver's wish (load below). The driver stores
         // that one and then loads our flags: one of the two sees the other's store.
         self.order.store_load();
         Wish::from_word(self.driver_wish.load(0)).is_granted(
@@ -198,73 +220,103 @@ impl Device {
         Some(Tail::from_word(slot.second())).filter(|tail| tail.is_available(self.next_available))
     }
 
-    /// Follows the chain whose first descriptor has `tail`, through no more descriptors than are
-    /// not in flight already.
+    /// Writes the second word of the descriptor at `position`.
     #[inline]
-    fn walk(&self, tail: Tail, walk: &mut Walk<'_>) -> Result<Head, Violation> {
-        let mut tail = tail;
-        let mut at = self.next_available;
-        let left = self.size.wrapping_sub(self.taken);
-        for descriptors in 1..=left {
+    fn write(&self, position: Position, tail: Tail) {
+        // Always there: positions are below the size.
+        if let Some(slot) = self.ring.slot(position.index()) {
+            slot.set_second(tail.to_word());
+        }
+    }
+}
+
+/// A walk through a chain's descriptors, no more than are not in flight already; or through all of
+/// those of an indirect table, in their order (§2.8.7).
+struct Steps<'r> {
+    device: &'r Device,
+    at: Position,
+    /// Of the descriptor of the ring at `at`.
+    tail: Tail,
+    /// How many descriptors of the ring the chain has.
+    descriptors: u16,
+    left: u16,
+    /// The indirect table, or an empty one.
+    table: Table<'r>,
+    /// How many descriptors of it are behind.
+    passed: usize,
+}
+
+impl<'r> Steps<'r> {
+    /// Of the chain whose first descriptor has `tail`.
+    #[inline(always)]
+    fn new(device: &'r Device, tail: Tail) -> Self {
+        Self {
+            device,
+            at: device.next_available,
+            tail,
+            descriptors: 0,
+            left: device.size.wrapping_sub(device.taken),
+            table: Table::new(View::EMPTY),
+            passed: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn next<'m: 'r>(&mut self, look: &mut Look<'_, 'm>) -> Result<Piece, Violation> {
+        if self.passed != 0 {
+            return self.next_of_table();
+        }
+        let Device { ring, size, .. } = self.device;
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(if self.device.taken == 0 {
+                Violation::ChainTooLong(*size)
+            } else {
+                Violation::TooManyInFlight(*size)
+            });
+        };
+        self.left = left;
+        if self.descriptors != 0 {
+            self.at = self.at.advanced(1, *size);
             // Always there: positions are below the size.
-            let slot = self.ring.slot(at.index());
-            let address = slot.map_or(0, Slot::first);
-            if tail.flags.contains(DescriptorFlags::INDIRECT) {
-                if descriptors != 1 || tail.flags.contains(DescriptorFlags::NEXT) {
-                    return Err(Violation::IndirectWithNext);
-                }
-                self.walk_table(address, tail.len, walk)?;
-                return walk.finish(tail.id, 1);
-            }
-            walk.add(
-                address,
-                tail.len,
-                tail.flags.contains(DescriptorFlags::WRITE),
-            )?;
-            if !tail.flags.contains(DescriptorFlags::NEXT) {
-                return walk.finish(tail.id, descriptors);
-            }
-            if descriptors == left {
-                break;
-            }
-            at = at.advanced(1, self.size);
-            tail = Tail::from_word(self.ring.slot(at.index()).map_or(0, Slot::second));
-            if !tail.is_available(at) {
-                return Err(Violation::NotAvailable(at.index() as u16));
+            self.tail = Tail::from_word(ring.slot(self.at.index()).map_or(0, Slot::second));
+            if !self.tail.is_available(self.at) {
+                return Err(Violation::NotAvailable(self.at.index() as u16));
             }
         }
-        Err(if self.taken == 0 {
-            Violation::ChainTooLong(self.size)
-        } else {
-            Violation::TooManyInFlight(self.size)
+        self.descriptors = self.descriptors.wrapping_add(1);
+        let address = ring.slot(self.at.index()).map_or(0, Slot::first);
+        if self.tail.flags.contains(DescriptorFlags::INDIRECT) {
+            if self.descriptors != 1 || self.tail.flags.contains(DescriptorFlags::NEXT) {
+                return Err(Violation::IndirectWithNext);
+            }
+            if !self.device.indirect {
+                return Err(Violation::IndirectNotNegotiated);
+            }
+            self.table = look.table(address, self.tail.len, *size)?;
+            return self.next_of_table();
+        }
+        Ok(Piece {
+            address,
+            len: self.tail.len,
+            writable: self.tail.flags.contains(DescriptorFlags::WRITE),
+            more: self.tail.flags.contains(DescriptorFlags::NEXT),
         })
     }
 
-    /// Follows the indirect table of `len` bytes at `address`: all of its descriptors, in their
-    /// order (§2.8.7).
-    #[inline]
-    fn walk_table(&self, address: u64, len: u32, walk: &mut Walk<'_>) -> Result<(), Violation> {
-        if !self.indirect {
-            return Err(Violation::IndirectNotNegotiated);
+    #[inline(always)]
+    fn next_of_table(&mut self) -> Result<Piece, Violation> {
+        // Always there: the descriptor before said that there is more, and no table is empty.
+        let (address, tail) = self.table.load(self.passed).unwrap_or_default();
+        let tail = Tail::from_word(tail);
+        if tail.flags.contains(DescriptorFlags::INDIRECT) {
+            return Err(Violation::IndirectInIndirect);
         }
-        let (memory, count) = walk.table(address, len, self.size)?;
-        for at in 0..usize::from(count) {
-            // Both halves in one copy. The table may be at any address, so this is not a pair of
-            // words.
-            let offset = at.wrapping_mul(DESCRIPTOR_BYTES as usize);
-            let descriptor: spec::Descriptor = memory
-                .read_value(offset)
-                .map_err(|_| Violation::NotMapped { address, len })?;
-            let flags = DescriptorFlags::from_bits_retain(descriptor.flags.get());
-            if flags.contains(DescriptorFlags::INDIRECT) {
-                return Err(Violation::IndirectInIndirect);
-            }
-            walk.add(
-                descriptor.addr.get(),
-                descriptor.len.get(),
-                flags.contains(DescriptorFlags::WRITE),
-            )?;
-        }
-        Ok(())
+        self.passed = self.passed.wrapping_add(1);
+        Ok(Piece {
+            address,
+            len: tail.len,
+            writable: tail.flags.contains(DescriptorFlags::WRITE),
+            more: self.passed < self.table.len(),
+        })
     }
 }

@@ -4,27 +4,27 @@
 //! into a private copy that is checked and used. What this end wrote (the used index, its own
 //! notification wishes) is remembered privately.
 
-use alloc::vec::Vec;
-
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
 use super::{Tail, passed};
 use crate::barrier::Order;
-use crate::device::{Head, Violation};
+use crate::chain::Chain;
+use crate::device::{Used, Violation};
 use crate::driver::Areas;
-use crate::map::{Found, Map, Segment};
-use crate::shared::Words;
-use crate::walk::{DESCRIPTOR_BYTES, Walk};
+use crate::map::Regions;
+use crate::shared::{Pairs, Slots, Table, Words};
+use crate::slab::{Blocks, Slab};
+use crate::walk::{Look, Piece, Stop, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
-    descriptors: Words<u64>,
+    descriptors: Slots,
     available: Words<u16>,
     available_index: Words<u16>,
     available_flags: Words<u16>,
-    /// Id and length of each element. The area is aligned to 4 bytes only, so they are two words.
-    used: Words<u32>,
+    /// Id and length of each element.
+    used: Pairs,
     used_index: Words<u16>,
     used_flags: Words<u16>,
     /// Written by the driver: the used index after which it wants an interrupt.
@@ -34,10 +34,13 @@ pub(crate) struct Device {
     size: u16,
     /// How far the available ring was taken.
     next_available: u16,
-    /// The driver's available index when it was last read: all below is ours to take.
+    /// How far it may be taken before the driver's available index is read again: no further than
+    /// that index, nor than there may be chains in flight.
     available_seen: u16,
-    /// The used index, as published.
+    /// The used index.
     next_used: u16,
+    /// The same, as the driver was last told.
+    published: u16,
     /// The used index when an interrupt was last considered.
     interrupt_considered: u16,
     in_flight: u16,
@@ -49,7 +52,7 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(
-        map: &Map,
+        regions: Regions<'_>,
         size: u16,
         areas: Areas,
         features: Features,
@@ -61,7 +64,8 @@ impl Device {
         let count = usize::from(size);
         let area = |address: u64, bytes: usize, align: usize| {
             let aligned = address & (align as u64).wrapping_sub(1) == 0;
-            map.shared(address, bytes)
+            regions
+                .shared(address, bytes)
                 .filter(|_| aligned)
                 .ok_or(Violation::Area(address))
         };
@@ -83,13 +87,12 @@ impl Device {
         let in_device =
             |offset| Words::new(&device, offset, 1).ok_or(Violation::Area(areas.device));
         let this = Self {
-            descriptors: Words::new(&descriptor, 0, count.wrapping_mul(2))
+            descriptors: Slots::new(&descriptor, 0, count)
                 .ok_or(Violation::Area(areas.descriptor))?,
             available: in_driver(spec::RING, count)?,
             available_index: in_driver(spec::INDEX, 1)?,
             available_flags: in_driver(spec::FLAGS, 1)?,
-            used: Words::new(&device, spec::RING, count.wrapping_mul(2))
-                .ok_or(Violation::Area(areas.device))?,
+            used: Pairs::new(&device, spec::RING, count).ok_or(Violation::Area(areas.device))?,
             used_index: in_device(spec::INDEX)?,
             used_flags: in_device(spec::FLAGS)?,
             used_event: in_driver(spec::used_event_offset(size), 1)?,
@@ -98,6 +101,7 @@ impl Device {
             next_available: start,
             available_seen: start,
             next_used: start,
+            published: start,
             interrupt_considered: start,
             in_flight: 0,
             indirect: features.contains(F::INDIRECT_DESC),
@@ -108,44 +112,49 @@ impl Device {
         Ok(this)
     }
 
-    /// Takes the next chain, and puts its segments into `segments`, which is empty.
-    #[inline]
-    pub(crate) fn next_chain(
+    /// Takes the next chain.
+    #[inline(always)]
+    pub(crate) fn next_chain<S: Slab>(
         &mut self,
-        map: &Map,
-        found: &mut Found,
-        segments: &mut Vec<Segment>,
-    ) -> Result<Option<Head>, Violation> {
-        if let Some(violation) = self.broken {
-            return Err(violation);
-        }
+        look: Look<'_, '_>,
+        blocks: &mut Blocks<S>,
+    ) -> Result<Option<Chain>, Stop> {
         if self.next_available == self.available_seen && !self.look_for_available()? {
             return Ok(None);
         }
-        if self.in_flight >= self.size {
-            return Err(self.latch(Violation::TooManyInFlight(self.size)));
-        }
         let id = self.available.load(usize::from(self.next_available));
-        let mut walk = Walk::new(map, found, segments);
-        let head = match self.walk(id, &mut walk).and_then(|()| walk.finish(id, 1)) {
-            Ok(head) => head,
-            Err(violation) => return Err(self.latch(violation)),
-        };
+        let mut steps = Steps::new(self, id);
+        let segments = walk(look, blocks, |look| steps.next(look))?;
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(head))
+        Ok(Some(Chain {
+            segments,
+            id,
+            descriptors: 1,
+        }))
+    }
+
+    /// Writes a used element. Says whether so many chains are in flight.
+    #[inline]
+    pub(crate) fn put(&mut self, used: Used) -> bool {
+        let Some(in_flight) = self.in_flight.checked_sub(used.chains) else {
+            return false;
+        };
+        self.in_flight = in_flight;
+        let element = u64::from(used.id) | u64::from(used.written) << 32;
+        self.used.store(usize::from(self.next_used), element);
+        self.next_used = self.next_used.wrapping_add(used.chains);
+        true
     }
 
     #[inline]
-    pub(crate) fn complete(&mut self, id: u16, written: u32) {
-        let at = usize::from(self.next_used).wrapping_mul(2);
-        self.used.store(at, u32::from(id));
-        self.used.store(at.wrapping_add(1), written);
-        self.next_used = self.next_used.wrapping_add(1);
-        self.in_flight = self.in_flight.wrapping_sub(1);
-        // What was written for the driver and the element that says so (stores above) before the
-        // index that publishes them (store below), which the driver loads before it looks
-        // at them.
+    pub(crate) fn publish(&mut self) {
+        if self.published == self.next_used {
+            return;
+        }
+        self.published = self.next_used;
+        // What was written for the driver and the elements that say so (stores before) before the
+        // index that publishes them (store below), which the driver loads before it looks at them.
         self.order.publish();
         self.used_index.store(0, self.next_used);
     }
@@ -156,7 +165,7 @@ impl Device {
             return false;
         }
         let considered = core::mem::replace(&mut self.interrupt_considered, self.next_used);
-        // Our index (store in `complete`) before the driver's event or flag (load below). The
+        // Our index (store in `publish`) before the driver's event or flag (load below). The
         // driver stores that one and then loads our index: one of the two sees the other's
         // store.
         self.order.store_load();
@@ -206,110 +215,118 @@ impl Device {
 
     #[cold]
     pub(crate) fn latch(&mut self, violation: Violation) -> Violation {
+        // What was seen and not taken never will be: the next look finds the queue broken.
+        self.available_seen = self.next_available;
         *self.broken.get_or_insert(violation)
     }
 
-    /// Reads the driver's available index. Says whether it moved.
-    #[inline]
+    /// Reads the driver's available index. Says whether there is a chain to take.
+    #[inline(never)]
     fn look_for_available(&mut self) -> Result<bool, Violation> {
-        let index = self.available_index.load(0);
-        let moved = index.wrapping_sub(self.next_available);
-        if moved > self.size {
-            return Err(self.latch(Violation::AvailableTooFar {
-                moved,
-                size: self.size,
-            }));
+        if let Some(violation) = self.broken {
+            return Err(violation);
         }
-        self.available_seen = index;
+        let size = self.size;
+        let moved = self
+            .available_index
+            .load(0)
+            .wrapping_sub(self.next_available);
+        if moved > size {
+            return Err(Violation::AvailableTooFar { moved, size });
+        }
+        let room = size.saturating_sub(self.in_flight);
+        if moved != 0 && room == 0 {
+            return Err(Violation::TooManyInFlight(size));
+        }
+        self.available_seen = self.next_available.wrapping_add(moved.min(room));
         // The driver's index (load above) before the entries and descriptors below it (loads to
         // come), which it stored first.
         self.order.consume();
         Ok(moved != 0)
     }
+}
 
-    /// Follows the chain that begins at descriptor `id`, through at most as many descriptors as the
-    /// queue has.
-    #[inline]
-    fn walk(&self, id: u16, walk: &mut Walk<'_>) -> Result<(), Violation> {
-        let mut at = id;
-        for taken in 0..self.size {
-            if at >= self.size {
-                return Err(Violation::DescriptorIndex {
-                    index: at,
-                    size: self.size,
-                });
-            }
-            let word = usize::from(at).wrapping_mul(2);
-            let address = self.descriptors.load(word);
-            let tail = Tail::from_word(self.descriptors.load(word.wrapping_add(1)));
-            if tail.flags.contains(DescriptorFlags::INDIRECT) {
-                return self.walk_table(address, tail, taken, walk);
-            }
-            walk.add(
-                address,
-                tail.len,
-                tail.flags.contains(DescriptorFlags::WRITE),
-            )?;
-            if !tail.flags.contains(DescriptorFlags::NEXT) {
-                return Ok(());
-            }
-            at = tail.next;
+/// A walk through a chain's descriptors, at most as many as the queue has, not counting the one
+/// that refers to an indirect table.
+struct Steps<'r> {
+    table: Table<'r>,
+    at: u16,
+    left: u16,
+    size: u16,
+    indirect: bool,
+    /// Whether the table is an indirect one.
+    nested: bool,
+}
+
+impl<'r> Steps<'r> {
+    /// Of the chain that begins at descriptor `id`.
+    #[inline(always)]
+    fn new(device: &'r Device, id: u16) -> Self {
+        Self {
+            table: device.descriptors.table(),
+            at: id,
+            left: device.size,
+            size: device.size,
+            indirect: device.indirect,
+            nested: false,
         }
-        Err(Violation::ChainTooLong(self.size))
     }
 
-    /// Follows the rest of a chain, of which `taken` descriptors are behind, through the indirect
-    /// table at `address`.
-    #[inline]
-    fn walk_table(
-        &self,
-        address: u64,
-        table: Tail,
-        taken: u16,
-        walk: &mut Walk<'_>,
-    ) -> Result<(), Violation> {
-        if !self.indirect {
-            return Err(Violation::IndirectNotNegotiated);
+    #[inline(always)]
+    fn next<'m: 'r>(&mut self, look: &mut Look<'_, 'm>) -> Result<Piece, Violation> {
+        if self.left == 0 {
+            return Err(Violation::ChainTooLong(self.size));
         }
-        if table.flags.contains(DescriptorFlags::NEXT) {
-            return Err(Violation::IndirectWithNext);
-        }
-        let room = self.size.wrapping_sub(taken);
-        let (memory, count) = walk.table(address, table.len, self.size)?;
-        let not_mapped = Violation::NotMapped {
-            address,
-            len: table.len,
-        };
-        let mut at = 0_u16;
-        for _ in 0..room {
-            if at >= count {
-                return Err(Violation::DescriptorIndex {
-                    index: at,
-                    size: count,
-                });
-            }
-            // Both halves in one copy. The table may be at any address, so this is not a pair of
-            // words.
-            let offset = usize::from(at).wrapping_mul(DESCRIPTOR_BYTES as usize);
-            let descriptor: spec::Descriptor = memory.read_value(offset).map_err(|_| not_mapped)?;
-            let tail = Tail {
-                len: descriptor.len.get(),
-                flags: DescriptorFlags::from_bits_retain(descriptor.flags.get()),
-                next: descriptor.next.get(),
-            };
+        self.left = self.left.wrapping_sub(1);
+        let (mut address, mut tail) = self.load()?;
+        if tail.flags.contains(DescriptorFlags::INDIRECT) {
+            self.enter(look, address, tail)?;
+            (address, tail) = self.load()?;
             if tail.flags.contains(DescriptorFlags::INDIRECT) {
                 return Err(Violation::IndirectInIndirect);
             }
-            walk.add(
-                descriptor.addr.get(),
-                tail.len,
-                tail.flags.contains(DescriptorFlags::WRITE),
-            )?;
-            if !tail.flags.contains(DescriptorFlags::NEXT) {
-                return Ok(());
-            }
-            at = tail.next;
         }
-        Err(Violation::ChainTooLong(self.size))
+        self.at = tail.next;
+        Ok(Piece {
+            address,
+            len: tail.len,
+            writable: tail.flags.contains(DescriptorFlags::WRITE),
+            more: tail.flags.contains(DescriptorFlags::NEXT),
+        })
+    }
+
+    /// Goes on at the first descriptor of the indirect table that a descriptor refers to.
+    #[inline(always)]
+    fn enter<'m: 'r>(
+        &mut self,
+        look: &mut Look<'_, 'm>,
+        address: u64,
+        tail: Tail,
+    ) -> Result<(), Violation> {
+        if self.nested {
+            return Err(Violation::IndirectInIndirect);
+        }
+        if !self.indirect {
+            return Err(Violation::IndirectNotNegotiated);
+        }
+        if tail.flags.contains(DescriptorFlags::NEXT) {
+            return Err(Violation::IndirectWithNext);
+        }
+        self.table = look.table(address, tail.len, self.size)?;
+        self.nested = true;
+        self.at = 0;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn load(&self) -> Result<(u64, Tail), Violation> {
+        match self.table.load(usize::from(self.at)) {
+            Some((address, tail)) => Ok((address, Tail::from_word(tail))),
+            None => Err(Violation::DescriptorIndex {
+                index: self.at,
+                // Of a table as of the ring, no more than the size of the queue.
+                size: self.table.len() as u16,
+            }),
+        }
     }
 }

@@ -92,7 +92,7 @@ proptest! {
                     if let Some(chain) = taken {
                         let owner = submitted.pop_front().unwrap();
                         let chain_of: &Expected = &expected[&owner];
-                        prop_assert_eq!(chain.readable(&pair.map).remaining(), chain_of.readable as u64);
+                        prop_assert_eq!(chain.readable_bytes(), chain_of.readable as u32);
                         prop_assert_eq!(chain.writable_bytes(), chain_of.writable);
                         kept.push_back((owner, chain));
                     }
@@ -204,11 +204,11 @@ proptest! {
         let mut batch = device.batch(&pair.map);
         for _ in 0..14 {
             let Ok(Some(chain)) = batch.next_chain() else { break };
-            let mut readable = chain.readable(&pair.map);
+            let mut readable = batch.readable(&chain);
             let mut room = vec![0; usize::try_from(readable.remaining()).unwrap()];
             prop_assert!(room.len() <= 7 * BUFFER_BYTES);
             readable.read(&mut room).unwrap();
-            let mut writable = chain.writable(&pair.map);
+            let mut writable = batch.writable(&chain);
             let zeros = vec![0; usize::try_from(writable.remaining()).unwrap()];
             writable.write(&zeros).unwrap();
             batch.complete(chain, u32::MAX);
@@ -235,11 +235,11 @@ proptest! {
         let mut batch = device.batch(&pair.map);
         for _ in 0..heads.len() {
             let Ok(Some(chain)) = batch.next_chain() else { break };
-            let mut readable = chain.readable(&pair.map);
+            let mut readable = batch.readable(&chain);
             let mut room = vec![0; usize::try_from(readable.remaining()).unwrap()];
             prop_assert!(room.len() <= 8 * BUFFER_BYTES);
             readable.read(&mut room).unwrap();
-            let mut writable = chain.writable(&pair.map);
+            let mut writable = batch.writable(&chain);
             let zeros = vec![0; usize::try_from(writable.remaining()).unwrap()];
             writable.write(&zeros).unwrap();
             batch.complete(chain, u32::MAX);
@@ -352,6 +352,7 @@ fn a_kick_is_never_lost_between_a_driver_that_polls_and_a_device_that_sleeps() {
                     while let Some(chain) = batch.next_chain().unwrap() {
                         batch.complete(chain, 0);
                     }
+                    drop(batch);
                     if !device.arm() && !kick.sleep() {
                         return;
                     }
@@ -397,6 +398,7 @@ fn an_interrupt_is_never_lost_between_a_device_that_polls_and_a_driver_that_slee
                         round += 1;
                         batch.complete(chain, 0);
                     }
+                    drop(batch);
                     if device.interrupt_needed() {
                         interrupt.ring();
                     }

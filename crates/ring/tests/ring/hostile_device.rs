@@ -234,6 +234,7 @@ fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
                     let mut batch = device.batch(&pair.map);
                     let chain = batch.next_chain().unwrap().unwrap();
                     batch.complete(chain, 0);
+                    drop(batch);
                     driver.poll().unwrap().unwrap();
                     device.interrupt_needed()
                 })

@@ -62,7 +62,7 @@ fn a_chain_as_long_as_the_queue_is_taken() {
 
     let whole = judged(&pair, Features::NONE).unwrap().unwrap();
 
-    assert_eq!(whole.readable(&pair.map).remaining(), 40);
+    assert_eq!(whole.readable_bytes(), 40);
 }
 
 /// §2.8.15: a descriptor is not used unless it was made available: neither one that was never
@@ -151,7 +151,7 @@ fn a_table_is_read_in_its_order_and_reserved_flags_are_ignored() {
 
     let chain = judged(&pair, F::INDIRECT_DESC).unwrap().unwrap();
 
-    let readable = chain.readable(&pair.map).remaining();
+    let readable = chain.readable_bytes();
     assert_eq!((readable, chain.writable_bytes()), (12, 2));
 }
 
@@ -203,10 +203,11 @@ fn a_buffer_that_crosses_into_the_next_region_is_read_whole() {
     let mut device = Queue::new(&map, SIZE, pair.areas, features, START).unwrap();
     forge(&pair, START, 0x100 + 60, 9, 0);
 
-    let chain = device.batch(&map).next_chain().unwrap().unwrap();
+    let mut batch = device.batch(&map);
+    let chain = batch.next_chain().unwrap().unwrap();
 
     let mut bytes = [0; 9];
-    chain.readable(&map).read(&mut bytes).unwrap();
+    batch.readable(&chain).read(&mut bytes).unwrap();
     assert_eq!(&bytes, b"four more");
 }
 
@@ -296,19 +297,21 @@ fn descriptors_and_tables_that_change_after_the_walk_change_nothing() {
     pair.forge_at(TABLE, BUFFERS, 8, 0, 0);
     pair.forge_at(TABLE + 16, BUFFERS + 64, 4, 0, WRITE);
     let mut device = pair.device(F::INDIRECT_DESC, START);
-    let chain = next(&pair, &mut device).unwrap().unwrap();
+    let mut batch = device.batch(&pair.map);
+    let chain = batch.next_chain().unwrap().unwrap();
 
     pair.forge_packed(4, u64::MAX, u32::MAX, 0xffff, 0xffff);
     pair.forge_at(TABLE, u64::MAX, u32::MAX, 0, 0);
     pair.forge_at(TABLE + 16, u64::MAX, u32::MAX, 0, WRITE);
 
     let mut bytes = [0; 8];
-    chain.readable(&pair.map).read(&mut bytes).unwrap();
+    batch.readable(&chain).read(&mut bytes).unwrap();
     assert_eq!(&bytes, b"checked!");
     assert_eq!(chain.writable_bytes(), 4);
-    assert!(chain.writable(&pair.map).write(b"12345").is_err());
-    chain.writable(&pair.map).write(b"1234").unwrap();
-    device.batch(&pair.map).complete(chain, 4);
+    assert!(batch.writable(&chain).write(b"12345").is_err());
+    batch.writable(&chain).write(b"1234").unwrap();
+    batch.complete(chain, 4);
+    drop(batch);
     let used = pair.packed_descriptor(4);
     assert_eq!((used.id.get(), used.len.get()), (0x1234, 4));
     assert_eq!(used.flags.get(), 0x8080 | WRITE);
@@ -329,8 +332,10 @@ fn a_driver_that_never_stops_adding_does_not_keep_a_batch_for_ever() {
         };
         passed += 1;
         batch.complete(chain, 0);
+        batch.publish();
     }
 
+    drop(batch);
     assert_eq!(passed - START, SIZE);
     assert!(device.arm(), "the rest is there to be taken");
 }
@@ -346,6 +351,7 @@ fn no_more_is_claimed_to_be_written_than_there_is_room_for() {
 
     let chain = batch.next_chain().unwrap().unwrap();
     batch.complete(chain, u32::MAX);
+    drop(batch);
 
     assert_eq!(driver.poll().unwrap().unwrap().written, 8);
 }

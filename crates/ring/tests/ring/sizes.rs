@@ -23,6 +23,7 @@ fn a_ring_of_every_size_up_to_the_largest_is_filled_and_emptied() {
             while let Some(chain) = batch.next_chain().unwrap() {
                 batch.complete(chain, 0);
             }
+            drop(batch);
             let back = std::iter::from_fn(|| driver.poll().unwrap()).map(|done| done.owner);
 
             assert!(back.eq(0..size), "size {size}");
