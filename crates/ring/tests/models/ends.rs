@@ -30,18 +30,15 @@ pub(crate) struct Kind {
 impl Kind {
     /// All that there are.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        for packed in [false, true] {
-            for event_index in [Features::NONE, F::EVENT_IDX] {
-                for indirect in [Features::NONE, F::INDIRECT_DESC] {
-                    all.push(Self {
-                        packed,
-                        features: event_index | indirect,
-                    });
-                }
-            }
+        // Each feature that changes what the programs do with memory, with and without.
+        let mut features = vec![Features::NONE];
+        for feature in [F::INDIRECT_DESC, F::EVENT_IDX, F::IN_ORDER] {
+            let with = features.clone().into_iter().map(|others| others | feature);
+            features.extend(with);
         }
-        all
+        let kind = |packed, features: Features| Self { packed, features };
+        let of = |packed| features.iter().map(move |features| kind(packed, *features));
+        of(false).chain(of(true)).collect()
     }
 
     /// The smallest ring that holds so many chains of two segments.
@@ -252,10 +249,10 @@ impl Device {
             let Some(chain) = batch.next_chain().unwrap() else {
                 return;
             };
-            let word: u64 = chain.readable(&self.map).read_value().unwrap();
+            let word: u64 = batch.readable(&chain).read_value().unwrap();
             assert_eq!(word, question(self.served));
-            chain
-                .writable(&self.map)
+            batch
+                .writable(&chain)
                 .write(&answer(word).to_ne_bytes())
                 .unwrap();
             batch.complete(chain, WORD as u32);
