@@ -217,11 +217,17 @@ impl Driver {
         }
     }
 
-    /// Wakes if the bell rang, and demands that everything was answered.
-    pub(crate) fn finish(&mut self) {
-        if self.interrupted.hears() {
-            self.poll();
+    /// Wakes if it was interrupted, and sleeps again. Says whether it woke.
+    pub(crate) fn wakes(&mut self) -> bool {
+        let woken = self.interrupted.hears();
+        if woken {
+            self.sleep();
         }
+        woken
+    }
+
+    /// Demands that a driver that sleeps has nothing to poll.
+    pub(crate) fn is_done(&self) {
         assert_eq!(self.answered, self.asked, "an interrupt was lost");
     }
 
@@ -272,18 +278,25 @@ impl Device {
         loop {
             self.queue.disarm();
             self.serve(2);
+            self.interrupt();
             if !self.queue.arm() && !self.kicked.hears() {
                 return;
             }
         }
     }
 
-    /// Wakes if the bell rang, and demands that `asked` chains were served.
-    pub(crate) fn finish(&mut self, asked: u64) {
-        if self.kicked.hears() {
-            self.serve(2);
+    /// Wakes if it was kicked, and sleeps again. Says whether it woke.
+    pub(crate) fn wakes(&mut self) -> bool {
+        let woken = self.kicked.hears();
+        if woken {
+            self.sleep();
         }
-        assert_eq!(self.served, asked, "a kick was lost");
+        woken
+    }
+
+    /// Demands that a device that sleeps has nothing of `driver` to serve.
+    pub(crate) fn is_done(&self, driver: &Driver) {
+        assert_eq!(self.served, driver.asked, "a kick was lost");
     }
 }
 

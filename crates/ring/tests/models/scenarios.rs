@@ -10,11 +10,12 @@ const PREEMPTIONS_MAX: usize = 3;
 pub(crate) type Scenario = (&'static str, fn(Kind));
 
 /// All that there are.
-pub(crate) const SCENARIOS: [Scenario; 4] = [
+pub(crate) const SCENARIOS: [Scenario; 5] = [
     ("elements", elements),
     ("reuse", reuse),
     ("interrupt", interrupt),
     ("kick", kick),
+    ("both", both),
 ];
 
 /// A driver that submits, twice, beside a device that serves and falls asleep.
@@ -28,7 +29,8 @@ fn kick(kind: Kind) {
     driver.kick();
 
     let mut device = device.join().unwrap();
-    device.finish(2);
+    device.wakes();
+    device.is_done(&driver);
 }
 
 /// A device that completes two chains, in two batches, beside a driver that polls and falls asleep.
@@ -47,7 +49,23 @@ fn interrupt(kind: Kind) {
     driver.sleep();
 
     device.join().unwrap();
-    driver.finish();
+    driver.wakes();
+    driver.is_done();
+}
+
+/// Two ends that both fall asleep.
+fn both(kind: Kind) {
+    let (mut driver, device) = queue(kind, 1);
+
+    let device = beside(device, Device::sleep);
+    driver.ask();
+    driver.kick();
+    driver.sleep();
+
+    let mut device = device.join().unwrap();
+    while device.wakes() || driver.wakes() {}
+    device.is_done(&driver);
+    driver.is_done();
 }
 
 /// A batch of two chains, right across the wrap, and their answers.
@@ -109,6 +127,11 @@ fn no_kick_is_lost_between_a_driver_that_submits_and_a_device_that_falls_asleep(
 #[test]
 fn no_interrupt_is_lost_between_a_device_that_completes_and_a_driver_that_falls_asleep() {
     holds(interrupt);
+}
+
+#[test]
+fn no_two_ends_sleep_while_there_is_something_to_do() {
+    holds(both);
 }
 
 #[test]
