@@ -7,4 +7,5 @@
 
 mod ends;
 mod fences;
+mod memory;
 mod scenarios;
