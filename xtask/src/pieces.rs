@@ -73,6 +73,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "the rings against peers that act between any two reads",
         cargo::hostile,
     ),
+    piece(
+        "models",
+        "memory order of both ends: nothing is lost or torn, and each fence is needed",
+        cargo::models,
+    ),
     piece("doctests", "the examples in the documents", cargo::doctests),
     piece("docs", "the documents build without a warning", cargo::docs),
     piece(

@@ -23,7 +23,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 pub mod barrier;
@@ -35,6 +35,8 @@ mod in_order;
 #[cfg(ringway_interpose)]
 pub mod interpose;
 pub mod map;
+#[cfg(loom)]
+pub mod model;
 mod packed;
 pub mod shared;
 pub mod slab;

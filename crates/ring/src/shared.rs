@@ -13,8 +13,12 @@ use core::fmt;
 use core::hint::cold_path;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+#[cfg(loom)]
+use crate::model::{self, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 #[cfg(feature = "alloc")]
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -314,6 +318,8 @@ impl<W: Word> Words<W> {
         if !count.is_power_of_two() || base.addr().get() & size_of::<W>().wrapping_sub(1) != 0 {
             return None;
         }
+        #[cfg(loom)]
+        model::words(base.addr().get(), count, size_of::<W>());
         Some(Self {
             base,
             mask: count.wrapping_sub(1),
@@ -484,6 +490,10 @@ impl Slots {
         let mask = 1_usize
             .unbounded_shl(count.checked_ilog2()?)
             .wrapping_sub(1);
+        #[cfg(loom)]
+        if aligned {
+            model::slots(base.addr().get(), count);
+        }
         aligned.then_some(Self {
             base,
             count,
@@ -871,12 +881,16 @@ mod heap {
                 .filter(|_| len != 0)?;
             // SAFETY: the layout is not of size zero.
             let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+            #[cfg(loom)]
+            crate::model::allocate(base.addr().get(), len);
             Some(Self { base, layout })
         }
     }
 
     impl Drop for Heap {
         fn drop(&mut self) {
+            #[cfg(loom)]
+            crate::model::free(self.base.addr().get(), self.layout.size());
             // SAFETY: `new` allocated `base` with this layout, and nothing else frees it.
             unsafe { dealloc(self.base.as_ptr(), self.layout) };
         }

@@ -127,6 +127,29 @@ proptest! {
     }
 }
 
+/// Zeros are the flags of a descriptor that was used in an odd lap.
+#[test]
+fn a_chain_that_was_not_published_is_never_completed_whatever_the_lap_a_packed_ring_begins_in() {
+    for start in [0, 1, 2, 3, 5, 0xfffe, 0xffff] {
+        let pair = Pair::packed(3, 0);
+        let mut driver = pair.driver::<u32>(Features::NONE, start);
+        let mut device = pair.device(Features::NONE, start);
+
+        for chain in 0..7 {
+            driver.submit(&[segment(0, 8)], &[], chain).unwrap();
+            let before = driver.poll().unwrap();
+            assert!(before.is_none(), "chain {chain} after {start}: {before:?}");
+
+            driver.kick_needed();
+            let mut batch = device.batch(&pair.map);
+            let taken = batch.next_chain().unwrap().unwrap();
+            batch.complete(taken, 0);
+            drop(batch);
+            assert_eq!(driver.poll().unwrap().unwrap().owner, chain);
+        }
+    }
+}
+
 /// Rounds of a race between one party, who publishes and asks whether the other wants to know, and
 /// the other, who asks to be told and looks once more.
 const ROUNDS: u32 = 40_000;
