@@ -447,11 +447,13 @@ impl<'q, S: Slab> Batch<'q, S> {
             chains: 1,
             descriptors: chain.descriptors as u16,
         };
-        if let Some(in_order) = &mut queue.in_order {
-            return in_order.done(&mut queue.blocks, &chain, used);
+        match &mut queue.in_order {
+            Some(in_order) => in_order.done(&mut queue.blocks, chain, used),
+            None => {
+                queue.blocks.give(chain.first, chain.last);
+                queue.ring.put(used);
+            }
         }
-        queue.blocks.give(chain.first, chain.last);
-        queue.ring.put(used);
     }
 
     /// Lets the driver see what was completed, before the batch ends: for a device that has long to

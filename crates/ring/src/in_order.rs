@@ -50,18 +50,24 @@ impl InOrder {
     /// Notes that the device is done with `chain`, to which it has written as `used` says. All blocks
     /// of it but the first are free again.
     #[inline]
-    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Chain, used: Used) {
-        let Some(block) = blocks.get_mut(chain.first) else {
+    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: Chain, used: Used) {
+        let Chain {
+            first,
+            last,
+            writable_bytes,
+            ..
+        } = chain;
+        let Some(block) = blocks.get_mut(first) else {
             return;
         };
         block.done = Some(Done {
             used,
-            is_whole: used.written == chain.writable_bytes,
+            is_whole: used.written == writable_bytes,
         });
         let rest = block.next;
         self.waiting = self.waiting.wrapping_add(1);
-        if chain.last != chain.first {
-            blocks.give(rest, chain.last);
+        if last != first {
+            blocks.give(rest, last);
         }
     }
 
