@@ -476,6 +476,15 @@ impl<T, S: Slab<T>> Queue<T, S> {
         }
     }
 
+    /// The owner of the chain that `token` names, which stays in custody: to be changed, not taken.
+    /// `None` if no chain in flight has this token.
+    pub fn owner_mut(&mut self, token: Token) -> Option<&mut T> {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.owner_mut(token),
+            Ring::Packed(ring) => ring.owner_mut(token),
+        }
+    }
+
     /// Takes back the owner of one chain in flight. To be called only when the device has let go of
     /// all of them: after a reset that it confirmed. The queue is of no use afterwards.
     pub fn reclaim(&mut self) -> Option<T> {

@@ -97,7 +97,7 @@ fn requests_that_are_not_whole_blocks_of_the_disk_are_refused_with_their_buffer(
     let unit = 1024;
     let mut refused = |sector, len: usize| {
         let rejected = disk.read(sector, vec![0; len]).unwrap_err();
-        assert_eq!(rejected.buffer.map(|buffer| buffer.len()), Some(len));
+        assert_eq!(rejected.data.buffer().map(|buffer| buffer.len()), Some(len));
         rejected.why
     };
 

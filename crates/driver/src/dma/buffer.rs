@@ -15,7 +15,7 @@ use crate::error::{PlatformError, Result};
 use crate::platform::Platform;
 
 /// A buffer, taken apart: what is kept of it while a device may use it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Raw {
     /// The first byte.
     pub at: NonNull<u8>,
