@@ -59,6 +59,16 @@ Examples:
     exit_codes!()
 );
 
+const RING_FEATURES: &str = "\
+Ring features that they offer, or do not, separated by commas: NAME, no-NAME
+
+The names are indirect_desc, event_idx, access_platform, ring_packed, in_order, order_platform, \
+notification_data and ring_reset. What is not named is as usual: all that costs nothing is offered. \
+After `none`, it is not. The report says what each device and its driver agreed to.
+
+QEMU's devices know no order_platform and no notification_data, and ring_reset on PCI alone; \
+with in_order, its disks have one request at a time.";
+
 /// How to bring a machine up.
 #[derive(Args, Debug)]
 pub(crate) struct Up {
@@ -83,13 +93,13 @@ pub(crate) struct Up {
     pub(crate) ring: Option<Format>,
 
     /// Ring features that they offer, or do not, separated by commas: NAME, no-NAME
-    ///
-    /// The names are indirect_desc, event_idx, access_platform, ring_packed, in_order,
-    /// order_platform, notification_data and ring_reset. What is not named is as usual: all that
-    /// costs nothing is offered. After `none`, it is not. The report says what each device and its
-    /// driver agreed to. QEMU's devices know no order_platform and no notification_data, and
-    /// ring_reset on PCI alone.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ring::change)]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = ring::change,
+        long_help = RING_FEATURES
+    )]
     pub(crate) ring_features: Vec<Change>,
 
     /// Take whatever is left to chance from this number

@@ -36,6 +36,7 @@ impl Offer {
         .union(F::INDIRECT_DESC)
         .union(F::EVENT_IDX)
         .union(F::RING_PACKED)
+        .union(F::IN_ORDER)
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM)
         .union(F::NOTIFICATION_DATA)
@@ -81,10 +82,10 @@ mod tests {
     fn only_what_this_end_can_do_is_offered() {
         let all = Offer::default().with(Features(u128::MAX));
 
-        let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED;
+        let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED | F::IN_ORDER;
         let platform = F::ACCESS_PLATFORM | F::ORDER_PLATFORM;
         let transport = F::NOTIFICATION_DATA | F::RING_RESET;
-        assert_eq!(all.features(), possible | platform | transport);
+        assert_eq!(all.features(), F::VERSION_1 | rings | platform | transport);
     }
 
     #[test]

@@ -31,8 +31,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SECTORS: usize = 64;
 
 /// The features of rings that both ends can do, whatever the platform.
-const RING: Features =
-    Features(F::INDIRECT_DESC.0 | F::EVENT_IDX.0 | F::RING_PACKED.0 | F::NOTIFICATION_DATA.0);
+const RING: Features = Features(
+    F::INDIRECT_DESC.0 | F::EVENT_IDX.0 | F::RING_PACKED.0 | F::IN_ORDER.0 | F::NOTIFICATION_DATA.0,
+);
 
 /// How a device is reached, and how it interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +86,11 @@ fn cases() -> Vec<Case> {
             };
             for ring in [
                 all,
+                all - F::IN_ORDER,
                 all - F::EVENT_IDX,
                 all - F::INDIRECT_DESC,
                 all - F::NOTIFICATION_DATA,
+                F::IN_ORDER,
                 Features::NONE,
             ] {
                 let rows = runs.iter().map(|run| row(ring | format, *run, Trust::Pool));

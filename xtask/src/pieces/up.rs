@@ -50,6 +50,22 @@ const RINGS: &[Rings] = &[
         },
     ),
     rings(
+        &["--ring", "inorder"],
+        Expect {
+            ring: "packed",
+            with: &["INDIRECT_DESC", "EVENT_IDX", "IN_ORDER"],
+            without: &[],
+        },
+    ),
+    rings(
+        &["--ring-features", "in_order"],
+        Expect {
+            ring: "split",
+            with: &["INDIRECT_DESC", "EVENT_IDX", "IN_ORDER"],
+            without: &[],
+        },
+    ),
+    rings(
         &["--ring-features", "none"],
         Expect {
             ring: "split",

@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write;
 
-use ringway_driver::bringup::{Interrupts, Live};
+use ringway_driver::bringup::{Acknowledged, Interrupts, Live, Probed};
 use ringway_driver::dma::Counts;
+use ringway_driver::error::Error;
 use ringway_driver::transport::Transport;
 use ringway_spec::F;
 use sha2::{Digest, Sha256};
 
+use super::Options;
 use super::random::Random;
 use crate::event::{Event, PROGRESS_MAX};
 use crate::report::DeviceReport;
@@ -22,6 +24,7 @@ pub struct Bench<'b, 's> {
     /// What the device is called.
     pub(crate) name: &'b str,
     pub(crate) seed: u64,
+    pub(crate) options: &'b Options,
     pub(crate) random: &'b mut Random,
     pub(crate) sink: &'b mut (dyn FnMut(Event) + 's),
 }
@@ -81,6 +84,11 @@ impl Progress {
 /// Bytes between two times that progress is said.
 fn step(total: u64) -> u64 {
     total.div_ceil(PROGRESS_MAX).max(1)
+}
+
+/// Takes a device as far as its driver does not matter.
+pub(crate) fn probe<T: Transport>(transport: T) -> Result<Probed<T>, Error> {
+    Acknowledged::new(transport)?.driver()
 }
 
 /// Notes what is known of a device that has come up.
@@ -162,6 +170,7 @@ mod tests {
             let mut bench = Bench {
                 name: "virtio0",
                 seed: 0,
+                options: &Options::default(),
                 random: &mut random,
                 sink: &mut |event| said.push(event),
             };

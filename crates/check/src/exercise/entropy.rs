@@ -9,7 +9,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use ringway_driver::bus::attach;
+use ringway_driver::bringup::Wanted;
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::{Filled, Rng};
 use ringway_driver::error::Error;
@@ -17,7 +17,7 @@ use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
 
 use super::bench::{
-    Bench, Finding, Progress, RESIZED, Tally, can_resize, note_counts, note_up, smaller,
+    Bench, Finding, Progress, RESIZED, Tally, can_resize, note_counts, note_up, probe, smaller,
 };
 use super::way::Way;
 use crate::report::DeviceReport;
@@ -38,7 +38,9 @@ pub(super) fn exercise<T: Transport>(
     report: &mut DeviceReport,
 ) {
     let platform = transport.platform().clone();
-    let attached = attach::<Rng<T, DmaBuffer>, T>(transport);
+    let attached = probe(transport).and_then(|probed| {
+        Rng::<T, DmaBuffer>::open(probed, &Wanted::default(), &bench.options.queue())
+    });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut rng) = attached else {
         return;

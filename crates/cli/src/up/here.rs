@@ -23,7 +23,7 @@ pub(super) fn run(plan: &Plan, seed: Option<u64>, sink: &mut dyn FnMut(Event)) -
     let subjects = exercise::scan(&machine.platform(), slots);
     let options = exercise::Options {
         seed: plan.seed,
-        first: 0,
+        ..exercise::Options::default()
     };
     exercise::run(subjects, &options, sink);
     Ok(())

@@ -20,6 +20,7 @@ const RING_FEATURES: Features = Features(
         | F::INDIRECT_DESC.0
         | F::EVENT_IDX.0
         | F::RING_PACKED.0
+        | F::IN_ORDER.0
         | F::ACCESS_PLATFORM.0
         | F::ORDER_PLATFORM.0,
 );

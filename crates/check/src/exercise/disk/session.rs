@@ -110,10 +110,11 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
     /// time; otherwise as many as there is room for. After the first failure no more are made,
     /// and those in flight are waited for.
     pub(super) fn run(&mut self, way: Way, job: &mut impl Job) -> Finding {
+        let most = self.bench.options.depth.unwrap_or(u16::MAX).max(1);
         let (depth, batch) = match way {
-            Way::Polled => (u16::MAX, BATCH),
+            Way::Polled => (most, BATCH),
             Way::Blocking => (1, 1),
-            Way::Async => (u16::MAX, 1),
+            Way::Async => (most, 1),
         };
         let mut outcome = self.usable();
         let mut refused = None;
