@@ -61,17 +61,19 @@ impl AnyBuffer {
             return Err(self);
         }
         let erased = ManuallyDrop::new(*self.erased);
+        let raw = Raw { ..erased.raw };
         // SAFETY: `new` took a `B` apart, and this is once, since `erased` is not dropped. No device
         // uses the bytes: whoever lends this buffer has given it up until then.
-        Ok(unsafe { B::from_raw(erased.raw) })
+        Ok(unsafe { B::from_raw(raw) })
     }
 }
 
 impl Drop for Erased {
     fn drop(&mut self) {
+        let raw = Raw { ..self.raw };
         // SAFETY: as in `downcast`, which does not come here; `drop` is for the type that was taken
         // apart.
-        unsafe { (self.drop)(self.raw) }
+        unsafe { (self.drop)(raw) }
     }
 }
 

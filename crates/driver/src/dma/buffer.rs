@@ -15,7 +15,7 @@ use crate::error::{PlatformError, Result};
 use crate::platform::Platform;
 
 /// A buffer, taken apart: what is kept of it while a device may use it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Raw {
     /// The first byte.
     pub at: NonNull<u8>,

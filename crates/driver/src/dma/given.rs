@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::hint::cold_path;
 use core::{iter, mem};
 
 use ringway_ring::driver::Segment;
@@ -29,11 +30,12 @@ pub enum Data<B> {
     Writable(B),
     /// The device reads some, and fills others. Each has an owner of its own; all come back
     /// together.
-    Several(Buffers<B>),
+    Several(Box<Buffers<B>>),
 }
 
 impl<B> Data<B> {
     /// The buffer, if there is one alone.
+    #[inline]
     pub fn buffer(self) -> Option<B> {
         match self {
             Self::Readable(buffer) | Self::Writable(buffer) => Some(buffer),
@@ -105,25 +107,10 @@ pub(crate) struct Several<B> {
     /// First the readable ones, then the writable ones.
     lent: Vec<Lent<B>>,
     /// The lists that they were in, and will be in: taking them back allocates nothing.
-    lists: Buffers<B>,
+    lists: Box<Buffers<B>>,
 }
 
 impl<B: Buffer> Given<B> {
-    /// Bytes that the device may write, of all buffers.
-    pub(crate) fn fillable(&self) -> u32 {
-        let bytes = |lent: &Lent<B>| match lent.direction() {
-            Direction::FromDevice => lent.len(),
-            Direction::ToDevice => 0,
-        };
-        let all = match self {
-            Self::Nothing | Self::Cancelled(_) => 0,
-            Self::One(lent) => bytes(lent),
-            Self::Several(several) => several.lent.iter().map(bytes).sum(),
-        };
-        // No ring takes a chain that is larger.
-        all as u32
-    }
-
     /// How many buffers.
     pub(crate) fn count(&self) -> usize {
         match self {
@@ -156,54 +143,63 @@ pub(crate) struct Placed<B> {
 impl<P: Platform> Core<P> {
     /// Makes `data` the device's, and says in `room` where it finds it, in segments of at most
     /// `longest` bytes. On failure all of it is returned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lend_data<B: Buffer>(
         &self,
         data: Data<B>,
         room: &mut [Segment],
         longest: u32,
     ) -> Result<Placed<B>, (Error, Data<B>)> {
-        let mut pieces = Segments::new(room, longest);
-        match data {
-            Data::None => Ok(Placed {
-                given: Given::Nothing,
-                readable: 0,
-                segments: 0,
-            }),
-            Data::Readable(buffer) => self
-                .lend(buffer, Direction::ToDevice, &mut pieces)
-                .map(|lent| Placed {
-                    given: Given::One(lent),
-                    readable: pieces.len(),
-                    segments: pieces.len(),
-                })
-                .map_err(|(why, buffer)| (why, Data::Readable(buffer))),
-            Data::Writable(buffer) => self
-                .lend(buffer, Direction::FromDevice, &mut pieces)
-                .map(|lent| Placed {
-                    given: Given::One(lent),
+        let (buffer, direction) = match data {
+            Data::None => {
+                return Ok(Placed {
+                    given: Given::Nothing,
                     readable: 0,
-                    segments: pieces.len(),
-                })
-                .map_err(|(why, buffer)| (why, Data::Writable(buffer))),
-            Data::Several(lists) => self
-                .lend_several(lists, room, longest)
-                .map_err(|(why, lists)| (why, Data::Several(lists))),
+                    segments: 0,
+                });
+            }
+            Data::Readable(buffer) => (buffer, Direction::ToDevice),
+            Data::Writable(buffer) => (buffer, Direction::FromDevice),
+            Data::Several(lists) => {
+                cold_path();
+                return self
+                    .lend_several(lists, room, longest)
+                    .map_err(|(why, lists)| (why, Data::Several(lists)));
+            }
+        };
+        let mut pieces = Segments::new(room, longest);
+        match self.lend(buffer, direction, &mut pieces) {
+            Ok(lent) => Ok(Placed {
+                given: Given::One(lent),
+                readable: match direction {
+                    Direction::ToDevice => pieces.len(),
+                    Direction::FromDevice => 0,
+                },
+                segments: pieces.len(),
+            }),
+            Err((why, buffer)) => Err((
+                why,
+                match direction {
+                    Direction::ToDevice => Data::Readable(buffer),
+                    Direction::FromDevice => Data::Writable(buffer),
+                },
+            )),
         }
     }
 
+    #[inline(never)]
     fn lend_several<B: Buffer>(
         &self,
-        mut lists: Buffers<B>,
+        mut lists: Box<Buffers<B>>,
         room: &mut [Segment],
         longest: u32,
-    ) -> Result<Placed<B>, (Error, Buffers<B>)> {
+    ) -> Result<Placed<B>, (Error, Box<Buffers<B>>)> {
         let mut lent = Vec::with_capacity(lists.readable.len() + lists.writable.len());
         let (mut readable, mut segments) = (0, 0);
         let Buffers {
             readable: read,
             writable: filled,
-        } = &mut lists;
+        } = &mut *lists;
         let mut buffers = read
             .drain(..)
             .map(|buffer| (Direction::ToDevice, buffer))
@@ -240,45 +236,69 @@ impl<P: Platform> Core<P> {
         })
     }
 
-    /// Takes back what the device says it wrote `written` bytes to. `None` if nobody wants it: it
-    /// was dropped.
+    /// Takes back what the device says it wrote `written` bytes to, and says how many it could have
+    /// written. `None` if nobody wants it: it was dropped.
     ///
     /// # Safety
     ///
     /// As for [`take_back`](Self::take_back).
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn take_back_data<B: Buffer>(
         &self,
         given: Given<B>,
         written: usize,
-    ) -> Option<Data<B>> {
+    ) -> Option<(Data<B>, usize)> {
         match given {
-            Given::Nothing => Some(Data::None),
             Given::One(lent) => {
-                let direction = lent.direction();
+                let (direction, len) = (lent.direction(), lent.len());
                 // SAFETY: this function's contract.
                 let buffer = unsafe { self.take_back(lent, written) };
                 Some(match direction {
-                    Direction::ToDevice => Data::Readable(buffer),
-                    Direction::FromDevice => Data::Writable(buffer),
+                    Direction::ToDevice => (Data::Readable(buffer), 0),
+                    Direction::FromDevice => (Data::Writable(buffer), len),
                 })
             }
+            Given::Nothing => Some((Data::None, 0)),
             Given::Several(several) => {
-                let Several { lent, mut lists } = *several;
+                cold_path();
                 // SAFETY: this function's contract.
-                unsafe { self.take_back_each(lent, written, &mut lists) };
-                Some(Data::Several(lists))
+                Some(unsafe { self.take_back_several(*several, written) })
             }
             Given::Cancelled(given) => {
+                cold_path();
                 // SAFETY: this function's contract.
-                drop(unsafe { self.take_back_data(*given, 0) });
+                unsafe { self.drop_data(*given) };
                 None
             }
         }
     }
 
+    /// # Safety
+    ///
+    /// As for [`take_back`](Self::take_back).
+    #[inline(never)]
+    unsafe fn take_back_several<B: Buffer>(
+        &self,
+        several: Several<B>,
+        written: usize,
+    ) -> (Data<B>, usize) {
+        let Several { lent, mut lists } = several;
+        // SAFETY: this function's contract.
+        let fillable = unsafe { self.take_back_each(lent, written, &mut lists) };
+        (Data::Several(lists), fillable)
+    }
+
+    /// # Safety
+    ///
+    /// As for [`take_back`](Self::take_back).
+    #[inline(never)]
+    unsafe fn drop_data<B: Buffer>(&self, given: Given<B>) {
+        // SAFETY: this function's contract.
+        drop(unsafe { self.take_back_data(given, 0) });
+    }
+
     /// Takes back several, to which the device says it wrote `written` bytes, from the first of the
-    /// writable ones on.
+    /// writable ones on. Says how many it could have written.
     ///
     /// # Safety
     ///
@@ -288,17 +308,21 @@ impl<P: Platform> Core<P> {
         lent: Vec<Lent<B>>,
         written: usize,
         lists: &mut Buffers<B>,
-    ) {
-        let mut left = written;
+    ) -> usize {
+        let (mut left, mut fillable) = (written, 0);
         for lent in lent {
-            let direction = lent.direction();
+            let (direction, len) = (lent.direction(), lent.len());
             let written = match direction {
                 Direction::ToDevice => 0,
-                Direction::FromDevice => share(&mut left, lent.len()),
+                Direction::FromDevice => {
+                    fillable += len;
+                    share(&mut left, len)
+                }
             };
             // SAFETY: this function's contract.
             lists.push(direction, unsafe { self.take_back(lent, written) });
         }
+        fillable
     }
 }
 

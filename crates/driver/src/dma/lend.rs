@@ -64,12 +64,12 @@ impl<P: Platform> Core<P> {
         let known = buffer.address();
         let raw = buffer.into_raw();
         let lent = match (known, &self.pool) {
-            // Nothing for a device to find, nor for a platform to map.
-            _ if raw.len == 0 => Ok((0, How::AsItIs)),
             (Some(address), _) => segments
                 .push(address, raw.len)
                 .map(|()| (address, How::AsItIs))
                 .map_err(Error::from),
+            // Nothing for a device to find, nor for a platform to map.
+            _ if raw.len == 0 => Ok((0, How::AsItIs)),
             (None, None) => self
                 .platform
                 .map(raw.at, raw.len, direction, segments)

@@ -315,7 +315,8 @@ where
                 why: refused(rejected.why),
                 // SAFETY: the ring did not take it, so no device was told of it. It was lent just
                 // now, so nobody has cancelled it.
-                data: unsafe { core.take_back_data(rejected.owner, 0) }.unwrap_or(Data::None),
+                data: unsafe { core.take_back_data(rejected.owner, 0) }
+                    .map_or(Data::None, |(data, _)| data),
             })
     }
 
@@ -325,10 +326,10 @@ where
         // Goes on only after a request that was cancelled, of which there are no more than the ring
         // has descriptors.
         while let Some(done) = held.ring.poll()? {
-            let (fillable, written) = (done.owner.fillable(), done.written);
-            let filled = written.min(fillable) as usize;
+            let written = done.written;
             // SAFETY: the ring found that the chain was in flight and that the device completed it.
-            let Some(data) = (unsafe { core.take_back_data(done.owner, filled) }) else {
+            let taken = unsafe { core.take_back_data(done.owner, written as usize) };
+            let Some((data, fillable)) = taken else {
                 continue;
             };
             let mut answer = A::new_zeroed();
@@ -344,7 +345,8 @@ where
                 token: done.token,
                 data,
                 written,
-                fillable,
+                // No ring takes a chain of more bytes.
+                fillable: fillable as u32,
                 answer,
             }));
         }
@@ -498,8 +500,8 @@ where
             // SAFETY: the device has let go of everything: `Hold::LetGo` of the queue's, or
             // `End::LetGo` of all.
             match unsafe { core.take_back_data(given, 0) } {
-                None | Some(Data::None) => {}
-                data => return Ok(data),
+                None | Some((Data::None, _)) => {}
+                Some((data, _)) => return Ok(Some(data)),
             }
         }
         Ok(None)

@@ -122,10 +122,10 @@ impl Case {
         let buffer = |len| Tracked::new(number, len, alive);
         match self.load {
             Load::One => Data::Writable(buffer(64)),
-            Load::Several => Data::Several(Buffers {
+            Load::Several => Data::Several(Box::new(Buffers {
                 readable: vec![buffer(8), buffer(700)],
                 writable: vec![buffer(40), buffer(24)],
-            }),
+            })),
         }
     }
 

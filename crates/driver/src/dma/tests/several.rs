@@ -35,7 +35,7 @@ fn buffers_of_several_owners_are_filled_in_their_order_and_come_back_as_they_wer
                 AnyBuffer::new(Box::<[u8]>::from([1; 5])),
             ],
         };
-        let token = queue.submit(&(), Data::Several(lists)).unwrap();
+        let token = queue.submit(&(), Data::Several(Box::new(lists))).unwrap();
         queue.kick().unwrap();
 
         let (map, mut served) = (device.platform.device_map(), device.queue(0));
@@ -89,7 +89,7 @@ fn a_request_of_several_that_is_not_taken_gives_all_of_them_back_in_their_order(
                 readable: read,
                 writable: filled,
             };
-            queue.submit(&(), Data::Several(lists))
+            queue.submit(&(), Data::Several(Box::new(lists)))
         };
 
         for (lens, readable) in [(&long, 3), (&large, 1), (&empty, 1)] {
@@ -124,10 +124,10 @@ fn a_request_that_is_cancelled_keeps_its_buffers_until_it_comes_back_and_then_dr
     for trust in TRUSTS {
         let (device, alive) = (device(trust), Arc::new(()));
         let (_live, mut queue) = requests(&device);
-        let several = Data::Several(Buffers {
+        let several = Data::Several(Box::new(Buffers {
             readable: vec![Tracked::new(1, 8, &alive)],
             writable: vec![Tracked::new(1, 4, &alive), Tracked::new(1, 4, &alive)],
-        });
+        }));
         let [one, several, wanted] = [writable(0, &alive), several, writable(2, &alive)]
             .map(|data| queue.submit(&(), data).unwrap());
         queue.kick().unwrap();
