@@ -36,7 +36,7 @@ enum QueueFate {
     Reclaim,
     /// As with `Reclaim`, after a reset of the queue that the device confirms.
     Reset,
-    /// It is dropped after a reset of the queue that the device does not confirm.
+    /// The same after a reset of the queue that the device does not confirm.
     ResetInVain,
 }
 
@@ -186,6 +186,7 @@ impl Case {
                 let reset = queue.reset(live.unwrap()).err();
                 let why = Violation::QueueResetNotConfirmed(0).into();
                 assert_eq!(reset, Some(why), "{self:?}");
+                reclaim(&mut queue);
             }
         }
         back
