@@ -67,7 +67,7 @@ notification_data and ring_reset. What is not named is as usual: all that costs 
 After `none`, it is not. The report says what each device and its driver agreed to.
 
 QEMU's devices know no order_platform and no notification_data, and ring_reset on PCI alone; \
-with in_order, its disks have one request at a time.";
+with in_order, its queues have 8 descriptors, and its disks one request at a time.";
 
 /// How to bring a machine up.
 #[derive(Args, Debug)]
