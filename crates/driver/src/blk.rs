@@ -141,7 +141,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         if self.disk.read_only {
             return Err(Rejected {
                 why: RequestError::ReadOnly.into(),
-                buffer: Some(buffer),
+                data: Data::Readable(buffer),
             });
         }
         self.transfer(RequestType::OUT, sector, buffer)
@@ -157,7 +157,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         if !self.disk.can_flush {
             return Err(Rejected {
                 why: RequestError::Unsupported.into(),
-                buffer: None,
+                data: Data::None,
             });
         }
         self.requests
@@ -180,7 +180,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
             };
             return Err(Rejected {
                 why: why.into(),
-                buffer: Some(buffer),
+                data: Data::Writable(buffer),
             });
         }
         self.requests
@@ -238,6 +238,16 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Says that nobody wants the answer to a request any more. The device goes on with it, and what it
+    /// writes is written; the buffer is dropped, not returned, when it comes back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::cancel`].
+    pub fn cancel(&mut self, token: Token) -> Result<()> {
+        self.requests.cancel(token)
+    }
+
     /// The device.
     pub fn device(&mut self) -> &mut Live<T> {
         &mut self.device
@@ -265,7 +275,9 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     /// # Errors
     ///
     /// Those of [`Queue::resize`].
-    pub fn resize(&mut self, size: u16, back: impl FnMut(B)) -> Result<()> {
+    pub fn resize(&mut self, size: u16, mut back: impl FnMut(B)) -> Result<()> {
+        // There is one at most for each request.
+        let back = |data: Data<B>| data.buffer().into_iter().for_each(&mut back);
         self.requests.resize(&mut self.device, size, back)
     }
 
@@ -291,17 +303,16 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         sector: u64,
         buffer: B,
     ) -> Result<Token, Rejected<B>> {
-        if let Err(why) = self.disk.check(sector, buffer.bytes()) {
-            return Err(Rejected {
-                why: why.into(),
-                buffer: Some(buffer),
-            });
-        }
+        let checked = self.disk.check(sector, buffer.bytes());
         let data = if what == RequestType::IN {
             Data::Writable(buffer)
         } else {
             Data::Readable(buffer)
         };
+        if let Err(why) = checked {
+            let why = why.into();
+            return Err(Rejected { why, data });
+        }
         self.requests.submit(&header(what, sector), data)
     }
 }
@@ -387,7 +398,7 @@ fn header(what: RequestType, sector: u64) -> RequestHeader {
 fn judge<B>(done: Completion<B, RequestStatus>) -> Done<B> {
     let Completion {
         token,
-        buffer,
+        data,
         written,
         fillable,
         answer,
@@ -406,7 +417,7 @@ fn judge<B>(done: Completion<B, RequestStatus>) -> Done<B> {
     };
     Done {
         token,
-        buffer,
+        buffer: data.buffer(),
         result,
     }
 }

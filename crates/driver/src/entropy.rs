@@ -116,6 +116,16 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Says that nobody wants the answer to a request any more. The device goes on with it; the
+    /// buffer is dropped, not returned, when it comes back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::cancel`].
+    pub fn cancel(&mut self, token: Token) -> Result<()> {
+        self.requests.cancel(token)
+    }
+
     /// The device.
     pub fn device(&mut self) -> &mut Live<T> {
         &mut self.device
@@ -143,7 +153,9 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
     /// # Errors
     ///
     /// Those of [`Queue::resize`].
-    pub fn resize(&mut self, size: u16, back: impl FnMut(B)) -> Result<()> {
+    pub fn resize(&mut self, size: u16, mut back: impl FnMut(B)) -> Result<()> {
+        // There is one at most for each request.
+        let back = |data: Data<B>| data.buffer().into_iter().for_each(&mut back);
         self.requests.resize(&mut self.device, size, back)
     }
 
@@ -161,7 +173,10 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
 
 fn filled<B>(done: crate::dma::Completion<B>) -> Result<Filled<B>> {
     // Every request was submitted with a buffer.
-    let buffer = done.buffer.ok_or(Error::Request(RequestError::Empty))?;
+    let buffer = done
+        .data
+        .buffer()
+        .ok_or(Error::Request(RequestError::Empty))?;
     Ok(Filled {
         token: done.token,
         buffer,

@@ -37,6 +37,8 @@ pub enum Error {
     WrongDevice(ringway_spec::DeviceId),
     /// Ours: the queue was reset alone, and is not driven before it is restarted.
     QueueReset,
+    /// Ours: the token names no request that the device has, or one that was cancelled before.
+    NotInFlight,
     /// The device was reset or is gone; this handle drives nothing any more.
     Gone,
     /// Ours: the device is still being driven, so its buffers cannot be had. Reset it, or the queue,
@@ -206,6 +208,7 @@ impl fmt::Display for Error {
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
             Self::QueueReset => f.write_str("queue was reset, and not restarted"),
+            Self::NotInFlight => f.write_str("no request in flight has this token"),
             Self::StillDriven => f.write_str("device is still being driven"),
             Self::Gone => f.write_str("device was reset or is gone"),
             Self::NeedsReset => f.write_str("device asks to be reset"),

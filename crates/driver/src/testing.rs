@@ -12,12 +12,14 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::vec;
 use std::vec::Vec;
 
 use ringway_ring::driver::Memory;
 use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::{Backing, Shared};
 
+use crate::dma::{Buffer, Raw};
 use crate::error::{PlatformError, TransportError};
 use crate::interrupt::Handler;
 use crate::pci::{self, ConfigAccess};
@@ -439,6 +441,50 @@ impl Registers for TestRegisters {
 
     fn write32(&self, offset: usize, value: u32) -> Result<(), TransportError> {
         self.access(offset, 4, Some(value)).map(drop)
+    }
+}
+
+/// A buffer that is known to be alive or not: for as long as it is, in whatever form, it holds a
+/// clone of what it was made with.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    pub(crate) bytes: Box<[u8]>,
+    alive: Arc<()>,
+}
+
+impl Tracked {
+    /// `len` bytes, all of them `byte`.
+    pub(crate) fn new(byte: u8, len: usize, alive: &Arc<()>) -> Self {
+        Self {
+            bytes: vec![byte; len].into_boxed_slice(),
+            alive: Arc::clone(alive),
+        }
+    }
+}
+
+// SAFETY: the bytes are those of a box, which is taken apart as a box is.
+unsafe impl Buffer for Tracked {
+    fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn into_raw(self) -> Raw {
+        Raw {
+            extra: Arc::into_raw(self.alive).expose_provenance(),
+            ..self.bytes.into_raw()
+        }
+    }
+
+    unsafe fn from_raw(raw: Raw) -> Self {
+        let alive = core::ptr::with_exposed_provenance(raw.extra);
+        // SAFETY: from `into_raw`, once (this function's contract), which made `extra` of an `Arc`
+        // and the rest of a box.
+        unsafe {
+            Self {
+                bytes: Buffer::from_raw(raw),
+                alive: Arc::from_raw(alive),
+            }
+        }
     }
 }
 

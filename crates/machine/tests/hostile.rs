@@ -10,7 +10,7 @@ use ringway_device::{Device, Worker, mmio as device_mmio};
 use ringway_driver::blk::Blk;
 use ringway_driver::bringup::RESET_LIMIT;
 use ringway_driver::bus::attach;
-use ringway_driver::dma::DmaBuffer;
+use ringway_driver::dma::{Data, DmaBuffer};
 use ringway_driver::entropy::Rng;
 use ringway_driver::error::{Error, TransportError, Violation};
 use ringway_driver::mmio::{self, Mmio};
@@ -243,7 +243,11 @@ fn a_device_that_needs_a_reset_tells_whoever_waits_and_can_be_begun_again() {
 
         assert_eq!(waited, Some(Error::NeedsReset));
         assert_eq!(
-            queue.reclaim().unwrap().map(|buffer| buffer.len()),
+            queue
+                .reclaim()
+                .unwrap()
+                .and_then(Data::buffer)
+                .map(|buffer| buffer.len()),
             Some(64)
         );
         assert!(queue.reclaim().unwrap().is_none());

@@ -118,7 +118,7 @@ fn ask(queue: &mut Requests, count: usize) {
 
 /// Waits for one buffer, and finds that it is full of `number`.
 fn take(queue: &mut Requests, number: u8) {
-    let buffer = queue.wait(LIMIT).unwrap().buffer.unwrap();
+    let buffer = queue.wait(LIMIT).unwrap().data.buffer().unwrap();
     let mut bytes = [0; 8];
     buffer.read(0, &mut bytes).unwrap();
     assert_eq!(bytes, [number; 8]);

@@ -6,6 +6,19 @@
 //! flight: the device may still be writing. They are had back by [`Queue::reclaim`] once the device
 //! is known to have let go.
 //!
+//! This is the layer for those who manage memory themselves; `docs/raw-rings.md` is its contract,
+//! with an example that needs no `alloc`. In short:
+//!
+//! - Addresses are not checked. What a segment names is the device's, and of no other use, from
+//!   [`submit`](Queue::submit) until the chain comes back or the device confirms a reset; the ring's
+//!   own [`Memory`], from when the device is told of it until that reset.
+//! - The device sees what was submitted when [`kick_needed`](Queue::kick_needed) is called, once for
+//!   each batch.
+//! - A [`Token`] names one chain in flight of one queue.
+//! - [`reclaim`](Queue::reclaim) believes its caller that the device has let go.
+//! - Without `alloc`, memory comes from [`Shared::from_raw_parts`], and what is known of the chains
+//!   is in a [`Slab`] of [`Entry::EMPTY`]s: [`Queue::in_slab`].
+//!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
 use core::fmt;
@@ -474,6 +487,15 @@ impl<T, S: Slab<T>> Queue<T, S> {
         match &self.ring {
             Ring::Split(ring) => ring.violation(),
             Ring::Packed(ring) => ring.violation(),
+        }
+    }
+
+    /// The owner of the chain that `token` names, which stays in custody: to be changed, not taken.
+    /// `None` if no chain in flight has this token.
+    pub fn owner_mut(&mut self, token: Token) -> Option<&mut T> {
+        match &mut self.ring {
+            Ring::Split(ring) => ring.owner_mut(token),
+            Ring::Packed(ring) => ring.owner_mut(token),
         }
     }
 

@@ -96,6 +96,13 @@ impl<T, S: Slab<T>> Entries<T, S> {
         View(self.slab.as_mut())
     }
 
+    /// The owner of the chain that `token` names, if that is in flight.
+    pub(crate) fn owner_mut(&mut self, token: Token) -> Option<&mut T> {
+        let entry = self.slab.as_mut().get_mut(usize::from(token.id))?;
+        let owner = entry.owner.as_deref_mut();
+        owner.filter(|_| entry.generation == token.generation)
+    }
+
     /// The owner of one chain in flight.
     pub(crate) fn reclaim(&mut self) -> Option<T> {
         let mut entries = self.slab.as_mut().iter_mut();

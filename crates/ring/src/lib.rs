@@ -43,3 +43,8 @@ pub mod slab;
 mod split;
 mod tables;
 mod walk;
+
+/// The example of the chapter on raw rings, run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/raw-rings.md")]
+struct RawRings;

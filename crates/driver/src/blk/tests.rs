@@ -92,12 +92,32 @@ fn a_read_a_write_a_flush_and_an_id_are_asked_as_the_specification_has_them() {
 }
 
 #[test]
+fn a_read_that_is_cancelled_is_not_heard_of_and_the_next_one_is() {
+    let device = device(Features::NONE);
+    let mut disk: Drive = attach(device.clone()).unwrap();
+    let mut queue = device.queue(0);
+    let cancelled = disk.read(6, vec![0; 2048]).unwrap();
+    let wanted = disk.read(8, vec![0; 1024]).unwrap();
+    disk.kick().unwrap();
+
+    disk.cancel(cancelled).unwrap();
+    for len in [2048, 1024] {
+        asked(&device, &mut queue, answered(len, 0));
+    }
+    let done = disk.poll().unwrap().unwrap();
+
+    assert_eq!((done.token, done.result), (wanted, Ok(())));
+    assert!(disk.poll().unwrap().is_none());
+    assert_eq!(disk.cancel(wanted), Err(crate::Error::NotInFlight));
+}
+
+#[test]
 fn requests_that_are_not_whole_blocks_of_the_disk_are_refused_with_their_buffer() {
     let mut disk: Drive = attach(device(Features::NONE)).unwrap();
     let unit = 1024;
     let mut refused = |sector, len: usize| {
         let rejected = disk.read(sector, vec![0; len]).unwrap_err();
-        assert_eq!(rejected.buffer.map(|buffer| buffer.len()), Some(len));
+        assert_eq!(rejected.data.buffer().map(|buffer| buffer.len()), Some(len));
         rejected.why
     };
 

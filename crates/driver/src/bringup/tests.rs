@@ -1,5 +1,6 @@
 use super::*;
 use crate::bus::{Driver, attach};
+use crate::dma::Data;
 use crate::entropy::Rng;
 use crate::platform::Trust;
 use crate::scripted::Scripted;
@@ -259,7 +260,7 @@ fn a_device_that_needs_a_reset_is_met_by_an_error_and_recovers() {
     let (transport, mut queue) = rng.reset();
 
     assert_eq!(waited, Some(Error::NeedsReset));
-    assert_eq!(queue.reclaim(), Ok(Some(vec![1; 8])));
+    assert_eq!(queue.reclaim(), Ok(Some(Data::Writable(vec![1; 8]))));
     assert_eq!(queue.reclaim(), Ok(None));
     let mut again: Entropy = attach(transport.unwrap()).unwrap();
     again.request(vec![0; 4]).unwrap();
@@ -277,11 +278,9 @@ fn nothing_can_be_asked_of_a_device_that_was_reset() {
     let (transport, mut queue) = rng.reset();
 
     assert!(transport.is_ok());
-    let rejected = queue
-        .submit(&(), crate::dma::Data::Writable(vec![2; 8]))
-        .unwrap_err();
+    let rejected = queue.submit(&(), Data::Writable(vec![2; 8])).unwrap_err();
     assert_eq!(
-        (rejected.why, rejected.buffer),
+        (rejected.why, rejected.data.buffer()),
         (Error::Gone, Some(vec![2; 8]))
     );
     assert_eq!(queue.poll().err(), Some(Error::Gone));

@@ -41,8 +41,11 @@ pub(crate) enum End {
 
 /// A queue's ring and the buffers in flight on it, without a handle.
 pub(crate) trait Parked<P: Platform>: Send {
-    /// Buffers in flight.
+    /// Requests in flight.
     fn in_flight(&self) -> usize;
+
+    /// Keeps all of it from everybody, for ever. Says how many buffers that are.
+    fn keep(self: Box<Self>) -> usize;
 
     /// Frees all of it. The device has let go: only called after [`End::LetGo`], or once it has
     /// confirmed a reset of the queue.
@@ -124,13 +127,10 @@ impl<P: Platform> Core<P> {
     fn settle(self: &Arc<Self>, parked: Box<dyn Parked<P>>, end: End) {
         match end {
             End::LetGo => parked.release(self),
-            End::NotConfirmed => {
-                self.platform.leaked(Leak {
-                    queues: 1,
-                    buffers: parked.in_flight(),
-                });
-                core::mem::forget(parked);
-            }
+            End::NotConfirmed => self.platform.leaked(Leak {
+                queues: 1,
+                buffers: parked.keep(),
+            }),
         }
     }
 }

@@ -68,6 +68,8 @@ impl<P: Platform> Core<P> {
                 .push(address, raw.len)
                 .map(|()| (address, How::AsItIs))
                 .map_err(Error::from),
+            // Nothing for a device to find, nor for a platform to map.
+            _ if raw.len == 0 => Ok((0, How::AsItIs)),
             (None, None) => self
                 .platform
                 .map(raw.at, raw.len, direction, segments)

@@ -10,21 +10,29 @@
 //!                                       └─not──▶ all of it is kept from everybody, for ever, and counted
 //!   Queue ──reset─▶ the queue alone is ──confirmed──▶ its buffers are had back, and it begins again
 //!                                       └─not──▶ it waits for a reset of the device
+//!   Queue ──cancel▶ the request's buffers are dropped when they come back, and not before
 //! ```
+//!
+//! The buffers of one request come back together. A wait that times out, a future that is dropped
+//! and a queue that its device broke change nothing: what is in flight stays there.
 //!
 //! In flight, a buffer is a [`Raw`] part of what it was: no `Box` and no reference exists while a
 //! device may write behind it.
 
+mod any;
 mod buffer;
 mod core;
+mod given;
 mod lend;
 mod pool;
 mod queue;
 mod restart;
 
+pub use self::any::AnyBuffer;
 pub use self::buffer::{Buffer, DmaBuffer, Raw};
 pub(crate) use self::core::{Core, End};
-pub use self::queue::{Completion, Counts, Data, Pending, Queue, QueueOptions, Rejected};
+pub use self::given::{Buffers, Data};
+pub use self::queue::{Completion, Counts, Pending, Queue, QueueOptions, Rejected};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, size_of};
+use core::mem::{self, ManuallyDrop, size_of};
 
 use ringway_ring::driver::{self as ring, Geometry, Memory, Refusal, Segment, Token};
 use ringway_spec::Features;
@@ -20,10 +20,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::buffer::Buffer;
 use super::core::{Core, End, Parked};
-use super::lend::Lent;
+use super::given::{Data, Given};
 use crate::error::{Error, RequestError, Result, Violation};
 use crate::interrupt::Signal;
-use crate::platform::{Direction, Platform, Segments};
+use crate::platform::Platform;
 use crate::transport::{Doorbell, QueueSetup};
 
 /// How a queue is to be made.
@@ -47,40 +47,29 @@ impl Default for QueueOptions {
     }
 }
 
-/// What goes with a request: nothing, a buffer that the device reads, or one that it fills.
-#[derive(Debug)]
-pub enum Data<B> {
-    /// No buffer.
-    None,
-    /// The device reads it.
-    Readable(B),
-    /// The device fills it.
-    Writable(B),
-}
-
 /// A request that the device has completed.
 #[derive(Debug)]
 pub struct Completion<B, A = ()> {
     /// What [`Queue::submit`] called it.
     pub token: Token,
-    /// The buffer that went with it.
-    pub buffer: Option<B>,
-    /// Bytes that the device says it wrote, to the buffer and then to the answer. No more than
-    /// they have.
+    /// What went with it.
+    pub data: Data<B>,
+    /// Bytes that the device says it wrote: to the buffers that it was to fill, one after the other,
+    /// and then to the answer. No more than they have.
     pub written: u32,
-    /// Bytes of the buffer, if the device was to fill it.
+    /// Bytes of the buffers that the device was to fill.
     pub fillable: u32,
     /// The answer. All ones where the device wrote none.
     pub answer: A,
 }
 
-/// A request that was not taken, and its buffer.
+/// A request that was not taken, and its buffers.
 #[derive(Debug)]
 pub struct Rejected<B> {
     /// Why it was not.
     pub why: Error,
-    /// The buffer that was to go with it.
-    pub buffer: Option<B>,
+    /// What was to go with it.
+    pub data: Data<B>,
 }
 
 impl<B> fmt::Display for Rejected<B> {
@@ -101,7 +90,7 @@ impl<B> From<Rejected<B>> for Error {
 /// What went over a queue since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that were completed.
+    /// Requests that were completed, without those that were cancelled.
     pub completed: u64,
     /// Times the device was told of new ones.
     pub kicks: u64,
@@ -158,7 +147,7 @@ pub(super) enum Hold {
 /// All memory of a queue that the device was told of.
 #[derive(Debug)]
 struct Held<B: Buffer> {
-    ring: ring::Queue<Option<Lent<B>>>,
+    ring: ring::Queue<Given<B>>,
     /// A slot for each id: what is asked, what is answered.
     slots: Option<Memory>,
 }
@@ -181,10 +170,19 @@ impl<P: Platform, B: Buffer> Parked<P> for Held<B> {
         usize::from(self.ring.in_flight())
     }
 
+    fn keep(mut self: Box<Self>) -> usize {
+        let mut count = 0;
+        while let Some(given) = self.ring.reclaim() {
+            count += given.count();
+        }
+        mem::forget(self);
+        count
+    }
+
     fn release(mut self: Box<Self>, core: &Core<P>) {
-        while let Some(owner) = self.ring.reclaim() {
+        while let Some(given) = self.ring.reclaim() {
             // SAFETY: the device has let go of everything (the contract of `release`).
-            drop(owner.map(|lent| unsafe { core.take_back(lent, 0) }));
+            drop(unsafe { core.take_back_data(given, 0) });
         }
     }
 }
@@ -258,28 +256,17 @@ where
     #[inline]
     fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
         let Custody { held, core, hold } = &mut self.custody;
-        let (buffer, direction) = match data {
-            Data::None => (None, Direction::ToDevice),
-            Data::Readable(buffer) => (Some(buffer), Direction::ToDevice),
-            Data::Writable(buffer) => (Some(buffer), Direction::FromDevice),
-        };
         if core.is_over() {
-            return Err(Rejected {
-                why: Error::Gone,
-                buffer,
-            });
+            let why = Error::Gone;
+            return Err(Rejected { why, data });
         }
         if *hold != Hold::Driven {
-            return Err(Rejected {
-                why: Error::QueueReset,
-                buffer,
-            });
+            let why = Error::QueueReset;
+            return Err(Rejected { why, data });
         }
         let Some(id) = held.ring.next_id() else {
-            return Err(Rejected {
-                why: Error::QueueFull,
-                buffer,
-            });
+            let why = Error::QueueFull;
+            return Err(Rejected { why, data });
         };
         let slot = usize::from(id) * Self::SLOT;
 
@@ -309,77 +296,61 @@ where
                 };
             }
         }
-        let mut pieces = Segments::new(data_room, self.options.longest);
-        let lent = match buffer
-            .map(|buffer| core.lend(buffer, direction, &mut pieces))
-            .transpose()
-        {
-            Ok(lent) => lent,
-            Err((why, buffer)) => {
-                return Err(Rejected {
-                    why,
-                    buffer: Some(buffer),
-                });
-            }
-        };
-        let end = asked + pieces.len();
+        let placed = core
+            .lend_data(data, data_room, self.options.longest)
+            .map_err(|(why, data)| Rejected { why, data })?;
+        let end = asked + placed.segments;
         // The answer follows the last piece: move it there.
         if let Some(answer) = answer_room.first().copied()
             && let Some(place) = self.segments.get_mut(end)
         {
             *place = answer;
         }
-        let readable = if direction == Direction::ToDevice {
-            end
-        } else {
-            asked
-        };
+        let readable = asked + placed.readable;
         let chain = self.segments.get(..end + answered).unwrap_or_default();
         let (readable, writable) = chain.split_at_checked(readable).unwrap_or_default();
         held.ring
-            .submit(readable, writable, lent)
+            .submit(readable, writable, placed.given)
             .map_err(|rejected| Rejected {
                 why: refused(rejected.why),
-                // SAFETY: the ring did not take it, so no device was told of it.
-                buffer: rejected
-                    .owner
-                    .map(|lent| unsafe { core.take_back(lent, 0) }),
+                // SAFETY: the ring did not take it, so no device was told of it. It was lent just
+                // now, so nobody has cancelled it.
+                data: unsafe { core.take_back_data(rejected.owner, 0) }
+                    .map_or(Data::None, |(data, _)| data),
             })
     }
 
     #[inline]
     fn poll(&mut self) -> Result<Option<Completion<B, A>>> {
         let Custody { held, core, .. } = &mut self.custody;
-        let Some(done) = held.ring.poll()? else {
-            return Ok(None);
-        };
-        let mut answer = A::new_zeroed();
-        if let Some(slots) = &held.slots {
-            let slot = usize::from(done.token.id()) * Self::SLOT;
-            // Read once, into private memory. Within, as in `submit`.
-            let _ = slots
-                .shared
-                .view()
-                .read(slot + Self::ANSWER, answer.as_mut_bytes());
+        // Goes on only after a request that was cancelled, of which there are no more than the ring
+        // has descriptors.
+        while let Some(done) = held.ring.poll()? {
+            let written = done.written;
+            // SAFETY: the ring found that the chain was in flight and that the device completed it.
+            let taken = unsafe { core.take_back_data(done.owner, written as usize) };
+            let Some((data, fillable)) = taken else {
+                continue;
+            };
+            let mut answer = A::new_zeroed();
+            if let Some(slots) = &held.slots {
+                let slot = usize::from(done.token.id()) * Self::SLOT;
+                // Read once, into private memory. Within, as in `submit`.
+                let _ = slots
+                    .shared
+                    .view()
+                    .read(slot + Self::ANSWER, answer.as_mut_bytes());
+            }
+            return Ok(Some(Completion {
+                token: done.token,
+                data,
+                written,
+                // No ring takes a chain of more bytes.
+                fillable: fillable as u32,
+                answer,
+            }));
         }
-        let fillable = done
-            .owner
-            .as_ref()
-            .filter(|lent| lent.direction() == Direction::FromDevice)
-            .map_or(0, |lent| lent.len() as u32);
-        let written = done.written;
-        let filled = written.min(fillable) as usize;
-        // SAFETY: the ring found that the chain was in flight and that the device completed it.
-        let buffer = done
-            .owner
-            .map(|lent| unsafe { core.take_back(lent, filled) });
-        Ok(Some(Completion {
-            token: done.token,
-            buffer,
-            written,
-            fillable,
-            answer,
-        }))
+        Ok(None)
     }
 }
 
@@ -395,7 +366,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the buffer: on [`Error::QueueFull`] and [`Error::PoolFull`], take a
+    /// [`Rejected`], with the buffers: on [`Error::QueueFull`] and [`Error::PoolFull`], take a
     /// completion and try again.
     #[inline]
     pub fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
@@ -443,6 +414,21 @@ where
         }
         self.counts.completed += u64::from(done.is_some());
         Ok(done)
+    }
+
+    /// Says that nobody wants the answer to a request any more. The device goes on with it, and its
+    /// buffers stay in custody: they are dropped, not returned, when they would have come back.
+    ///
+    /// `token` is one of this queue, since it last began.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInFlight`] if it names no request that the device still has, or one that was
+    /// cancelled before.
+    pub fn cancel(&mut self, token: Token) -> Result<()> {
+        let given = self.pending.custody.held.ring.owner_mut(token);
+        let cancelled = given.is_some_and(Given::cancel);
+        cancelled.then_some(()).ok_or(Error::NotInFlight)
     }
 
     /// Asks for an interrupt at the next completion. Says whether there was one meanwhile: then
@@ -495,25 +481,27 @@ where
         &self.pending.custody.core.platform
     }
 
-    /// Takes back one buffer in flight, after the device, or the queue alone, was reset and that was
-    /// confirmed. `None` when there are no more.
+    /// Takes back the buffers of one request in flight, after the device, or the queue alone, was
+    /// reset and that was confirmed. `None` when there are no more. Requests without buffers are
+    /// passed over; those that were cancelled, too, and their buffers dropped.
     ///
     /// # Errors
     ///
     /// [`Error::StillDriven`] if neither was; [`Violation::ResetNotConfirmed`] if the device did
     /// not let go: the buffers are lost.
-    pub fn reclaim(&mut self) -> Result<Option<B>> {
+    pub fn reclaim(&mut self) -> Result<Option<Data<B>>> {
         let Custody { held, core, hold } = &mut self.pending.custody;
         match (*hold, core.end()) {
             (Hold::LetGo, _) | (_, Some(End::LetGo)) => {}
             (_, Some(End::NotConfirmed)) => return Err(Violation::ResetNotConfirmed.into()),
             (_, None) => return Err(Error::StillDriven),
         }
-        while let Some(owner) = held.ring.reclaim() {
-            if let Some(lent) = owner {
-                // SAFETY: the device has let go of everything: `Hold::LetGo` of the queue's, or
-                // `End::LetGo` of all.
-                return Ok(Some(unsafe { core.take_back(lent, 0) }));
+        while let Some(given) = held.ring.reclaim() {
+            // SAFETY: the device has let go of everything: `Hold::LetGo` of the queue's, or
+            // `End::LetGo` of all.
+            match unsafe { core.take_back_data(given, 0) } {
+                None | Some((Data::None, _)) => {}
+                Some((data, _)) => return Ok(Some(data)),
             }
         }
         Ok(None)

@@ -8,6 +8,7 @@ use ringway_spec::F;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::buffer::Buffer;
+use super::given::Data;
 use super::queue::{Hold, Pending, Queue, QueueOptions};
 use crate::bringup::Live;
 use crate::error::{Error, Result};
@@ -83,7 +84,7 @@ where
         told
     }
 
-    /// [Resets](Self::reset) the queue, hands every buffer that was in flight to `back`, and
+    /// [Resets](Self::reset) the queue, hands what was in flight to `back`, request by request, and
     /// [restarts](Self::restart) it at another size.
     ///
     /// # Errors
@@ -93,12 +94,12 @@ where
         &mut self,
         device: &mut Live<T>,
         size: u16,
-        mut back: impl FnMut(B),
+        mut back: impl FnMut(Data<B>),
     ) -> Result<()> {
         self.reset(device)?;
-        // As many turns as there are buffers in flight.
-        while let Some(buffer) = self.reclaim()? {
-            back(buffer);
+        // As many turns as there are requests in flight.
+        while let Some(data) = self.reclaim()? {
+            back(data);
         }
         self.restart(device, size)
     }

@@ -1,11 +1,14 @@
 //! Custody: what becomes of memory that a device was told of, whatever the program does with its
 //! handles.
 
+mod fates;
+mod several;
+
 use crate::bringup::Wanted;
 use crate::bus::attach;
 use crate::dma::{Buffer, Queue, QueueOptions};
 use crate::entropy::Rng;
-use crate::error::{Error, RequestError, Violation};
+use crate::error::{Error, PlatformError, RequestError, Violation};
 use crate::platform::{Leak, Trust};
 use crate::scripted::Scripted;
 use core::future::Future;
@@ -21,7 +24,6 @@ use std::vec;
 use std::vec::Vec;
 
 type Entropy<B> = Rng<Scripted, B>;
-type EntropyQueue<B> = Queue<crate::testing::TestPlatform, B>;
 
 fn device(trust: Trust) -> Scripted {
     Scripted::new(
@@ -30,93 +32,6 @@ fn device(trust: Trust) -> Scripted {
         F::INDIRECT_DESC | F::EVENT_IDX,
         vec![0; 16],
     )
-}
-
-fn boxed(byte: u8, len: usize) -> Box<[u8]> {
-    vec![byte; len].into_boxed_slice()
-}
-
-/// What a program may do with a driver's two handles, in either order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Drop,
-    Forget,
-    Reset,
-}
-
-fn end_device(device: crate::bringup::Live<Scripted>, fate: Fate) {
-    match fate {
-        Fate::Drop => drop(device),
-        Fate::Forget => forget(device),
-        Fate::Reset => drop(device.reset()),
-    }
-}
-
-fn end_queue<B: Buffer>(mut queue: EntropyQueue<B>, fate: Fate) {
-    match fate {
-        Fate::Drop => drop(queue),
-        Fate::Forget => forget(queue),
-        // What can be had back is had back, and the handle then dropped.
-        Fate::Reset => while let Ok(Some(_)) = queue.reclaim() {},
-    }
-}
-
-/// The device still has two of three buffers when the handles go, one after the other, each in each
-/// way; and it confirms its reset, or does not. Buffers and rings are given back only in the cases
-/// in which the device has let go, and counted where it has not.
-#[test]
-fn handles_dropped_forgotten_and_reset_in_every_order_free_nothing_that_the_device_has() {
-    const FATES: [Fate; 3] = [Fate::Drop, Fate::Forget, Fate::Reset];
-    for trust in [Trust::Trusted, Trust::Pool, Trust::Revoked] {
-        for confirms in [true, false] {
-            for device_first in [true, false] {
-                for (device_fate, queue_fate) in FATES.iter().flat_map(|a| FATES.map(|b| (*a, b))) {
-                    let case = (trust, confirms, device_first, device_fate, queue_fate);
-                    let device = device(trust);
-                    let mut rng: Entropy<Box<[u8]>> = attach(device.clone()).unwrap();
-                    for _ in 0..3 {
-                        rng.request(boxed(0, 64)).unwrap();
-                    }
-                    rng.kick().unwrap();
-                    device.complete(&mut device.queue(0), 7, 64);
-                    let done = rng.poll().unwrap().unwrap();
-                    assert_eq!(done.buffer[..], [7; 64], "{case:?}");
-                    let (mapped, held) = (device.platform.mapped(), device.platform.allocations());
-                    if !confirms {
-                        device.script().reset_takes = None;
-                    }
-
-                    let (live, queue) = rng.into_parts();
-                    if device_first {
-                        end_device(live, device_fate);
-                        end_queue(queue, queue_fate);
-                    } else {
-                        end_queue(queue, queue_fate);
-                        end_device(live, device_fate);
-                    }
-
-                    let let_go = confirms && device_fate != Fate::Forget;
-                    // Forgetting the queue's handle loses what it held, and no more; forgetting the
-                    // device's keeps it live.
-                    let reclaimed = let_go && queue_fate != Fate::Forget;
-                    let expected = if reclaimed { (0, 0) } else { (mapped, held) };
-                    let left = (device.platform.mapped(), device.platform.allocations());
-                    assert_eq!(left, expected, "{case:?}");
-                    let counted =
-                        !confirms && device_fate != Fate::Forget && queue_fate != Fate::Forget;
-                    let leak = if counted {
-                        Leak {
-                            queues: 1,
-                            buffers: 2,
-                        }
-                    } else {
-                        Leak::default()
-                    };
-                    assert_eq!(device.platform.leak(), leak, "{case:?}");
-                }
-            }
-        }
-    }
 }
 
 /// Drivers' defect 3: A wait that ends early leaves the buffer where it is: with the device.
@@ -190,7 +105,7 @@ fn a_full_pool_is_to_be_tried_again_and_a_buffer_beyond_it_is_not() {
     let beyond = rng.request(vec![0; 2 << 20]).unwrap_err();
 
     assert_eq!(
-        (full.why, full.buffer.map(|buffer| buffer.len())),
+        (full.why, full.data.buffer().map(|buffer| buffer.len())),
         (Error::PoolFull, Some(600 << 10))
     );
     assert!(matches!(
@@ -254,7 +169,7 @@ fn a_full_ring_gives_the_buffer_back_unmapped() {
     let rejected = rng.request(vec![5; 8]).unwrap_err();
 
     assert_eq!(
-        (rejected.why, rejected.buffer),
+        (rejected.why, rejected.data.buffer()),
         (Error::QueueFull, Some(vec![5; 8]))
     );
     assert_eq!(device.platform.mapped(), 2);

@@ -240,6 +240,10 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.broken
     }
 
+    pub(crate) fn owner_mut(&mut self, token: Token) -> Option<&mut T> {
+        self.entries.owner_mut(token)
+    }
+
     pub(crate) fn reclaim(&mut self) -> Option<T> {
         self.entries.reclaim()
     }

@@ -16,7 +16,8 @@ use crate::driver::{Format, Geometry};
 pub(crate) struct Layout {
     pub(crate) available: usize,
     /// Four bytes before a cache line, so that each used element is aligned to its eight bytes and
-    /// can be read at once. With the legacy layout, at the next multiple of the alignment (§2.7.2).
+    /// can be read at once. With the legacy layout, at the next multiple of the alignment, and
+    /// followed by bytes up to another (§2.7.2).
     pub(crate) used: usize,
     pub(crate) tables: usize,
     pub(crate) bytes: usize,
@@ -32,7 +33,11 @@ impl Layout {
             Format::Legacy { align } => available_end.next_multiple_of(align),
             _ => line(available_end.wrapping_add(spec::RING)).wrapping_sub(spec::RING),
         };
-        let tables = line(used.wrapping_add(spec::used_bytes(geometry.size)));
+        let used_end = used.wrapping_add(spec::used_bytes(geometry.size));
+        let tables = match geometry.format {
+            Format::Legacy { align } => used_end.next_multiple_of(align),
+            _ => line(used_end),
+        };
         let table_bytes = usize::from(geometry.table).wrapping_mul(size_of::<spec::Descriptor>());
         let bytes = line(tables.wrapping_add(usize::from(geometry.size).wrapping_mul(table_bytes)));
         Self {

@@ -8,4 +8,5 @@ mod hostile_device;
 mod hostile_driver;
 mod packed_hostile_device;
 mod packed_hostile_driver;
+mod raw;
 mod sizes;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use ringway_driver::blk::{Blk, Done};
-use ringway_driver::dma::{DmaBuffer, Rejected};
+use ringway_driver::dma::{Data, DmaBuffer, Rejected};
 use ringway_driver::error::{Error, PlatformError};
 use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
@@ -156,7 +156,9 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
                 self.only(asked)?;
                 Err("it was not refused".to_string())
             }
-            Err(Rejected { buffer: None, .. }) => Err("its buffer was kept".to_string()),
+            Err(Rejected {
+                data: Data::None, ..
+            }) => Err("its buffer was kept".to_string()),
             Err(Rejected { why, .. }) if should(why) => Ok(()),
             Err(Rejected { why, .. }) => Err(format!("it was refused since {why}")),
         }
@@ -195,7 +197,7 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
                 }
                 Err(Rejected {
                     why: Error::QueueFull | Error::PoolFull,
-                    buffer: Some(buffer),
+                    data: Data::Readable(buffer) | Data::Writable(buffer),
                 }) if self.blk.in_flight() != 0 => {
                     *refused = Some(Request {
                         what,

@@ -101,9 +101,15 @@ fn what_was_completed_before_a_queue_reset_can_still_be_polled() {
         queue.reset(&mut live).unwrap();
         let done = queue.poll().unwrap().unwrap();
         let then = queue.poll().err();
-        let reclaimed = [(); 3].map(|()| queue.reclaim().unwrap().map(|buffer| buffer[0]));
+        let reclaimed = [(); 3].map(|()| {
+            queue
+                .reclaim()
+                .unwrap()
+                .and_then(Data::buffer)
+                .map(|buffer| buffer[0])
+        });
 
-        assert_eq!(*done.buffer.unwrap(), [7; 8]);
+        assert_eq!(*done.data.buffer().unwrap(), [7; 8]);
         assert_eq!(then, Some(Error::QueueReset));
         let mut left: Vec<u8> = reclaimed.into_iter().flatten().collect();
         left.sort_unstable();
@@ -142,7 +148,7 @@ fn a_queue_reset_that_is_not_confirmed_keeps_what_is_in_flight_until_the_device_
             // It goes on as if nothing had been asked, and is believed.
             device.complete(&mut device.queue(0), 7, 8);
             let late = queue.poll().unwrap().unwrap();
-            assert_eq!(*late.buffer.unwrap(), [7; 8]);
+            assert_eq!(*late.data.buffer().unwrap(), [7; 8]);
 
             drop(queue);
             let parked = device.platform.allocations();
@@ -265,7 +271,7 @@ fn a_queue_is_reset_by_its_own_device_alone_and_only_if_that_is_agreed_on() {
 fn goes_on_as_before(device: &Scripted, queue: &mut Queue<TestPlatform, Box<[u8]>>) {
     device.complete(&mut device.queue(0), 3, 8);
     let done = queue.poll().unwrap().unwrap();
-    assert_eq!(*done.buffer.unwrap(), [3; 8]);
+    assert_eq!(*done.data.buffer().unwrap(), [3; 8]);
 }
 
 #[test]
