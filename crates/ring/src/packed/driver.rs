@@ -81,6 +81,24 @@ impl<T, S: Slab<T>> Driver<T, S> {
             order: Order::negotiated(features),
             broken: None,
         };
+        for index in 0..size {
+            // Used in the lap before, whichever that was: neither available nor used in the one to
+            // come, also where nothing was published yet.
+            let lap = if usize::from(index) < start.index() {
+                start
+            } else {
+                start.advanced(size, size)
+            };
+            let flags = lap.used();
+            let tail = Tail {
+                len: 0,
+                id: 0,
+                flags,
+            };
+            if let Some(slot) = this.ring.slot(index.into()) {
+                slot.set_second(tail.to_word());
+            }
+        }
         this.disarm();
         Some(this)
     }
@@ -246,7 +264,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
 
     /// The next used descriptor, if it is one. With nothing in flight there is none, whatever the
     /// ring says; with something, what is there was written in this lap, by us or by the
-    /// device, or it is ours to publish yet, and was last written in the lap before.
+    /// device, or it is ours to publish yet, and was last written in the lap before, or by `new`.
     #[inline(always)]
     fn look_for_used(&self) -> Option<Tail> {
         if self.in_flight == 0 {
