@@ -109,6 +109,23 @@ fn a_device_that_rewrites_the_ring_cannot_redirect_what_is_free() {
     assert_eq!(rejected.why, Refusal::Full);
 }
 
+/// A ring that is new is all zeros, which is how a used descriptor looks in every second lap.
+#[test]
+fn a_chain_that_was_not_published_does_not_come_back() {
+    for start in [0, 2, SIZE, SIZE + 2] {
+        let pair = Pair::packed(SIZE, 0);
+        let mut driver = pair.driver(Features::NONE, start);
+        for owner in 0..SIZE {
+            driver.submit(&[segment(0, 8)], &[], owner).unwrap();
+        }
+
+        let came = driver.arm();
+        let polled = driver.poll().unwrap();
+
+        assert!(!came && polled.is_none(), "of a ring from {start} on");
+    }
+}
+
 /// Drivers' defect 7: A descriptor is loaded once: what it says after the poll changes nothing, and
 /// the poll is not made twice.
 #[test]
