@@ -32,11 +32,12 @@ impl Offer {
         .union(F::INDIRECT_DESC)
         .union(F::EVENT_IDX)
         .union(F::RING_PACKED)
+        .union(F::IN_ORDER)
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM);
 
     /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`,
-    /// `RING_PACKED`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
+    /// `RING_PACKED`, `IN_ORDER`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
     ///
     /// A driver that is offered `ACCESS_PLATFORM` must accept it (§6).
     #[must_use]
@@ -70,7 +71,8 @@ mod tests {
     fn only_what_this_end_can_do_is_offered() {
         let all = Offer::default().with(Features(u128::MAX));
 
-        let possible = F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED;
+        let possible =
+            F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED | F::IN_ORDER;
         assert_eq!(
             all.features(),
             possible | F::ACCESS_PLATFORM | F::ORDER_PLATFORM

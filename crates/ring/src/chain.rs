@@ -15,36 +15,27 @@ use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
 #[derive(Debug)]
 #[must_use = "the driver waits for it to be completed"]
 pub struct Chain {
-    pub(crate) segments: Segments,
-    /// What the driver calls it.
-    pub(crate) id: u16,
-    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
-    /// place in the used ring.
-    pub(crate) descriptors: u16,
-}
-
-/// Where the segments of a chain are: first the readable ones, then the writable ones.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Segments {
-    /// The first of their blocks.
+    /// The first block of its segments, which has the rest that is known of it.
     pub(crate) first: u16,
-    /// The last one.
-    pub(crate) last: u16,
-    /// The first writable one.
-    pub(crate) writable: At,
     pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
 }
 
 impl Chain {
+    /// Its first block, and no chain any more.
+    #[inline]
+    pub(crate) fn end(self) -> u16 {
+        self.first
+    }
+
     /// How many bytes the device may read.
     pub const fn readable_bytes(&self) -> u32 {
-        self.segments.readable_bytes
+        self.readable_bytes
     }
 
     /// How many bytes the device may write.
     pub const fn writable_bytes(&self) -> u32 {
-        self.segments.writable_bytes
+        self.writable_bytes
     }
 }
 
@@ -69,11 +60,11 @@ pub struct Readable<'m> {
 impl<'m> Readable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
         let at = At {
-            block: chain.segments.first,
+            block: chain.first,
             within: 0,
         };
         Self {
-            cursor: Cursor::new(regions, blocks, at, chain.segments.readable_bytes),
+            cursor: Cursor::new(regions, blocks, at, chain.readable_bytes),
         }
     }
 
@@ -131,13 +122,10 @@ pub struct Writable<'m> {
 
 impl<'m> Writable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        let Segments {
-            writable,
-            writable_bytes,
-            ..
-        } = chain.segments;
+        let first = blocks.get(chain.first).unwrap_or(&Block::EMPTY);
+        let at = first.record.writable;
         Self {
-            cursor: Cursor::new(regions, blocks, writable, writable_bytes),
+            cursor: Cursor::new(regions, blocks, at, chain.writable_bytes),
         }
     }
 
@@ -224,7 +212,7 @@ impl<'m> Cursor<'m> {
         let mut left = len;
         // At most once for each segment, whose number the walk has bounded: each has bytes.
         while left != 0 {
-            if self.at.within == BLOCK_SEGMENTS {
+            if usize::from(self.at.within) == BLOCK_SEGMENTS {
                 self.at = At {
                     block: self.block().ok_or(TooShort)?.next,
                     within: 0,
@@ -232,7 +220,7 @@ impl<'m> Cursor<'m> {
             }
             let segment = self
                 .block()
-                .and_then(|block| block.segments.get(self.at.within))
+                .and_then(|block| block.segments.get(usize::from(self.at.within)))
                 .ok_or(TooShort)?;
             let whole = self.regions.view(segment).ok_or(TooShort)?;
             let there = whole.len().wrapping_sub(self.taken);

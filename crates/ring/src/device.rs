@@ -19,10 +19,10 @@ use ringway_spec::{F, Features};
 
 use crate::driver::Areas;
 use crate::in_order::InOrder;
-use crate::map::{Found, Regions};
+use crate::map::Regions;
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
-use crate::slab::{Blocks, Slab};
+use crate::slab::{Blocks, Slab, State};
 use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
@@ -63,7 +63,7 @@ pub enum Violation {
     /// A chain has more bytes than 2³² − 1 (§2.7.5).
     ChainTooLarge,
     /// A chain needs more room for its segments than the device has in all: see
-    /// [`Slab`](crate::slab::Slab).
+    /// [`Slab`].
     TooManySegments,
     /// A device-readable descriptor follows a device-writable one (§2.7.4.2).
     ReadableAfterWritable,
@@ -167,13 +167,19 @@ pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
     /// completed since.
     starved: bool,
+    /// The number of the region in which the last batch found something last: the next one will
+    /// most likely too.
+    region: u32,
 }
 
 /// The format, chosen once by the negotiated features.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
+#[cfg_attr(
+    feature = "alloc",
+    expect(
+        clippy::large_enum_variant,
+        reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
+    )
 )]
 enum Ring {
     Split(split::device::Device),
@@ -228,6 +234,7 @@ impl<S: Slab> Queue<S> {
             blocks: Blocks::new(slab),
             in_order: features.contains(F::IN_ORDER).then(InOrder::new),
             starved: false,
+            region: 0,
         })
     }
 
@@ -242,13 +249,18 @@ impl<S: Slab> Queue<S> {
     /// Begins to serve, with buffers looked up in `regions`.
     #[inline]
     pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {
-        let left = self.size();
-        Batch {
-            queue: self,
-            regions: regions.into(),
-            found: Found::NOTHING,
+        let left = match &self.ring {
+            Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
+            Ring::Packed(ring) => ring.size(),
+        };
+        let regions = regions.into();
+        let look = Look {
+            regions,
+            found: regions.found(self.region),
             left,
-        }
+            why: None,
+        };
+        Batch { queue: self, look }
     }
 
     /// Whether the driver wants to be told of what was completed since this was last asked. Ask
@@ -311,16 +323,23 @@ impl<S: Slab> Queue<S> {
     /// Lets the driver see what was completed.
     #[inline]
     fn publish(&mut self) {
-        if let Some(in_order) = &mut self.in_order {
-            let ring = &mut self.ring;
-            in_order.give_back(&mut self.blocks, |used| {
-                ring.put(used);
-            });
-        }
+        self.give_back();
         match &mut self.ring {
             Ring::Split(ring) => ring.publish(),
             Ring::Packed(ring) => ring.publish(),
         }
+    }
+
+    /// Puts the chains that waited for their turn and have it. Says whether there were any.
+    #[inline]
+    fn give_back(&mut self) -> bool {
+        let Some(in_order) = &mut self.in_order else {
+            return false;
+        };
+        let before = in_order.waiting();
+        let ring = &mut self.ring;
+        in_order.give_back(&mut self.blocks, |used| ring.put(used));
+        in_order.waiting() != before
     }
 
     fn latch(&mut self, violation: Violation) -> Violation {
@@ -332,10 +351,9 @@ impl<S: Slab> Queue<S> {
 }
 
 impl Ring {
-    /// Writes what was used, for the driver to find it when it is published. Says whether so much
-    /// was taken.
+    /// Writes what was used, for the driver to find it when it is published.
     #[inline]
-    fn put(&mut self, used: Used) -> bool {
+    fn put(&mut self, used: Used) {
         match self {
             Self::Split(ring) => ring.put(used),
             Self::Packed(ring) => ring.put(used),
@@ -352,18 +370,13 @@ pub struct Batch<
     #[cfg(not(feature = "alloc"))] S: Slab,
 > {
     queue: &'q mut Queue<S>,
-    regions: Regions<'q>,
-    /// The region found last.
-    found: Found<'q>,
-    /// Chains that may still be taken: a driver that never stops adding does not keep us here for
-    /// ever.
-    left: u16,
+    look: Look<'q>,
 }
 
 impl<'q, S: Slab> Batch<'q, S> {
     /// The view of memory against which chains are looked up.
     pub fn regions(&self) -> Regions<'q> {
-        self.regions
+        self.look.regions
     }
 
     /// Takes the next chain, walked and checked. A batch has at most as many chains as the queue
@@ -377,20 +390,21 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [`Violation`] if the driver broke a rule. It is latched: the queue stays broken until reset.
     #[inline]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
-        let Some(left) = self.left.checked_sub(1) else {
-            return Ok(None);
-        };
-        self.left = left;
-        let mut again = false;
         loop {
-            match self.take() {
-                Ok(chain) => return Ok(chain),
-                // Chains that are done and wait for their turn have blocks.
-                Err(Stop::NoRoom) if !again && self.queue.in_order.is_some() => {
-                    self.publish();
-                    again = true;
+            let queue = &mut *self.queue;
+            let taken = match &mut queue.ring {
+                Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
+                Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
+            };
+            if let Some(chain) = taken {
+                if let Some(in_order) = &mut queue.in_order {
+                    in_order.taken(&mut queue.blocks, chain.first);
                 }
-                Err(stop) => return self.not_taken(stop),
+                return Ok(Some(chain));
+            }
+            // Twice at most: a second time only after all that can be given back was.
+            if !self.nothing_taken()? {
+                return Ok(None);
             }
         }
     }
@@ -398,12 +412,12 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier
     /// one.
     pub fn readable(&self, chain: &Chain) -> Readable<'_> {
-        Readable::new(chain, self.regions, &self.queue.blocks)
+        Readable::new(chain, self.look.regions, &self.queue.blocks)
     }
 
     /// Where the device answers in `chain`, which was taken in this batch or an earlier one.
     pub fn writable(&self, chain: &Chain) -> Writable<'_> {
-        Writable::new(chain, self.regions, &self.queue.blocks)
+        Writable::new(chain, self.look.regions, &self.queue.blocks)
     }
 
     /// Gives a chain back, with the number of bytes written from its first writable byte on; no
@@ -411,21 +425,31 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [published](Self::publish); with `IN_ORDER`, not before those that were taken earlier.
     #[inline]
     pub fn complete(&mut self, chain: Chain, written: u32) {
-        let written = written.min(chain.writable_bytes());
+        let first = chain.end();
         let queue = &mut *self.queue;
+        // Of another queue, if there is none such.
+        let Some(block) = queue.blocks.get_mut(first) else {
+            return;
+        };
+        let record = &mut block.record;
+        if record.state != State::Taken {
+            return;
+        }
+        let written = written.min(record.writable_bytes);
         queue.starved = false;
         if let Some(in_order) = &mut queue.in_order {
-            return in_order.done(&mut queue.blocks, &chain, written);
+            return in_order.done(&mut queue.blocks, first, written);
         }
+        record.state = State::None;
+        let last = record.last;
         let used = Used {
-            id: chain.id,
+            id: record.id,
             written,
             chains: 1,
-            descriptors: chain.descriptors,
+            descriptors: record.descriptors,
         };
-        if queue.ring.put(used) {
-            queue.blocks.give(chain.segments.first, chain.segments.last);
-        }
+        queue.blocks.give(first, last);
+        queue.ring.put(used);
     }
 
     /// Lets the driver see what was completed, before the batch ends: for a device that has long to
@@ -440,34 +464,20 @@ impl<'q, S: Slab> Batch<'q, S> {
         self.queue.latch(violation)
     }
 
-    #[inline(always)]
-    fn take(&mut self) -> Result<Option<Chain>, Stop> {
-        let queue = &mut *self.queue;
-        let look = Look {
-            regions: self.regions,
-            found: &mut self.found,
-        };
-        let taken = match &mut queue.ring {
-            Ring::Split(ring) => ring.next_chain(look, &mut queue.blocks),
-            Ring::Packed(ring) => ring.next_chain(look, &mut queue.blocks),
-        };
-        if let (Some(in_order), Ok(Some(chain))) = (&mut queue.in_order, &taken) {
-            in_order.taken(&mut queue.blocks, chain);
-        }
-        taken
-    }
-
-    /// What comes of a chain that was not taken.
+    /// Says whether to try again, after there was no chain, or one that was not taken.
     #[cold]
-    fn not_taken(&mut self, stop: Stop) -> Result<Option<Chain>, Violation> {
-        match stop {
-            Stop::Violation(violation) => Err(self.queue.latch(violation)),
-            Stop::NoRoom if self.queue.taken() == 0 => {
+    fn nothing_taken(&mut self) -> Result<bool, Violation> {
+        match self.look.why.take() {
+            None => Ok(false),
+            Some(Stop::Violation(violation)) => Err(self.queue.latch(violation)),
+            // Chains that are done and wait for their turn have blocks.
+            Some(Stop::NoRoom) if self.queue.give_back() => Ok(true),
+            Some(Stop::NoRoom) if self.queue.taken() == 0 => {
                 Err(self.queue.latch(Violation::TooManySegments))
             }
-            Stop::NoRoom => {
+            Some(Stop::NoRoom) => {
                 self.queue.starved = true;
-                Ok(None)
+                Ok(false)
             }
         }
     }
@@ -476,6 +486,7 @@ impl<'q, S: Slab> Batch<'q, S> {
 impl<S: Slab> Drop for Batch<'_, S> {
     #[inline]
     fn drop(&mut self) {
+        self.queue.region = self.look.found.region;
         self.queue.publish();
     }
 }

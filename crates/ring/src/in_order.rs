@@ -7,9 +7,8 @@
 //!
 //! Spec: VIRTIO 1.4 §2.7.9 "In-order use of descriptors".
 
-use crate::chain::Chain;
 use crate::device::Used;
-use crate::slab::{Block, Blocks, Done, NONE, Slab};
+use crate::slab::{Block, Blocks, NONE, Slab, State};
 
 /// The chains that were taken and not given back, linked through their first blocks.
 #[derive(Debug)]
@@ -34,36 +33,32 @@ impl InOrder {
         self.waiting
     }
 
-    /// Puts a chain that was just taken at the end.
+    /// Puts the chain that was just taken, which begins with block `first`, at the end.
     #[inline]
-    pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Chain) {
-        if let Some(block) = blocks.get_mut(chain.segments.first) {
+    pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, first: u16) {
+        if let Some(block) = blocks.get_mut(first) {
             block.following = NONE;
-            block.done = None;
         }
         match blocks.get_mut(self.last) {
-            Some(before) if self.first != NONE => before.following = chain.segments.first,
-            _ => self.first = chain.segments.first,
+            Some(before) if self.first != NONE => before.following = first,
+            _ => self.first = first,
         }
-        self.last = chain.segments.first;
+        self.last = first;
     }
 
-    /// Notes that the device is done with a chain. All but its first block are free again.
+    /// Notes that the device has written `written` bytes and is done with the chain that begins
+    /// with block `first`. All other blocks of it are free again.
     #[inline]
-    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Chain, written: u32) {
-        let Some(block) = blocks.get_mut(chain.segments.first) else {
+    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, first: u16, written: u32) {
+        let Some(block) = blocks.get_mut(first) else {
             return;
         };
-        block.done = Some(Done {
-            id: chain.id,
-            descriptors: chain.descriptors,
-            written,
-            whole: written == chain.writable_bytes(),
-        });
+        block.record.state = State::Done;
+        block.written = written;
+        let (rest, last) = (block.next, block.record.last);
         self.waiting = self.waiting.wrapping_add(1);
-        let rest = block.next;
-        if chain.segments.last != chain.segments.first {
-            blocks.give(rest, chain.segments.last);
+        if last != first {
+            blocks.give(rest, last);
         }
     }
 
@@ -77,25 +72,30 @@ impl InOrder {
         let mut run: Option<Used> = None;
         // At most as many turns as chains are done, which the size of the ring bounds.
         while self.waiting != 0 {
-            let Some(&Block {
-                following,
-                done: Some(done),
-                ..
-            }) = blocks.get(self.first)
-            else {
+            let Some(block) = blocks.get_mut(self.first) else {
                 break;
             };
+            let Block {
+                record,
+                written,
+                following,
+                ..
+            } = *block;
+            if record.state != State::Done {
+                break;
+            }
+            block.record.state = State::None;
             blocks.give(self.first, self.first);
             self.first = following;
             self.waiting = self.waiting.wrapping_sub(1);
             let skipped = run.take().unwrap_or_default();
             let used = Used {
-                id: done.id,
-                written: done.written,
+                id: record.id,
+                written,
                 chains: skipped.chains.wrapping_add(1),
-                descriptors: skipped.descriptors.wrapping_add(done.descriptors),
+                descriptors: skipped.descriptors.wrapping_add(record.descriptors),
             };
-            if done.whole {
+            if written == record.writable_bytes {
                 run = Some(used);
             } else {
                 give(used);

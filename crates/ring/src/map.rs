@@ -90,14 +90,14 @@ impl Segment {
 /// map that found it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'m> {
-    region: u32,
+    pub(crate) region: u32,
     start: u64,
     memory: View<'m>,
 }
 
 impl<'m> Found<'m> {
     /// None was found yet.
-    pub(crate) const NOTHING: Self = Self {
+    const NOTHING: Self = Self {
         region: 0,
         start: 0,
         memory: View::EMPTY,
@@ -107,9 +107,9 @@ impl<'m> Found<'m> {
     #[inline(always)]
     pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
         let offset = address.wrapping_sub(self.start);
-        // That of no bytes is beyond every region.
-        let last = offset.checked_add(u64::from(len).wrapping_sub(1))?;
-        (last < self.memory.len() as u64).then_some(Segment {
+        let left = (self.memory.len() as u64).checked_sub(offset)?;
+        // The last of no bytes is further than any region reaches.
+        (u64::from(len).wrapping_sub(1) < left).then_some(Segment {
             region: self.region,
             len,
             offset,
@@ -185,6 +185,19 @@ impl<'m> Regions<'m> {
             .slice(usize::try_from(segment.offset).ok()?, segment.len as usize)
     }
 
+    /// Region `index`, if there is one: a guess at what will be found next.
+    #[inline]
+    pub(crate) fn found(&self, index: u32) -> Found<'m> {
+        let Some(region) = self.regions.get(index as usize) else {
+            return Found::NOTHING;
+        };
+        Found {
+            region: index,
+            start: region.start,
+            memory: region.memory.view(),
+        }
+    }
+
     /// The region that holds `address`.
     #[cold]
     pub(crate) fn find(&self, address: u64) -> Option<Found<'m>> {
@@ -193,12 +206,7 @@ impl<'m> Regions<'m> {
             .regions
             .partition_point(|region| region.start <= address);
         let at = after.checked_sub(1)?;
-        let region = self.regions.get(at)?;
-        let found = Found {
-            region: u32::try_from(at).ok()?,
-            start: region.start,
-            memory: region.memory.view(),
-        };
+        let found = self.found(u32::try_from(at).ok()?);
         found.part(address, 1).map(|_| found)
     }
 }
@@ -236,7 +244,8 @@ impl<'m> From<&'m Map> for Regions<'m> {
     }
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(test)]
+#[cfg(feature = "alloc")]
 mod tests {
     use super::*;
     use std::vec;

@@ -4,15 +4,15 @@
 //! The free blocks are linked in the order in which they will be taken, so a chain that is being
 //! walked fills them where they are; only when it was found good do they leave the list.
 
-use core::{fmt, slice};
+use core::fmt;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 use crate::map::Segment;
 
-/// Segments of a block: with its links, it has the size of two cache lines.
-pub(crate) const BLOCK_SEGMENTS: usize = 7;
+/// Segments of a block: with the rest, it has the size of two cache lines.
+pub(crate) const BLOCK_SEGMENTS: usize = 6;
 
 /// Most blocks of a slab, so that they have 16-bit numbers: 8 MiB, against a driver that has a
 /// device hold the longest chains there can be. What is beyond it in a slab is not used.
@@ -24,7 +24,23 @@ pub(crate) struct At {
     pub(crate) block: u16,
     /// How many segments of the block are before it: all of them, for the first one of the next
     /// block.
-    pub(crate) within: usize,
+    pub(crate) within: u8,
+}
+
+impl At {
+    /// How many places of the same block are from this one to the one that has `within` before it.
+    #[inline(always)]
+    pub(crate) fn passed(self, within: usize) -> u16 {
+        within.wrapping_sub(self.within.into()) as u16
+    }
+
+    /// The place in the same block that has `within` before it.
+    #[inline(always)]
+    pub(crate) fn with(self, within: usize) -> Self {
+        // No more than those of a block.
+        let within = within as u8;
+        Self { within, ..self }
+    }
 }
 
 /// No block: [`BLOCKS_MAX`] makes it one that no slab has.
@@ -32,28 +48,44 @@ pub(crate) const NONE: u16 = u16::MAX;
 
 /// Room for a few segments of a chain.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub struct Block {
     pub(crate) segments: [Segment; BLOCK_SEGMENTS],
     /// The next block of the chain, or of the free ones; [`NONE`] after the last.
     pub(crate) next: u16,
-    /// Of the first block of a chain in a queue that gives chains back in order: the first block of
-    /// the chain that was taken after it.
+    /// In a queue that gives chains back in order, of the chain that begins with this block: the
+    /// first block of the one that was taken next, and how many bytes the device wrote.
     pub(crate) following: u16,
-    /// The same, once the chain was completed.
-    pub(crate) done: Option<Done>,
+    pub(crate) written: u32,
+    /// Of the chain that begins with this block.
+    pub(crate) record: Record,
 }
 
-/// A chain that the device is done with.
+/// What is known of a chain beside its segments: first the readable ones, then the writable ones.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Done {
+pub(crate) struct Record {
+    pub(crate) state: State,
     /// What the driver calls it.
     pub(crate) id: u16,
-    /// How many descriptors of the ring it has.
+    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
+    /// place in the used ring.
     pub(crate) descriptors: u16,
-    /// How many bytes the device wrote.
-    pub(crate) written: u32,
-    /// Whether those are all that it may write.
-    pub(crate) whole: bool,
+    /// Its last block.
+    pub(crate) last: u16,
+    /// The first writable segment.
+    pub(crate) writable: At,
+    pub(crate) writable_bytes: u32,
+}
+
+/// Where a chain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// None begins with this block.
+    None,
+    /// The device has it.
+    Taken,
+    /// The device is done, and chains that were taken earlier are not.
+    Done,
 }
 
 const _: () = assert!(size_of::<Block>() == 128);
@@ -64,7 +96,18 @@ impl Block {
         segments: [Segment::EMPTY; BLOCK_SEGMENTS],
         next: NONE,
         following: NONE,
-        done: None,
+        written: 0,
+        record: Record {
+            state: State::None,
+            id: 0,
+            descriptors: 0,
+            last: NONE,
+            writable: At {
+                block: NONE,
+                within: 0,
+            },
+            writable_bytes: 0,
+        },
     };
 }
 
@@ -82,11 +125,11 @@ impl fmt::Debug for Block {
 
 /// Who has the blocks of a queue.
 ///
-/// A chain takes one block, and another for every seven segments beyond its first seven. A queue
+/// A chain takes one block, and another for every six segments beyond its first six. A queue
 /// whose driver uses no indirect tables needs no more blocks than it has descriptors. While there
 /// is no room, chains wait in the ring.
-pub trait Slab {
-    /// The blocks that there are. None of them ever goes.
+pub trait Slab: sealed::Sealed {
+    /// The blocks that there are, at most [`BLOCKS_MAX`]. None of them ever goes.
     fn blocks(&self) -> &[Block];
 
     /// The same, to be written.
@@ -96,15 +139,25 @@ pub trait Slab {
     fn grow(&mut self) {}
 }
 
+mod sealed {
+    /// Of a slab that never has more than so many blocks, and never fewer than it had.
+    pub trait Sealed {}
+    impl Sealed for &mut [super::Block] {}
+    #[cfg(feature = "alloc")]
+    impl Sealed for alloc::vec::Vec<super::Block> {}
+}
+
+/// Of an array, whose first [`BLOCKS_MAX`] blocks are used.
 impl Slab for &mut [Block] {
     #[inline]
     fn blocks(&self) -> &[Block] {
-        self
+        self.get(..BLOCKS_MAX).unwrap_or(self)
     }
 
     #[inline]
     fn blocks_mut(&mut self) -> &mut [Block] {
-        self
+        let most = self.len().min(BLOCKS_MAX);
+        self.get_mut(..most).unwrap_or_default()
     }
 }
 
@@ -172,26 +225,25 @@ impl<S: Slab> Blocks<S> {
     /// The first free block. It stays free until [`take`](Self::take).
     #[inline(always)]
     pub(crate) fn first(&mut self) -> Option<u16> {
-        if self.free == NONE {
+        if self.get(self.free).is_none() {
             self.free = self.unused()?;
         }
         Some(self.free)
     }
 
-    /// The places for segments in a block, from `at` on. They are gone through without a look at
-    /// the slab.
+    /// The places for segments in the block of `at`, up to the `most`th that is not before it. They
+    /// are gone through without a look at the slab.
     #[inline(always)]
-    pub(crate) fn room(&mut self, at: At) -> slice::IterMut<'_, Segment> {
-        self.get_mut(at.block)
-            .and_then(|block| block.segments.get_mut(at.within..))
-            .unwrap_or_default()
-            .iter_mut()
+    pub(crate) fn room(&mut self, at: At, most: u16) -> Option<&mut [Segment]> {
+        let block = self.get_mut(at.block)?;
+        let end = usize::from(at.within).wrapping_add(most.into());
+        block.segments.get_mut(..end.min(BLOCK_SEGMENTS))
     }
 
     /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
     /// next one goes.
     pub(crate) fn put(&mut self, at: At, segment: Segment) -> Option<At> {
-        let at = if at.within < BLOCK_SEGMENTS {
+        let at = if usize::from(at.within) < BLOCK_SEGMENTS {
             at
         } else {
             At {
@@ -199,24 +251,39 @@ impl<S: Slab> Blocks<S> {
                 within: 0,
             }
         };
-        *self.room(at).next()? = segment;
+        *self.room(at, 1)?.last_mut()? = segment;
         Some(At {
             within: at.within.wrapping_add(1),
             ..at
         })
     }
 
-    /// Takes the free blocks from the first one to `last`.
+    /// Takes the free blocks from `first`, the first one, to the last of `record`, for the chain
+    /// that this is of.
     #[inline(always)]
-    pub(crate) fn take(&mut self, last: u16) {
-        self.free = self.get(last).map_or(NONE, |block| block.next);
+    pub(crate) fn take(&mut self, first: u16, record: Record) {
+        let Some(block) = self.get_mut(first) else {
+            return;
+        };
+        block.record = record;
+        let next = block.next;
+        self.free = if record.last == first {
+            next
+        } else {
+            self.get(record.last).map_or(NONE, |block| block.next)
+        };
     }
 
     /// Frees the blocks from `first` to `last`.
     #[inline(always)]
     pub(crate) fn give(&mut self, first: u16, last: u16) {
         let free = self.free;
-        if let Some(block) = self.get_mut(last) {
+        let block = if last == first {
+            self.get_mut(first)
+        } else {
+            self.get_mut(last)
+        };
+        if let Some(block) = block {
             block.next = free;
             self.free = first;
         }

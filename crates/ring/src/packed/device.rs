@@ -13,9 +13,9 @@ use crate::chain::Chain;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
-use crate::shared::{Slot, Slots, Table, View, Words};
+use crate::shared::{Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Piece, Stop, walk};
+use crate::walk::{Begun, Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -92,45 +92,44 @@ impl Device {
         })
     }
 
-    /// Takes the next chain.
-    #[inline(always)]
+    /// Takes the next chain, or says why it does not, if there is one.
+    #[inline(never)]
     pub(crate) fn next_chain<S: Slab>(
         &mut self,
-        look: Look<'_, '_>,
+        look: &mut Look<'_>,
         blocks: &mut Blocks<S>,
-    ) -> Result<Option<Chain>, Stop> {
+    ) -> Option<Chain> {
         if let Some(violation) = self.broken {
-            return Err(violation.into());
+            return Stop::violation(&mut look.why, violation);
         }
-        let Some(tail) = self.look_for_available() else {
-            return Ok(None);
-        };
+        let left = look.left.checked_sub(1)?;
+        let tail = self.look_for_available()?;
+        look.left = left;
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let mut steps = Steps::new(self, tail);
-        let segments = walk(look, blocks, |look| steps.next(look))?;
-        let (id, descriptors) = (steps.tail.id, steps.descriptors);
+        let begun = Begun::new(look, blocks, self.size)?;
+        let ring = Ring {
+            device: self,
+            at: self.next_available,
+            tail: Some(tail),
+            left: self.size.wrapping_sub(self.taken),
+            id: tail.id,
+        };
+        let chain = walk(look, blocks, begun, ring)?;
+        let descriptors = blocks.get(chain.first)?.record.descriptors;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(Chain {
-            segments,
-            id,
-            descriptors,
-        }))
+        Some(chain)
     }
 
-    /// Writes a used descriptor, or holds it, if it is the first that the driver was not told of.
-    /// Says whether so many chains and descriptors are in flight.
+    /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
+    /// the driver was not told of.
     #[inline]
-    pub(crate) fn put(&mut self, used: Used) -> bool {
-        let in_flight = self.in_flight.checked_sub(used.chains);
-        let taken = self.taken.checked_sub(used.descriptors);
-        let (Some(in_flight), Some(taken)) = (in_flight, taken) else {
-            return false;
-        };
-        (self.in_flight, self.taken) = (in_flight, taken);
+    pub(crate) fn put(&mut self, used: Used) {
+        self.in_flight = self.in_flight.wrapping_sub(used.chains);
+        self.taken = self.taken.wrapping_sub(used.descriptors);
         let mut flags = self.next_used.used();
         flags.set(DescriptorFlags::WRITE, used.written != 0);
         let tail = Tail {
@@ -145,7 +144,6 @@ impl Device {
         }
         self.next_used = self.next_used.advanced(used.descriptors, self.size);
         self.unreported = self.unreported.saturating_add(used.descriptors.into());
-        true
     }
 
     #[inline]
@@ -230,93 +228,124 @@ impl Device {
     }
 }
 
-/// A walk through a chain's descriptors, no more than are not in flight already; or through all of
-/// those of an indirect table, in their order (§2.8.7).
-struct Steps<'r> {
+/// The descriptors of a chain in the ring, no more than are not in flight already.
+struct Ring<'r> {
     device: &'r Device,
+    /// Where the next one is.
     at: Position,
-    /// Of the descriptor of the ring at `at`.
-    tail: Tail,
-    /// How many descriptors of the ring the chain has.
-    descriptors: u16,
+    /// Its second word, if it was read.
+    tail: Option<Tail>,
     left: u16,
-    /// The indirect table, or an empty one.
-    table: Table<'r>,
-    /// How many descriptors of it are behind.
-    passed: usize,
+    /// The id of the last one.
+    id: u16,
 }
 
-impl<'r> Steps<'r> {
-    /// Of the chain whose first descriptor has `tail`.
+impl<'m> Source<'m> for Ring<'_> {
     #[inline(always)]
-    fn new(device: &'r Device, tail: Tail) -> Self {
-        Self {
-            device,
-            at: device.next_available,
-            tail,
-            descriptors: 0,
-            left: device.size.wrapping_sub(device.taken),
-            table: Table::new(View::EMPTY),
-            passed: 0,
-        }
-    }
-
-    #[inline(always)]
-    fn next<'m: 'r>(&mut self, look: &mut Look<'_, 'm>) -> Result<Piece, Violation> {
-        if self.passed != 0 {
-            return self.next_of_table();
-        }
+    fn next(&mut self, why: &mut Why) -> Option<Piece> {
         let Device { ring, size, .. } = self.device;
         let Some(left) = self.left.checked_sub(1) else {
-            return Err(if self.device.taken == 0 {
+            let violation = if self.device.taken == 0 {
                 Violation::ChainTooLong(*size)
             } else {
                 Violation::TooManyInFlight(*size)
-            });
+            };
+            return Stop::violation(why, violation);
+        };
+        // Always there: positions are below the size.
+        let slot = ring.slot(self.at.index())?;
+        let tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => {
+                let tail = Tail::from_word(slot.second());
+                if !tail.is_available(self.at) {
+                    let violation = Violation::NotAvailable(self.at.index() as u16);
+                    return Stop::violation(why, violation);
+                }
+                tail
+            }
         };
         self.left = left;
-        if self.descriptors != 0 {
-            self.at = self.at.advanced(1, *size);
-            // Always there: positions are below the size.
-            self.tail = Tail::from_word(ring.slot(self.at.index()).map_or(0, Slot::second));
-            if !self.tail.is_available(self.at) {
-                return Err(Violation::NotAvailable(self.at.index() as u16));
-            }
-        }
-        self.descriptors = self.descriptors.wrapping_add(1);
-        let address = ring.slot(self.at.index()).map_or(0, Slot::first);
-        if self.tail.flags.contains(DescriptorFlags::INDIRECT) {
-            if self.descriptors != 1 || self.tail.flags.contains(DescriptorFlags::NEXT) {
-                return Err(Violation::IndirectWithNext);
-            }
-            if !self.device.indirect {
-                return Err(Violation::IndirectNotNegotiated);
-            }
-            self.table = look.table(address, self.tail.len, *size)?;
-            return self.next_of_table();
-        }
-        Ok(Piece {
-            address,
-            len: self.tail.len,
-            writable: self.tail.flags.contains(DescriptorFlags::WRITE),
-            more: self.tail.flags.contains(DescriptorFlags::NEXT),
-        })
+        self.at = self.at.advanced(1, *size);
+        self.id = tail.id;
+        let more = tail.flags.contains(DescriptorFlags::NEXT);
+        Some(piece(slot.first(), tail, more))
     }
 
     #[inline(always)]
-    fn next_of_table(&mut self) -> Result<Piece, Violation> {
-        // Always there: the descriptor before said that there is more, and no table is empty.
-        let (address, tail) = self.table.load(self.passed).unwrap_or_default();
-        let tail = Tail::from_word(tail);
-        if tail.flags.contains(DescriptorFlags::INDIRECT) {
-            return Err(Violation::IndirectInIndirect);
+    fn name(&self) -> (u16, u16) {
+        let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
+        (self.id, not_in_flight.wrapping_sub(self.left))
+    }
+
+    #[inline(never)]
+    fn enter<S: Slab>(
+        self,
+        look: &mut Look<'m>,
+        blocks: &mut Blocks<S>,
+        begun: Begun,
+        address: u64,
+        len: u32,
+        more: bool,
+    ) -> Option<Chain> {
+        let (id, descriptors) = self.name();
+        if descriptors != 1 || more {
+            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
-        self.passed = self.passed.wrapping_add(1);
-        Ok(Piece {
-            address,
-            len: tail.len,
-            writable: tail.flags.contains(DescriptorFlags::WRITE),
-            more: self.passed < self.table.len(),
-        })
+        if !self.device.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
+        }
+        let nested = Nested {
+            id,
+            table: look.table(address, len, self.device.size)?,
+            at: 0,
+        };
+        walk(look, blocks, begun, nested)
+    }
+}
+
+/// All descriptors of an indirect table, in their order (§2.8.7).
+struct Nested<'m> {
+    id: u16,
+    table: Table<'m>,
+    at: usize,
+}
+
+impl<'m> Source<'m> for Nested<'m> {
+    #[inline(always)]
+    fn next(&mut self, _: &mut Why) -> Option<Piece> {
+        // Always there: the one before said that there is more, and no table is empty.
+        let (address, tail) = self.table.load(self.at)?;
+        self.at = self.at.wrapping_add(1);
+        let more = self.at < self.table.len();
+        Some(piece(address, Tail::from_word(tail), more))
+    }
+
+    #[inline(always)]
+    fn name(&self) -> (u16, u16) {
+        (self.id, 1)
+    }
+
+    #[cold]
+    fn enter<S: Slab>(
+        self,
+        look: &mut Look<'m>,
+        _: &mut Blocks<S>,
+        _: Begun,
+        _: u64,
+        _: u32,
+        _: bool,
+    ) -> Option<Chain> {
+        Stop::violation(&mut look.why, Violation::IndirectInIndirect)
+    }
+}
+
+#[inline(always)]
+fn piece(address: u64, tail: Tail, more: bool) -> Piece {
+    Piece {
+        address,
+        len: tail.len,
+        flags: tail.flags.bits(),
+        more,
     }
 }

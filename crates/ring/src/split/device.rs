@@ -15,7 +15,7 @@ use crate::driver::Areas;
 use crate::map::Regions;
 use crate::shared::{Pairs, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Piece, Stop, walk};
+use crate::walk::{Begun, Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -112,39 +112,36 @@ impl Device {
         Ok(this)
     }
 
-    /// Takes the next chain.
+    /// Takes the next chain, or says why it does not, if there is one.
     #[inline(always)]
     pub(crate) fn next_chain<S: Slab>(
         &mut self,
-        look: Look<'_, '_>,
+        look: &mut Look<'_>,
         blocks: &mut Blocks<S>,
-    ) -> Result<Option<Chain>, Stop> {
-        if self.next_available == self.available_seen && !self.look_for_available()? {
-            return Ok(None);
+    ) -> Option<Chain> {
+        if self.next_available == self.available_seen && !self.look_for_available(look) {
+            return None;
         }
         let id = self.available.load(usize::from(self.next_available));
-        let mut steps = Steps::new(self, id);
-        let segments = walk(look, blocks, |look| steps.next(look))?;
+        let begun = Begun::new(look, blocks, self.size)?;
+        let ring = Ring {
+            device: self,
+            id,
+            at: id,
+        };
+        let chain = walk(look, blocks, begun, ring)?;
         self.next_available = self.next_available.wrapping_add(1);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Ok(Some(Chain {
-            segments,
-            id,
-            descriptors: 1,
-        }))
+        Some(chain)
     }
 
-    /// Writes a used element. Says whether so many chains are in flight.
+    /// Writes a used element, of chains that are in flight.
     #[inline]
-    pub(crate) fn put(&mut self, used: Used) -> bool {
-        let Some(in_flight) = self.in_flight.checked_sub(used.chains) else {
-            return false;
-        };
-        self.in_flight = in_flight;
+    pub(crate) fn put(&mut self, used: Used) {
+        self.in_flight = self.in_flight.wrapping_sub(used.chains);
         let element = u64::from(used.id) | u64::from(used.written) << 32;
         self.used.store(usize::from(self.next_used), element);
         self.next_used = self.next_used.wrapping_add(used.chains);
-        true
     }
 
     #[inline]
@@ -201,6 +198,11 @@ impl Device {
         }
     }
 
+    /// How many chains may be taken before the available index is read again.
+    pub(crate) fn seen(&self) -> u16 {
+        self.available_seen.wrapping_sub(self.next_available)
+    }
+
     pub(crate) fn size(&self) -> u16 {
         self.size
     }
@@ -222,15 +224,30 @@ impl Device {
 
     /// Reads the driver's available index. Says whether there is a chain to take.
     #[inline(never)]
-    fn look_for_available(&mut self) -> Result<bool, Violation> {
+    fn look_for_available(&mut self, look: &mut Look<'_>) -> bool {
+        let moved = match self.available() {
+            Ok(moved) => moved.min(look.left),
+            Err(violation) => {
+                look.why = Some(Stop::Violation(violation));
+                return false;
+            }
+        };
+        look.left = look.left.wrapping_sub(moved);
+        self.available_seen = self.next_available.wrapping_add(moved);
+        // The driver's index (load above) before the entries and descriptors below it (loads to
+        // come), which it stored first.
+        self.order.consume();
+        moved != 0
+    }
+
+    /// How many chains are there to take.
+    fn available(&self) -> Result<u16, Violation> {
         if let Some(violation) = self.broken {
             return Err(violation);
         }
         let size = self.size;
-        let moved = self
-            .available_index
-            .load(0)
-            .wrapping_sub(self.next_available);
+        let index = self.available_index.load(0);
+        let moved = index.wrapping_sub(self.next_available);
         if moved > size {
             return Err(Violation::AvailableTooFar { moved, size });
         }
@@ -238,95 +255,108 @@ impl Device {
         if moved != 0 && room == 0 {
             return Err(Violation::TooManyInFlight(size));
         }
-        self.available_seen = self.next_available.wrapping_add(moved.min(room));
-        // The driver's index (load above) before the entries and descriptors below it (loads to
-        // come), which it stored first.
-        self.order.consume();
-        Ok(moved != 0)
+        Ok(moved.min(room))
     }
 }
 
-/// A walk through a chain's descriptors, at most as many as the queue has, not counting the one
-/// that refers to an indirect table.
-struct Steps<'r> {
-    table: Table<'r>,
+/// The descriptors of a chain in the table of the ring.
+struct Ring<'r> {
+    device: &'r Device,
+    id: u16,
     at: u16,
-    left: u16,
-    size: u16,
-    indirect: bool,
-    /// Whether the table is an indirect one.
-    nested: bool,
 }
 
-impl<'r> Steps<'r> {
-    /// Of the chain that begins at descriptor `id`.
+impl<'m> Source<'m> for Ring<'_> {
     #[inline(always)]
-    fn new(device: &'r Device, id: u16) -> Self {
-        Self {
-            table: device.descriptors.table(),
-            at: id,
-            left: device.size,
-            size: device.size,
-            indirect: device.indirect,
-            nested: false,
-        }
-    }
-
-    #[inline(always)]
-    fn next<'m: 'r>(&mut self, look: &mut Look<'_, 'm>) -> Result<Piece, Violation> {
-        if self.left == 0 {
-            return Err(Violation::ChainTooLong(self.size));
-        }
-        self.left = self.left.wrapping_sub(1);
-        let (mut address, mut tail) = self.load()?;
-        if tail.flags.contains(DescriptorFlags::INDIRECT) {
-            self.enter(look, address, tail)?;
-            (address, tail) = self.load()?;
-            if tail.flags.contains(DescriptorFlags::INDIRECT) {
-                return Err(Violation::IndirectInIndirect);
-            }
-        }
+    fn next(&mut self, why: &mut Why) -> Option<Piece> {
+        let Some(slot) = self.device.descriptors.slot(self.at.into()) else {
+            let (index, size) = (self.at, self.device.size);
+            return Stop::violation(why, Violation::DescriptorIndex { index, size });
+        };
+        let tail = Tail::from_word(slot.second());
         self.at = tail.next;
-        Ok(Piece {
-            address,
-            len: tail.len,
-            writable: tail.flags.contains(DescriptorFlags::WRITE),
-            more: tail.flags.contains(DescriptorFlags::NEXT),
-        })
+        Some(piece(slot.first(), tail))
     }
 
-    /// Goes on at the first descriptor of the indirect table that a descriptor refers to.
     #[inline(always)]
-    fn enter<'m: 'r>(
-        &mut self,
-        look: &mut Look<'_, 'm>,
+    fn name(&self) -> (u16, u16) {
+        (self.id, 1)
+    }
+
+    #[inline(always)]
+    fn enter<S: Slab>(
+        self,
+        look: &mut Look<'m>,
+        blocks: &mut Blocks<S>,
+        begun: Begun,
         address: u64,
-        tail: Tail,
-    ) -> Result<(), Violation> {
-        if self.nested {
-            return Err(Violation::IndirectInIndirect);
+        len: u32,
+        more: bool,
+    ) -> Option<Chain> {
+        if !self.device.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
-        if !self.indirect {
-            return Err(Violation::IndirectNotNegotiated);
+        if more {
+            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
-        if tail.flags.contains(DescriptorFlags::NEXT) {
-            return Err(Violation::IndirectWithNext);
-        }
-        self.table = look.table(address, tail.len, self.size)?;
-        self.nested = true;
-        self.at = 0;
-        Ok(())
+        // The descriptor that refers to the table does not count.
+        let nested = Nested {
+            id: self.id,
+            table: look.table(address, len, self.device.size)?,
+            at: 0,
+        };
+        walk(look, blocks, begun, nested)
+    }
+}
+
+/// The descriptors of a chain in an indirect table.
+struct Nested<'m> {
+    id: u16,
+    table: Table<'m>,
+    at: u16,
+}
+
+impl<'m> Source<'m> for Nested<'m> {
+    #[inline(always)]
+    fn next(&mut self, why: &mut Why) -> Option<Piece> {
+        let Some((address, tail)) = self.table.load(self.at.into()) else {
+            let violation = Violation::DescriptorIndex {
+                index: self.at,
+                // No more than the size of the queue.
+                size: self.table.len() as u16,
+            };
+            return Stop::violation(why, violation);
+        };
+        let tail = Tail::from_word(tail);
+        self.at = tail.next;
+        Some(piece(address, tail))
     }
 
     #[inline(always)]
-    fn load(&self) -> Result<(u64, Tail), Violation> {
-        match self.table.load(usize::from(self.at)) {
-            Some((address, tail)) => Ok((address, Tail::from_word(tail))),
-            None => Err(Violation::DescriptorIndex {
-                index: self.at,
-                // Of a table as of the ring, no more than the size of the queue.
-                size: self.table.len() as u16,
-            }),
-        }
+    fn name(&self) -> (u16, u16) {
+        (self.id, 1)
+    }
+
+    #[cold]
+    fn enter<S: Slab>(
+        self,
+        look: &mut Look<'m>,
+        _: &mut Blocks<S>,
+        _: Begun,
+        _: u64,
+        _: u32,
+        _: bool,
+    ) -> Option<Chain> {
+        Stop::violation(&mut look.why, Violation::IndirectInIndirect)
+    }
+}
+
+#[inline(always)]
+fn piece(address: u64, tail: Tail) -> Piece {
+    Piece {
+        address,
+        len: tail.len,
+        flags: tail.flags.bits(),
+        more: tail.flags.contains(DescriptorFlags::NEXT),
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! Spec: VIRTIO 1.4 §2.7 "Split Virtqueues".
 
-#[cfg(feature = "alloc")]
 pub(crate) mod device;
 pub(crate) mod driver;
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod both_ends;
+mod chains;
 mod common;
 mod hostile_device;
 mod hostile_driver;
