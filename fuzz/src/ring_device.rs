@@ -24,9 +24,7 @@ const BUFFER_BYTES: usize = 2048;
 const GUARD: usize = 256;
 const CANARY: u8 = 0xee;
 /// The flags of a packed descriptor that say whose it is.
-const TURN: u16 = DescriptorFlags::AVAIL
-    .union(DescriptorFlags::USED)
-    .bits();
+const TURN: u16 = DescriptorFlags::AVAIL.union(DescriptorFlags::USED).bits();
 
 /// A chain that the device has.
 struct Kept {
@@ -35,7 +33,7 @@ struct Kept {
     chain: Chain,
 }
 
-struct Bench {
+struct Bench<S: Slab> {
     format: Format,
     /// The ring and the buffers, each with what is around it.
     memory: [Shared; 3],
@@ -43,7 +41,7 @@ struct Bench {
     size: u16,
     areas: Areas,
     features: Features,
-    queue: Queue<Room>,
+    queue: Queue<S>,
     kept: Vec<Kept>,
     /// How many chains were taken.
     taken: usize,
@@ -55,28 +53,6 @@ struct Bench {
     /// How far the driver has come, when it is honest.
     available: Place,
     news: bool,
-}
-
-/// A slab that grows, or one that does not.
-struct Room {
-    blocks: Vec<Block>,
-    grows: bool,
-}
-
-impl Slab for Room {
-    fn blocks(&self) -> &[Block] {
-        &self.blocks
-    }
-
-    fn blocks_mut(&mut self) -> &mut [Block] {
-        &mut self.blocks
-    }
-
-    fn grow(&mut self) {
-        if self.grows {
-            self.blocks.grow();
-        }
-    }
 }
 
 /// Does what `data` says, with a split queue.
@@ -91,45 +67,50 @@ pub fn packed(data: &[u8]) {
 
 fn run(format: Format, data: &[u8]) {
     let mut input = Input::new(data);
-    let Some(mut bench) = Bench::new(format, &mut input) else {
+    let setup = Setup::new(format, &mut input);
+    let mut areas = setup.geometry(0).areas(RING);
+    if setup.bits & 0x01 != 0 {
+        // Anywhere, and over each other.
+        areas.descriptor = areas.descriptor.wrapping_add(u64::from(input.u16()));
+        areas.driver = areas.driver.wrapping_sub(u64::from(input.u16()));
+        areas.device = areas.device.wrapping_sub(u64::from(input.u16()));
+    }
+    let size = if setup.bits & 0x40 != 0 {
+        input.u16()
+    } else {
+        setup.size
+    };
+    if setup.bits & 0x80 != 0 {
+        let mut few = vec![Block::EMPTY; usize::from(input.u8() % 16)];
+        play(format, &setup, areas, size, few.as_mut_slice(), &mut input);
+    } else {
+        play(format, &setup, areas, size, Vec::new(), &mut input);
+    }
+}
+
+/// Serves a queue of `size` at `areas`, with `slab`, as long as there is input.
+fn play(
+    format: Format,
+    setup: &Setup,
+    areas: Areas,
+    size: u16,
+    slab: impl Slab,
+    input: &mut Input<'_>,
+) {
+    let Some(mut bench) = Bench::new(format, setup, areas, size, slab) else {
         return;
     };
     while let Some(step) = input.step() {
-        bench.step(step, &mut input);
+        bench.step(step, input);
         assert_eq!(usize::from(bench.queue.in_flight()), bench.kept.len());
     }
     bench.check_guards();
 }
 
-impl Bench {
+impl<S: Slab> Bench<S> {
     /// `None` if there can be no such queue.
-    fn new(format: Format, input: &mut Input<'_>) -> Option<Self> {
-        let setup = Setup::new(format, input);
+    fn new(format: Format, setup: &Setup, areas: Areas, size: u16, slab: S) -> Option<Self> {
         let geometry = setup.geometry(0);
-        let mut areas = geometry.areas(RING);
-        if setup.bits & 0x01 != 0 {
-            // Anywhere, and over each other.
-            areas.descriptor = areas.descriptor.wrapping_add(u64::from(input.u16()));
-            areas.driver = areas.driver.wrapping_sub(u64::from(input.u16()));
-            areas.device = areas.device.wrapping_sub(u64::from(input.u16()));
-        }
-        let size = if setup.bits & 0x40 != 0 {
-            input.u16()
-        } else {
-            setup.size
-        };
-        let room = if setup.bits & 0x80 != 0 {
-            Room {
-                blocks: vec![Block::EMPTY; usize::from(input.u8() % 16)],
-                grows: false,
-            }
-        } else {
-            Room {
-                blocks: Vec::new(),
-                grows: true,
-            }
-        };
-
         let memory = [geometry.bytes(), BUFFER_BYTES, BUFFER_BYTES].map(|bytes| {
             let memory = Shared::allocate(GUARD + bytes + GUARD, 64).expect("small");
             memory.view().fill(CANARY);
@@ -154,7 +135,7 @@ impl Bench {
         ])
         .expect("apart");
         let (features, start) = (setup.features, setup.start);
-        let queue = Queue::with_slab(&map, size, areas, features, start, room).ok()?;
+        let queue = Queue::with_slab(&map, size, areas, features, start, slab).ok()?;
         let bench = Self {
             format,
             memory,
