@@ -101,6 +101,18 @@ impl Position {
         }
     }
 
+    /// How many descriptors were passed since `before`, modulo two laps.
+    #[inline]
+    pub(crate) fn since(self, before: Self, size: u16) -> u32 {
+        let (now, before) = (self.passed(size), before.passed(size));
+        if now < before {
+            let laps = u32::from(size).wrapping_mul(2);
+            now.wrapping_add(laps).wrapping_sub(before)
+        } else {
+            now.wrapping_sub(before)
+        }
+    }
+
     /// How many descriptors were passed, modulo two laps.
     #[inline]
     fn passed(self, size: u16) -> u32 {
@@ -193,13 +205,10 @@ impl Wish {
         match (self.0 >> 16) as u16 & spec::EVENT_FLAGS {
             spec::EVENT_DISABLE => false,
             spec::EVENT_DESC if event_index && event.index() < usize::from(size) => {
-                let laps = u32::from(size).wrapping_mul(2);
-                let (now, event) = (now.passed(size), event.passed(size));
                 // How many descriptors ago the event was; as many as two laps have if it is the
                 // next one.
-                let ago = match now.wrapping_sub(event) {
-                    0 => laps,
-                    _ if now < event => now.wrapping_add(laps).wrapping_sub(event),
+                let ago = match now.since(event, size) {
+                    0 => u32::from(size).wrapping_mul(2),
                     ago => ago,
                 };
                 ago <= passed
