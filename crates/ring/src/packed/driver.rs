@@ -181,7 +181,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         Wish::from_word(self.device_wish.load(0)).is_granted(
             self.event_index,
             self.next_available,
-            self.next_available.since(head, self.size),
+            || self.next_available.since(head, self.size),
             self.size,
         )
     }
