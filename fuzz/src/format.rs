@@ -81,7 +81,7 @@ impl Place {
     pub(crate) fn new(format: Format, size: u16, start: u16) -> Self {
         let (at, wrap) = match format {
             Format::Split => (start, false),
-            Format::Packed => (start % size, start / size % 2 == 0),
+            Format::Packed => (start % size, (start / size).is_multiple_of(2)),
         };
         Self {
             format,
