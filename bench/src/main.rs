@@ -4,9 +4,14 @@
 //! - `count` does each case's work between two marks that callgrind knows, see [`measure`], and
 //!   names each case as it ends.
 //! - `time` prints nanoseconds for each chain: minimum and median.
+//! - `packets` prints cycles for each packet and virtqueue, ours and DPDK's, in turns: minimum and
+//!   median.
 //! - `smoke` does a few rounds of everything.
 //!
-//! The name of a case after either does only that one. A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
+//! The last two are told where testpmd is, and of an empty folder. The name of a case at the end
+//! does only that one.
+//!
+//! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
 //! stands in `docs/bench.md`.
 
 mod case;
@@ -14,35 +19,72 @@ mod floor;
 mod measure;
 mod other_end;
 mod ours;
+mod packet;
 mod rust_vmm;
 mod vdrivers;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use case::{Case, subjects};
+use packet::{Effort, Peer, Processors};
 
 /// Rounds of a smoke run: past the end of the ring.
 const SMOKE_ROUNDS: usize = 300;
 
 fn main() -> ExitCode {
-    let each = match std::env::args().nth(1).as_deref() {
-        Some("count") => count,
-        Some("time") => time,
-        Some("smoke") => smoke,
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["count", ref only @ ..] => each(only, count),
+        ["time", ref only @ ..] => each(only, time),
+        ["packets", testpmd, folder, ref only @ ..] => {
+            packets(only, &Peer::new(testpmd, folder), Effort::FULL)
+        }
+        ["smoke", testpmd, folder, ref only @ ..] => each(only, smoke)
+            .and_then(|()| packets(only, &Peer::new(testpmd, folder), Effort::BRIEF)),
         _ => {
             eprintln!(
-                "usage: ringway-bench count|time|smoke [CASE] (`cargo xtask bench ring` runs it)"
+                "usage: ringway-bench count|time [CASE], or packets|smoke TESTPMD FOLDER [CASE]\n\
+                 (`cargo xtask bench ring` runs it)"
             );
             return ExitCode::from(2);
         }
     };
-    let only = std::env::args().nth(2);
-    let chosen = |case: &Case| only.as_ref().is_none_or(|name| *name == case.to_string());
-    for case in case::all().into_iter().filter(chosen) {
-        eprintln!("{case}");
-        each(&case);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::SUCCESS
+}
+
+/// Whether a case of this name is to be done: all are, if none is named.
+fn chosen(only: &[&str], name: &str) -> bool {
+    only.is_empty() || only.contains(&name)
+}
+
+fn each(only: &[&str], work: fn(&Case)) -> Result<(), Box<dyn Error>> {
+    for case in case::all() {
+        if chosen(only, &case.to_string()) {
+            eprintln!("{case}");
+            work(&case);
+        }
+    }
+    Ok(())
+}
+
+fn packets(only: &[&str], peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
+    let processors = Processors::allowed()?;
+    for case in packet::CASES.iter().filter(|case| chosen(only, case.name)) {
+        eprintln!("{}", case.name);
+        for outcome in packet::measure(case, peer, processors, effort)? {
+            let (name, minimum, median) = (outcome.name, outcome.minimum, outcome.median);
+            println!("{} {name} {minimum:.2} {median:.2}", case.name);
+        }
+    }
+    Ok(())
 }
 
 fn count(case: &Case) {

@@ -13,7 +13,8 @@ use crate::{serial, watchdog};
 /// Exercises all devices: those of the PCI buses, and those whose windows the command line names.
 /// Says whether all checks of all devices passed.
 ///
-/// The command line may give `seed=N`, and `first=N`, the number of the first device.
+/// The command line may give `seed=N`; `first=N`, the number of the first device; `queue=N`, the most
+/// descriptors of a queue; and `depth=N`, the most requests that a disk has at a time.
 ///
 /// # Errors
 ///
@@ -25,9 +26,15 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
             .map(Option::unwrap_or_default)
             .map_err(|error| error.to_string())
     };
+    let most = |key| {
+        let most = u16::try_from(number(key)?).map_err(|error| error.to_string())?;
+        Ok::<_, String>((most != 0).then_some(most))
+    };
     let options = Options {
         seed: number("seed")?,
         first: u32::try_from(number("first")?).map_err(|error| error.to_string())?,
+        queue: most("queue")?,
+        depth: most("depth")?,
     };
     let windows = command_line
         .mmio_devices()

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::child::Runner;
 use crate::failure::{Failure, Result};
+use crate::fetch::{self, Found};
 use crate::pieces::Desk;
 use crate::pieces::cargo::{LIMIT as BUILD_LIMIT, cargo};
 use crate::scratch::Scratch;
@@ -31,28 +32,44 @@ const OURS: &str = "ours";
 ///
 /// # Errors
 ///
-/// valgrind is missing, or a build or a run failed.
+/// valgrind or DPDK is missing, or a build or a run failed.
 pub(crate) fn ring(verbose: bool, repo: &Path) -> Result<Table> {
     let desk = |topic| Desk {
         repo,
         run: Runner { verbose, topic },
     };
-    let version = valgrind(&desk("bench").run)?;
+    let valgrind = valgrind(&desk("bench").run)?;
+    let dpdk = fetch::dpdk(&desk("DPDK").run, repo)?;
     build(&desk("building"))?;
     let counts = count(&desk("counting"))?;
-    let done = desk("timing")
-        .run
-        .succeed(Command::new(repo.join(PROGRAM)).arg("time"), LIMIT)?;
-    Table::new(version, &counts, &lines(&done.stdout)?)
+    let timing = desk("timing").run;
+    let times = timing.succeed(Command::new(repo.join(PROGRAM)).arg("time"), LIMIT)?;
+    let packets = beside_dpdk(&desk("packets"), &dpdk, "packets")?;
+    let notes = vec![
+        format!("Chains: for one, less what an empty harness costs. Counted by {valgrind}."),
+        format!(
+            "Packets: 64 bytes, for one virtqueue that one crosses. DPDK {}; no huge pages at either.",
+            dpdk.version
+        ),
+        "ratio = ours / theirs.".to_owned(),
+    ];
+    Table::new(&counts, &lines(&times.stdout)?, &packets, notes)
 }
 
 /// Builds the program and does a few rounds of every case with every subject.
 pub(crate) fn smoke(desk: &Desk<'_>) -> Result<Vec<String>> {
+    let dpdk = fetch::dpdk(&desk.run, desk.repo)?;
     build(desk)?;
-    let mut command = Command::new(desk.repo.join(PROGRAM));
-    let done = desk.run.succeed(command.arg("smoke"), LIMIT)?;
-    let ran = lines(&done.stdout)?.len();
+    let ran = beside_dpdk(desk, &dpdk, "smoke")?.len();
     Ok(vec![format!("{ran} subjects of cases ran")])
+}
+
+/// Runs a verb of the program that needs DPDK.
+fn beside_dpdk(desk: &Desk<'_>, dpdk: &Found, verb: &str) -> Result<Vec<(Key, Numbers)>> {
+    let scratch = Scratch::new("packets")?;
+    let mut command = Command::new(desk.repo.join(PROGRAM));
+    command.arg(verb).arg(&dpdk.path).arg(scratch.path());
+    lines(&desk.run.succeed(&mut command, LIMIT)?.stdout)
 }
 
 fn build(desk: &Desk<'_>) -> Result<()> {

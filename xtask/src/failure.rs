@@ -25,6 +25,14 @@ impl Failure {
         }
     }
 
+    /// The same, of one thing among several.
+    pub(crate) fn of(self, which: &str) -> Self {
+        Self {
+            what: format!("{which}: {}", self.what),
+            ..self
+        }
+    }
+
     /// Says that `verb` could not be done to `path`, for `map_err`.
     pub(crate) fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = PathBuf::from(path);

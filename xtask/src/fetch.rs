@@ -14,17 +14,64 @@ use crate::child::Runner;
 use crate::failure::{Failure, Result};
 use version::Version;
 
-/// The oldest QEMU that offers the devices as we test them.
-const OLDEST: Version = Version { major: 7, minor: 2 };
-/// The program.
-const PROGRAM: &str = "qemu-system-x86_64";
-/// The package that has it.
-const PACKAGE: &str = "qemu-system-x86";
+/// A program that can be fetched.
+struct Tool {
+    /// What people call it.
+    name: &'static str,
+    /// The program, and the environment variable that may name another.
+    program: &'static str,
+    variable: &'static str,
+    /// The package that has it. A suite that is ahead of the release is used if `ahead`.
+    package: &'static str,
+    ahead: bool,
+    /// What makes it say its version, and what it says before that.
+    ask: &'static [&'static str],
+    before_version: &'static str,
+    /// The oldest that will do.
+    oldest: Version,
+    /// Folders below its root that it is told of with `-L`.
+    data: &'static [&'static str],
+    /// How else to come by it.
+    elsewhere: &'static str,
+}
+
+/// QEMU, of which the oldest offers the devices as we test them.
+const QEMU: Tool = Tool {
+    name: "QEMU",
+    program: "qemu-system-x86_64",
+    variable: "RINGWAY_QEMU",
+    package: "qemu-system-x86",
+    ahead: true,
+    ask: &["--version"],
+    before_version: "QEMU emulator version ",
+    oldest: Version { major: 7, minor: 2 },
+    data: &["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"],
+    elsewhere: "Debian, Ubuntu: qemu-system-x86; Fedora: qemu-system-x86-core; \
+                Arch: qemu-system-x86; macOS: qemu",
+};
+
+/// DPDK's packet forwarder, of which the oldest is the one that we compare ourselves with.
+const DPDK: Tool = Tool {
+    name: "DPDK",
+    program: "dpdk-testpmd",
+    variable: "RINGWAY_TESTPMD",
+    package: "dpdk-dev",
+    ahead: false,
+    ask: &["-v", "--help"],
+    before_version: "RTE Version: 'DPDK ",
+    oldest: Version {
+        major: 22,
+        minor: 11,
+    },
+    data: &[],
+    elsewhere: "Debian, Ubuntu: dpdk-dev; Fedora, Arch: dpdk",
+};
+
 /// Most time to print a version in.
 const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
-/// A QEMU that was run and is new enough.
-pub(crate) struct Qemu {
+/// A tool that was run and is new enough.
+pub(crate) struct Found {
     /// The program, or the script that starts it.
     pub(crate) path: PathBuf,
     /// What it says it is.
@@ -36,110 +83,141 @@ pub(crate) struct Qemu {
 /// # Errors
 ///
 /// There is none and none could be fetched; the text says what to install.
-pub(crate) fn qemu(run: &Runner, repo: &Path) -> Result<Qemu> {
-    if let Some(found) = at_hand(run, repo) {
-        return Ok(found);
-    }
-    let tools = repo.join("target/tools");
-    fs::create_dir_all(&tools).map_err(Failure::io("make", &tools))?;
-    let lock = tools.join("lock");
-    let lock = File::create(&lock).map_err(Failure::io("make", &lock))?;
-    if lock.try_lock().is_err() {
-        eprintln!("waiting for another fetch of QEMU");
-        lock.lock()
-            .map_err(|e| Failure::new(format!("cannot lock {}: {e}", tools.display())))?;
-    }
-    // Whoever had the lock may have brought it.
-    if let Some(found) = at_hand(run, repo) {
-        return Ok(found);
-    }
-    let (made, place) = (tools.join("qemu.new"), tools.join("qemu"));
-    let fetched = fetch(run, &made, &place);
-    if fetched.is_err() {
-        // The next fetch removes it if this one cannot.
-        let _ = remove(&made);
-    }
-    fetched.map_err(|e| Failure {
-        what: format!(
-            "no QEMU {OLDEST} or newer here, and it could not be fetched: {e}\n\
-             Install it (Debian, Ubuntu: {PACKAGE}; Fedora: qemu-system-x86-core; \
-             Arch: qemu-system-x86; macOS: qemu), or name one in RINGWAY_QEMU."
-        ),
-        output: e.output,
-    })
+pub(crate) fn qemu(run: &Runner, repo: &Path) -> Result<Found> {
+    QEMU.find(run, repo)
 }
 
-/// The first QEMU of `RINGWAY_QEMU`, the path and the tools that is new enough.
-fn at_hand(run: &Runner, repo: &Path) -> Option<Qemu> {
-    let named = std::env::var_os("RINGWAY_QEMU").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).map(|folder| folder.join(PROGRAM));
-    let fetched = repo.join("target/tools/qemu").join(PROGRAM);
-    named
-        .into_iter()
-        .chain(in_path)
-        .chain([fetched])
-        .filter(|path| path.is_file())
-        .find_map(|path| try_out(run, path).ok())
+/// Finds DPDK's packet forwarder, as [`qemu`] finds QEMU.
+///
+/// # Errors
+///
+/// As [`qemu`].
+pub(crate) fn dpdk(run: &Runner, repo: &Path) -> Result<Found> {
+    DPDK.find(run, repo)
 }
 
-/// Runs the QEMU at `path` and asks for its version.
-fn try_out(run: &Runner, path: PathBuf) -> Result<Qemu> {
-    let done = run.succeed(Command::new(&path).arg("--version"), VERSION_LIMIT)?;
-    let said = String::from_utf8_lossy(&done.stdout);
-    let version = Version::of_qemu(&said)
-        .ok_or_else(|| Failure::new(format!("{} gives no version", path.display())))?;
-    if version < OLDEST {
-        return Err(Failure::new(format!(
-            "{} is QEMU {version}, older than {OLDEST}",
-            path.display()
-        )));
+impl Tool {
+    fn find(&self, run: &Runner, repo: &Path) -> Result<Found> {
+        if let Some(found) = self.at_hand(run, repo) {
+            return Ok(found);
+        }
+        let tools = repo.join("target/tools");
+        fs::create_dir_all(&tools).map_err(Failure::io("make", &tools))?;
+        let lock = tools.join("lock");
+        let lock = File::create(&lock).map_err(Failure::io("make", &lock))?;
+        if lock.try_lock().is_err() {
+            eprintln!("waiting for another fetch");
+            lock.lock()
+                .map_err(|e| Failure::new(format!("cannot lock {}: {e}", tools.display())))?;
+        }
+        // Whoever had the lock may have brought it.
+        if let Some(found) = self.at_hand(run, repo) {
+            return Ok(found);
+        }
+        let place = self.place(repo);
+        let made = place.with_extension("new");
+        let fetched = self.fetch(run, &made, &place);
+        if fetched.is_err() {
+            // The next fetch removes it if this one cannot.
+            let _ = remove(&made);
+        }
+        let Self {
+            name,
+            oldest,
+            elsewhere,
+            variable,
+            ..
+        } = self;
+        fetched.map_err(|e| Failure {
+            what: format!(
+                "no {name} {oldest} or newer here, and it could not be fetched: {e}\n\
+                 Install it ({elsewhere}), or name one in {variable}."
+            ),
+            output: e.output,
+        })
     }
-    Ok(Qemu { path, version })
-}
 
-/// Brings QEMU and what it needs to `place`: made at `made`, and renamed when
-/// it works, so that what has the name is whole.
-fn fetch(run: &Runner, made: &Path, place: &Path) -> Result<Qemu> {
-    remove(made)?;
-    let root = made.join("root");
-    fs::create_dir_all(&root).map_err(Failure::io("make", &root))?;
-    apt::unpack(run, PACKAGE, &made.join("apt"), &root)?;
-    remove(&made.join("apt"))?;
-    wrap(made, &root)?;
-    try_out(run, made.join(PROGRAM))?;
-
-    remove(place)?;
-    fs::rename(made, place).map_err(Failure::io("rename", made))?;
-    try_out(run, place.join(PROGRAM))
-}
-
-/// Writes the script that starts the unpacked QEMU, wherever it is moved.
-fn wrap(made: &Path, root: &Path) -> Result<()> {
-    let mut libraries = Vec::new();
-    for top in ["usr/lib", "lib"] {
-        library_folders(&root.join(top), &mut libraries);
+    /// Where a fetched one is.
+    fn place(&self, repo: &Path) -> PathBuf {
+        repo.join("target/tools")
+            .join(self.name.to_ascii_lowercase())
     }
-    let libraries: Vec<String> = libraries
-        .iter()
-        .filter_map(|folder| folder.strip_prefix(made).ok())
-        .map(|folder| format!("$here/{}", folder.display()))
-        .collect();
-    let script = format!(
-        "#!/bin/sh\n\
-         # Starts the QEMU unpacked beside this script.\n\
-         here=$(cd \"${{0%/*}}\" && pwd)\n\
-         LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\n\
-         export LD_LIBRARY_PATH\n\
-         exec \"$here/root/usr/bin/{PROGRAM}\" \\\n    \
-         -L \"$here/root/usr/share/qemu\" \\\n    \
-         -L \"$here/root/usr/share/seabios\" \\\n    \
-         -L \"$here/root/usr/lib/ipxe/qemu\" \"$@\"\n",
-        libraries.join(":")
-    );
-    let path = made.join(PROGRAM);
-    fs::write(&path, script).map_err(Failure::io("write", &path))?;
-    executable(&path)
+
+    /// The first of the one that the environment names, those in the path and the fetched one that
+    /// is new enough.
+    fn at_hand(&self, run: &Runner, repo: &Path) -> Option<Found> {
+        let named = std::env::var_os(self.variable).map(PathBuf::from);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let in_path = std::env::split_paths(&path).map(|folder| folder.join(self.program));
+        named
+            .into_iter()
+            .chain(in_path)
+            .chain([self.place(repo).join(self.program)])
+            .filter(|path| path.is_file())
+            .find_map(|path| self.try_out(run, path).ok())
+    }
+
+    /// Runs the one at `path` and asks for its version.
+    fn try_out(&self, run: &Runner, path: PathBuf) -> Result<Found> {
+        let (name, oldest) = (self.name, self.oldest);
+        let done = run.succeed(Command::new(&path).args(self.ask), VERSION_LIMIT)?;
+        let said = String::from_utf8_lossy(&done.log);
+        let version = Version::after(self.before_version, &said)
+            .ok_or_else(|| Failure::new(format!("{} gives no version", path.display())))?;
+        if version < oldest {
+            let path = path.display();
+            return Err(Failure::new(format!(
+                "{path} is {name} {version}, older than {oldest}"
+            )));
+        }
+        Ok(Found { path, version })
+    }
+
+    /// Brings the tool and what it needs to `place`: made at `made`, and renamed when it works, so
+    /// that what has the name is whole.
+    fn fetch(&self, run: &Runner, made: &Path, place: &Path) -> Result<Found> {
+        remove(made)?;
+        let root = made.join("root");
+        fs::create_dir_all(&root).map_err(Failure::io("make", &root))?;
+        apt::unpack(run, self.package, self.ahead, &made.join("apt"), &root)?;
+        remove(&made.join("apt"))?;
+        self.wrap(made, &root)?;
+        self.try_out(run, made.join(self.program))?;
+
+        remove(place)?;
+        fs::rename(made, place).map_err(Failure::io("rename", made))?;
+        self.try_out(run, place.join(self.program))
+    }
+
+    /// Writes the script that starts the unpacked tool, wherever it is moved.
+    fn wrap(&self, made: &Path, root: &Path) -> Result<()> {
+        let mut libraries = Vec::new();
+        for top in ["usr/lib", "lib"] {
+            library_folders(&root.join(top), &mut libraries);
+        }
+        let libraries: Vec<String> = libraries
+            .iter()
+            .filter_map(|folder| folder.strip_prefix(made).ok())
+            .map(|folder| format!("$here/{}", folder.display()))
+            .collect();
+        let data = self.data.iter();
+        let data: String = data
+            .map(|folder| format!("-L \"$here/root/{folder}\" "))
+            .collect();
+        let (name, program) = (self.name, self.program);
+        let script = format!(
+            "#!/bin/sh\n\
+             # Starts the {name} unpacked beside this script.\n\
+             here=$(cd \"${{0%/*}}\" && pwd)\n\
+             LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\n\
+             export LD_LIBRARY_PATH\n\
+             exec \"$here/root/usr/bin/{program}\" {data}\"$@\"\n",
+            libraries.join(":")
+        );
+        let path = made.join(program);
+        fs::write(&path, script).map_err(Failure::io("write", &path))?;
+        executable(&path)
+    }
 }
 
 #[cfg(unix)]
@@ -195,13 +273,13 @@ mod tests {
         fs::create_dir_all(root.join("usr/bin")).unwrap();
         fs::create_dir_all(root.join("usr/lib/any-linux-gnu/deep")).unwrap();
         fs::write(root.join("usr/lib/any-linux-gnu/deep/libx.so.1"), "").unwrap();
-        let program = root.join("usr/bin").join(PROGRAM);
+        let program = root.join("usr/bin").join(QEMU.program);
         fs::write(&program, "#!/bin/sh\necho \"$LD_LIBRARY_PATH|$*\"\n").unwrap();
         executable(&program).unwrap();
 
-        wrap(&made, &root).unwrap();
+        QEMU.wrap(&made, &root).unwrap();
         let run = Runner::TEST;
-        let mut command = Command::new(made.join(PROGRAM));
+        let mut command = Command::new(made.join(QEMU.program));
         let done = run.succeed(
             command.env_remove("LD_LIBRARY_PATH").arg("-M"),
             VERSION_LIMIT,
@@ -216,11 +294,11 @@ mod tests {
     #[test]
     fn a_qemu_that_is_too_old_is_not_taken() {
         let scratch = Scratch::new("old").unwrap();
-        let old = scratch.path().join(PROGRAM);
+        let old = scratch.path().join(QEMU.program);
         fs::write(&old, "#!/bin/sh\necho QEMU emulator version 6.2.0\n").unwrap();
         executable(&old).unwrap();
 
-        let refused = try_out(&Runner::TEST, old).err();
+        let refused = QEMU.try_out(&Runner::TEST, old).err();
 
         assert!(refused.unwrap().what.contains("QEMU 6.2, older than 7.2"));
     }

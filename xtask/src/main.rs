@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod defects;
 mod failure;
 mod fetch;
 mod pieces;
@@ -64,7 +65,7 @@ enum Xtask {
 /// What can be measured.
 #[derive(Subcommand)]
 enum Bench {
-    /// Both ends of a queue beside virtio-drivers, virtio-queue and a floor.
+    /// Both ends of a queue beside virtio-drivers, virtio-queue, DPDK and a floor.
     #[command(after_help = BENCH_RING)]
     Ring {
         /// Print one JSON object instead of a table.
@@ -79,14 +80,19 @@ enum Bench {
 /// What the help of `cargo xtask bench` and of `bench ring` ends with.
 const BENCH_RING: &str = "\
 `cargo xtask bench ring` needs valgrind, and takes about a minute,
-most of it building.
+most of it building. DPDK is fetched the first time (`cargo xtask fetch dpdk`).
 
 A case is END-FORMAT-SEGMENTS[i]-dDEPTH: `driver-split-3i-d64` is the driver's
 end of a split ring, chains of 3 segments in indirect tables, 64 in flight.
 Numbers are for one chain. `driver` is submit and poll; `device` is taking,
 walking and completing; each with one notification question for each batch.
 Peers: virtio-drivers 0.13 (driver), virtio-queue 0.18 (device), and a floor
-written by hand without any check. A ratio below 1 means that we need less.
+written by hand without any check.
+
+`packet-split`, `-packed` and `-inorder` are 64-byte packets across a virtqueue,
+both ends on one processor, in cycles for each packet; peer: DPDK.
+
+A ratio below 1 means that we need less.
 docs/bench.md says how it is measured.";
 
 /// A tool that can be fetched.
@@ -94,6 +100,8 @@ docs/bench.md says how it is measured.";
 enum Tool {
     /// The machine emulator, for x86-64.
     Qemu,
+    /// The packet forwarder of the Data Plane Development Kit.
+    Dpdk,
 }
 
 fn main() -> ExitCode {
@@ -122,19 +130,17 @@ fn main() -> ExitCode {
                 table.lines(colour)
             }
         })),
-        Xtask::Fetch {
-            tool: Tool::Qemu,
-            verbose,
-        } => finish(
-            fetch::qemu(
-                &Runner {
-                    verbose,
-                    topic: "QEMU",
-                },
-                &repo,
-            )
-            .map(|qemu| vec![format!("QEMU {}: {}", qemu.version, qemu.path.display())]),
-        ),
+        Xtask::Fetch { tool, verbose } => {
+            let (topic, find): (_, fn(&Runner, &Path) -> _) = match tool {
+                Tool::Qemu => ("QEMU", fetch::qemu),
+                Tool::Dpdk => ("DPDK", fetch::dpdk),
+            };
+            let found = find(&Runner { verbose, topic }, &repo);
+            let line = |found: fetch::Found| {
+                format!("{topic} {}: {}", found.version, found.path.display())
+            };
+            finish(found.map(|found| vec![line(found)]))
+        }
     }
 }
 

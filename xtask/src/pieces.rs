@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::child::Runner;
 use crate::failure::Result;
-use crate::{bench, spec_refs, unsafe_use};
+use crate::{bench, defects, spec_refs, unsafe_use};
 
 /// What every piece works with.
 pub(crate) struct Desk<'a> {
@@ -56,6 +56,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "section numbers and titles are the specification's",
         |desk| spec_refs::check(desk.repo),
     ),
+    piece(
+        "defects",
+        "every test that docs/defects.md names is there",
+        |desk| defects::check(desk.repo),
+    ),
     piece("clippy", "no lint has anything to say", cargo::clippy),
     piece(
         "no-std",
@@ -63,6 +68,16 @@ pub(crate) const PIECES: &[Piece] = &[
         cargo::no_std,
     ),
     piece("unit", "unit and loopback tests", cargo::unit),
+    piece(
+        "hostile",
+        "the rings against peers that act between any two reads",
+        cargo::hostile,
+    ),
+    piece(
+        "models",
+        "memory order of both ends: nothing is lost or torn, and each fence is needed",
+        cargo::models,
+    ),
     piece("doctests", "the examples in the documents", cargo::doctests),
     piece("docs", "the documents build without a warning", cargo::docs),
     piece(

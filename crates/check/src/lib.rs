@@ -1,6 +1,7 @@
 //! Judges of virtio devices and drivers.
 //!
 //! - [`exercise`]: drives devices for real and says what each of them did.
+//! - [`hostile`]: peers that break the rules of a ring, at either end of it.
 //! - [`report`]: what is said at the end. [`event`]: what is said meanwhile, one JSON object a
 //!   line.
 //!
@@ -16,4 +17,5 @@ extern crate std;
 
 pub mod event;
 pub mod exercise;
+pub mod hostile;
 pub mod report;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ringway_check::exercise::TYPES;
-use ringway_spec::DeviceId;
+use ringway_spec::{DeviceId, Features};
 
 use crate::refusal::{Refusal, Result};
+use crate::ring::{self, Change, Format};
 
 /// Virtio, whole: drivers, devices, and the rings between them.
 #[derive(Debug, Parser)]
@@ -49,11 +50,24 @@ Examples:
   ringway up --on qemu                  the same drivers, on bare metal, and QEMU's devices
   ringway up --disk disk.img            with a disk image of yours: only a copy of it is written
   ringway up --only entropy --json      one type of device, and a report for programs
+  ringway up --ring packed              with rings of the other format
+  ringway up --ring-features no-event_idx,in_order
+                                        with less of one thing, and more of another
   ringway up --seed 7                   one thread, one step at a time: the same again each time
 
 ",
     exit_codes!()
 );
+
+const RING_FEATURES: &str = "\
+Ring features that they offer, or do not, separated by commas: NAME, no-NAME
+
+The names are indirect_desc, event_idx, access_platform, ring_packed, in_order, order_platform, \
+notification_data and ring_reset. What is not named is as usual: all that costs nothing is offered. \
+After `none`, it is not. The report says what each device and its driver agreed to.
+
+QEMU's devices know no order_platform and no notification_data, and ring_reset on PCI alone; \
+with in_order, its queues have 8 descriptors, and its disks one request at a time.";
 
 /// How to bring a machine up.
 #[derive(Args, Debug)]
@@ -73,6 +87,20 @@ pub(crate) struct Up {
     /// The types of devices to drive, separated by commas: blk, entropy [default: all]
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = device_type)]
     pub(crate) only: Vec<DeviceId>,
+
+    /// The format of the rings that the devices offer [default: split]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) ring: Option<Format>,
+
+    /// Ring features that they offer, or do not, separated by commas: NAME, no-NAME
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = ring::change,
+        long_help = RING_FEATURES
+    )]
+    pub(crate) ring_features: Vec<Change>,
 
     /// Take whatever is left to chance from this number
     ///
@@ -137,6 +165,11 @@ impl Up {
         self.only.is_empty() || self.only.contains(&id)
     }
 
+    /// What the devices are to offer of rings.
+    pub(crate) fn offer(&self) -> Result<Features> {
+        ring::offer(self.on, self.ring, &self.ring_features)
+    }
+
     /// Finds options that do nothing together.
     fn check(&self) -> Result<()> {
         if self.on == On::Here && self.qemu.is_some() {
@@ -150,7 +183,7 @@ impl Up {
                 "--disk needs a disk to be driven: add blk to --only",
             ));
         }
-        Ok(())
+        self.offer().map(drop)
     }
 }
 
@@ -215,6 +248,19 @@ mod tests {
             (&["up", "--only", "entropy", "--disk", "x"], &["--only"]),
             (&["up", "--qemu", "x"], &["--on qemu"]),
             (&["up", "--image", "x"], &["--on qemu"]),
+            (&["up", "--ring", "round"], &["split, packed, inorder"]),
+            (
+                &["up", "--ring-features", "event_idx,tea"],
+                &["tea", "indirect_desc"],
+            ),
+            (
+                &["up", "--ring", "split", "--ring-features", "ring_packed"],
+                &["contradict"],
+            ),
+            (
+                &["up", "--on", "qemu", "--ring-features", "order_platform"],
+                &["order_platform", "--on here"],
+            ),
             (&["down"], &["down"]),
         ] {
             let line = refused(args);

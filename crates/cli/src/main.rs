@@ -3,12 +3,14 @@
 //! | file | |
 //! | --- | --- |
 //! | [`args`] | what can be typed |
+//! | [`ring`] | what of it is about rings |
 //! | [`up`] | `ringway up`: drivers against devices, on a machine in this process or in QEMU |
 //! | [`refusal`] | why nothing was done, in one line |
 //! | `sys` | the one call of the operating system that is not safe |
 
 mod args;
 mod refusal;
+mod ring;
 mod sys;
 mod up;
 

@@ -184,6 +184,38 @@ fn only_the_types_that_are_asked_for_are_driven() {
 }
 
 #[test]
+fn devices_have_the_rings_that_are_asked_for_and_say_so() {
+    let place = Place::new();
+    place.image("disk.img", 1 << 16);
+    for (args, ring, with, without) in [
+        (&["--ring", "packed"][..], "packed", "EVENT_IDX", "IN_ORDER"),
+        (&["--ring", "split"], "split", "EVENT_IDX", "RING_PACKED"),
+        (
+            &["--ring-features", "none,ring_packed,order_platform"],
+            "packed",
+            "ORDER_PLATFORM",
+            "EVENT_IDX",
+        ),
+        (
+            &["--ring-features", "access_platform,no-indirect_desc"],
+            "split",
+            "ACCESS_PLATFORM",
+            "INDIRECT_DESC",
+        ),
+    ] {
+        let report = place.report(&[&["up", "--disk", "disk.img"], args].concat());
+
+        assert_eq!(report["ok"], true, "{report}");
+        for device in report["devices"].as_array().unwrap() {
+            let features = device["features"].as_array().unwrap();
+            let has = |name: &str| features.iter().any(|feature| feature == name);
+            assert_eq!(device["ring"], ring, "{args:?}");
+            assert!(has(with) && !has(without), "{args:?}: {features:?}");
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run_again() {
     let place = Place::new();
     place.image("disk.img", 1 << 17);
@@ -225,7 +257,14 @@ fn help_teaches_and_is_what_comes_without_arguments() {
         (Some(0), Some(0))
     );
     assert!(text(&alone.stdout).contains("Usage: ringway"));
-    for taught in ["Examples:", "Exit codes:", "--seed", "RINGWAY_QEMU"] {
+    for taught in [
+        "Examples:",
+        "Exit codes:",
+        "--seed",
+        "RINGWAY_QEMU",
+        "--ring-features",
+        "notification_data",
+    ] {
         assert!(text(&help.stdout).contains(taught), "{taught}");
     }
 }
@@ -253,6 +292,19 @@ fn bad_input_is_one_line_and_nothing_is_written() {
         (&["--frobnicate"], &["--frobnicate", "--help"]),
         (&["--seed", "x"], &["--seed", "'x'"]),
         (&["--only", "tea"], &["tea", "blk, entropy"]),
+        (&["--ring", "round"], &["round", "split, packed, inorder"]),
+        (
+            &["--ring-features", "tea"],
+            &["tea", "indirect_desc", "no-"],
+        ),
+        (
+            &["--ring", "packed", "--ring-features", "no-ring_packed"],
+            &["--ring packed", "ring_packed", "leave one"],
+        ),
+        (
+            &["--on", "qemu", "--ring-features", "order_platform"],
+            &["order_platform", "--on here"],
+        ),
         (&["--on", "mars"], &["mars", "here, qemu"]),
         (
             &["--on", "qemu"],

@@ -247,16 +247,13 @@ impl Device for Blk {
             .store(features.contains(F::FLUSH), Ordering::SeqCst);
     }
 
-    fn activate(&mut self, features: Features) -> Vec<Box<dyn Worker>> {
-        let worker = |_| -> Box<dyn Worker> {
-            Box::new(Requests {
-                disk: self.disk.clone(),
-                features,
-                writeback: self.writeback.clone(),
-                bounce: vec![0; BOUNCE_BYTES].into_boxed_slice(),
-            })
-        };
-        self.queue_sizes.iter().map(worker).collect()
+    fn worker(&mut self, _index: u16, features: Features) -> Box<dyn Worker> {
+        Box::new(Requests {
+            disk: self.disk.clone(),
+            features,
+            writeback: self.writeback.clone(),
+            bounce: vec![0; BOUNCE_BYTES].into_boxed_slice(),
+        })
     }
 
     fn reset(&mut self) {

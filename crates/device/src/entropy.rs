@@ -5,7 +5,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use ringway_ring::device::{Batch, Violation, Writable};
 use ringway_spec::{DeviceId, Features};
@@ -66,12 +65,11 @@ impl<S: Source + 'static> Device for Entropy<S> {
 
     fn write_config(&mut self, _offset: usize, _from: &[u8]) {}
 
-    fn activate(&mut self, _features: Features) -> Vec<Box<dyn Worker>> {
-        let requests = Requests {
+    fn worker(&mut self, _index: u16, _features: Features) -> Box<dyn Worker> {
+        Box::new(Requests {
             source: self.source.clone(),
             bounce: vec![0; BOUNCE_BYTES].into_boxed_slice(),
-        };
-        vec![Box::new(requests)]
+        })
     }
 
     fn reset(&mut self) {}

@@ -35,6 +35,8 @@ pub(crate) enum Register {
     QueueSizeMax,
     QueueSize,
     QueueEnable,
+    /// Exists with `RING_RESET`.
+    QueueReset,
     Area(Area, Half),
 }
 
@@ -59,6 +61,8 @@ pub(crate) trait Interrupts: Send + Sync + 'static {
     fn used(&self, index: u16);
     /// The configuration or the status changed.
     fn config_changed(&self);
+    /// Queue `index` was reset: forgets how it interrupts.
+    fn reset_queue(&self, index: u16);
     /// Forgets what is pending, and who wanted to hear of it.
     fn reset(&self);
 }
@@ -80,6 +84,8 @@ struct Common<I> {
     /// Kicks are taken: the driver is ready and no reset is asked for.
     live: AtomicBool,
     needs_reset: AtomicBool,
+    /// Kicks say where the next chain will be, too.
+    kicks_with_data: AtomicBool,
     /// The device may reach memory.
     reachable: AtomicBool,
     /// The configuration changed since it was last read.
@@ -100,6 +106,8 @@ struct State {
     /// Tasks that start when the device may reach memory.
     parked: Vec<(u16, Task)>,
     generation: u32,
+    /// How often the device was reset, modulo 2³².
+    resets: u32,
 }
 
 /// One queue as the driver sets it up.
@@ -108,6 +116,10 @@ struct Setup {
     /// 0 if the driver asked for a size that cannot be.
     size: u16,
     enabled: bool,
+    /// A reset of the queue alone waits for its task to stop. Nothing of it is written meanwhile.
+    resetting: bool,
+    /// It was reset alone: it may be set up although the driver is ready (§2.6.1.2).
+    was_reset: bool,
     areas: Areas,
 }
 
@@ -143,6 +155,7 @@ impl<I: Interrupts> Front<I> {
                 interrupts,
                 live: AtomicBool::new(false),
                 needs_reset: AtomicBool::new(false),
+                kicks_with_data: AtomicBool::new(false),
                 reachable: AtomicBool::new(true),
                 changed: AtomicBool::new(false),
                 violation: Mutex::new(None),
@@ -158,6 +171,7 @@ impl<I: Interrupts> Front<I> {
                 queues,
                 parked: Vec::new(),
                 generation: 0,
+                resets: 0,
             }),
         }
     }
@@ -209,6 +223,7 @@ impl<I: Interrupts> Front<I> {
             Register::QueueSizeMax => queue.map_or(0, |queue| queue.max.into()),
             Register::QueueSize => queue.map_or(0, |queue| queue.size.into()),
             Register::QueueEnable => queue.map_or(0, |queue| queue.enabled.into()),
+            Register::QueueReset => queue.map_or(0, |queue| queue.resetting.into()),
             Register::Area(area, half) => queue.map_or(0, |queue| queue.half(area, half)),
         }
     }
@@ -220,6 +235,8 @@ impl<I: Interrupts> Front<I> {
                 return self.add_status(Status::from_bits_truncate(value as u8));
             }
             Register::QueueEnable if value == 0 => return self.disable_selected(),
+            Register::QueueEnable => return self.enable_selected(value),
+            Register::QueueReset if value == 1 => return self.reset_selected(),
             _ => {}
         }
         let mut guard = self.state.lock();
@@ -243,11 +260,6 @@ impl<I: Interrupts> Front<I> {
                     queue.resize(value, packed);
                 }
             }
-            Register::QueueEnable => {
-                if let Some(queue) = state.selected_for_setup() {
-                    queue.enabled = value == 1 && queue.size != 0;
-                }
-            }
             Register::Area(area, half) => {
                 if let Some(queue) = state.selected_for_setup() {
                     queue.set_half(area, half, value);
@@ -257,6 +269,8 @@ impl<I: Interrupts> Front<I> {
             Register::DeviceFeature
             | Register::Status
             | Register::Generation
+            | Register::QueueEnable
+            | Register::QueueReset
             | Register::QueueSizeMax => {}
         }
     }
@@ -299,6 +313,13 @@ impl<I: Interrupts> Front<I> {
         if taken && index < self.queues {
             self.runner.kick(index);
         }
+    }
+
+    /// Whether `NOTIFICATION_DATA` is agreed on: a kick then has 32 bits, of which the low half is
+    /// the queue's index (§2.9). The rest is a hint that nothing here needs, and nothing believes.
+    #[inline]
+    pub(crate) fn kicks_with_data(&self) -> bool {
+        self.common.kicks_with_data.load(Ordering::SeqCst)
     }
 
     /// Whether the device may reach memory. Takes effect at once for kicks, and for the rest at the
@@ -363,27 +384,90 @@ impl<I: Interrupts> Front<I> {
         let map = self.memory.map();
         let mut queues = Vec::new();
         for (index, setup) in (0..).zip(&state.queues) {
-            let queue = setup
-                .enabled
-                .then(|| Queue::new(&*map, setup.size, setup.areas, state.accepted, 0))
-                .transpose()
-                .map_err(|violation| (index, violation))?;
-            queues.push(queue);
-        }
-        let workers = state.device.activate(state.accepted);
-        self.common.live.store(true, Ordering::SeqCst);
-        let reachable = self.common.reachable.load(Ordering::SeqCst);
-        for ((index, queue), worker) in (0..).zip(queues).zip(workers) {
-            let Some(queue) = queue else { continue };
-            let signal = self.common.clone();
-            let task = Task::new(index, queue, worker, self.memory.clone(), signal);
-            if reachable {
-                self.runner.start(index, task);
-            } else {
-                state.parked.push((index, task));
+            if setup.enabled {
+                let queue = Queue::new(&*map, setup.size, setup.areas, state.accepted, 0);
+                queues.push((index, queue.map_err(|violation| (index, violation))?));
             }
         }
+        let with_data = state.accepted.contains(F::NOTIFICATION_DATA);
+        self.common
+            .kicks_with_data
+            .store(with_data, Ordering::SeqCst);
+        self.common.live.store(true, Ordering::SeqCst);
+        for (index, queue) in queues {
+            self.serve(state, index, queue);
+        }
         Ok(())
+    }
+
+    /// Hands an enabled queue to the runner, with a worker, as soon as the device may reach memory.
+    fn serve(&self, state: &mut State, index: u16, queue: Queue) {
+        let worker = state.device.worker(index, state.accepted);
+        let (memory, signal) = (self.memory.clone(), self.common.clone());
+        let task = Task::new(index, queue, worker, memory, signal);
+        if self.common.reachable.load(Ordering::SeqCst) {
+            self.runner.start(index, task);
+        } else {
+            state.parked.push((index, task));
+        }
+    }
+
+    /// Enables the selected queue, if it may be set up now. One that was reset alone is served from
+    /// here on; others, once the driver is ready.
+    fn enable_selected(&self, value: u32) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (index, accepted) = (state.queue_select as u16, state.accepted);
+        let live = self.common.live.load(Ordering::SeqCst);
+        let Some(setup) = state.selected_for_setup() else {
+            return;
+        };
+        setup.enabled = value == 1 && setup.size != 0;
+        if !setup.enabled || !live {
+            return;
+        }
+        let made = Queue::new(&*self.memory.map(), setup.size, setup.areas, accepted, 0);
+        match made {
+            Ok(queue) => self.serve(state, index, queue),
+            Err(violation) => {
+                drop(guard);
+                self.common.broken(index, violation);
+            }
+        }
+    }
+
+    /// Takes the selected queue from the driver, and it alone (§2.6.1). It reads as being reset
+    /// until its task has stopped, and then as on the first day.
+    fn reset_selected(&self) {
+        let mut state = self.state.lock();
+        let index = state.queue_select as u16;
+        let agreed = state.status.contains(Status::FEATURES_OK)
+            && state.accepted.contains(F::RING_RESET)
+            && !state.resetting;
+        let Some(queue) = state.selected_mut().filter(|_| agreed) else {
+            return;
+        };
+        if queue.resetting {
+            return;
+        }
+        queue.resetting = true;
+        let resets = state.resets;
+        let parked = state.take_parked(index);
+        drop(state);
+        drop(parked);
+        // Not with the lock held: the task may be long in ending.
+        self.runner.stop(index);
+
+        let mut state = self.state.lock();
+        if state.resets != resets {
+            // The whole device was, meanwhile.
+            return;
+        }
+        if let Some(queue) = state.queues.get_mut(usize::from(index)) {
+            *queue = Setup::new(queue.max);
+            queue.was_reset = true;
+        }
+        self.common.interrupts.reset_queue(index);
     }
 
     /// Returns to the state in which the device was made. Status reads as 0 only when every task
@@ -406,6 +490,7 @@ impl<I: Interrupts> Front<I> {
         state.driver_select = 0;
         state.accepted = Features::NONE;
         state.queue_select = 0;
+        state.resets = state.resets.wrapping_add(1);
         for queue in &mut state.queues {
             *queue = Setup::new(queue.max);
         }
@@ -426,16 +511,12 @@ impl<I: Interrupts> Front<I> {
     /// is ready, and after a reset.
     fn disable_selected(&self) {
         let mut state = self.state.lock();
-        let Some(index) = u16::try_from(state.queue_select)
-            .ok()
-            .filter(|_| !state.resetting)
-        else {
-            return;
-        };
-        if let Some(queue) = state.queues.get_mut(usize::from(index)) {
+        let (index, resetting) = (state.queue_select as u16, state.resetting);
+        if let Some(queue) = state.selected_mut().filter(|_| !resetting) {
             queue.enabled = false;
-            state.parked.retain(|(parked, _)| *parked != index);
+            let parked = state.take_parked(index);
             drop(state);
+            drop(parked);
             self.runner.stop(index);
         }
     }
@@ -465,17 +546,31 @@ impl State {
         self.queues.get(usize::try_from(self.queue_select).ok()?)
     }
 
-    /// The selected queue, if it may be set up now: features are settled, the driver is not ready,
-    /// and the queue is not enabled.
+    fn selected_mut(&mut self) -> Option<&mut Setup> {
+        self.queues
+            .get_mut(usize::try_from(self.queue_select).ok()?)
+    }
+
+    /// The selected queue, if it may be set up now: features are settled, the queue is not enabled,
+    /// and the driver is not ready, or the queue was reset alone.
     fn selected_for_setup(&mut self) -> Option<&mut Setup> {
-        let time = Status::FEATURES_OK | Status::DRIVER_OK;
-        if self.status & time != Status::FEATURES_OK {
-            return None;
-        }
-        let queue = self
-            .queues
-            .get_mut(usize::try_from(self.queue_select).ok()?)?;
-        (!queue.enabled).then_some(queue)
+        let (settled, ready) = (
+            self.status.contains(Status::FEATURES_OK),
+            self.status.contains(Status::DRIVER_OK),
+        );
+        let waits = self.resetting || !settled;
+        self.selected_mut().filter(|queue| {
+            !waits && !queue.enabled && !queue.resetting && (!ready || queue.was_reset)
+        })
+    }
+
+    /// The task of queue `index`, if it waits.
+    fn take_parked(&mut self, index: u16) -> Option<Task> {
+        let place = self
+            .parked
+            .iter()
+            .position(|(parked, _)| *parked == index)?;
+        Some(self.parked.swap_remove(place).1)
     }
 }
 
@@ -487,6 +582,8 @@ impl Setup {
             max,
             size: max,
             enabled: false,
+            resetting: false,
+            was_reset: false,
             areas: Areas::default(),
         }
     }

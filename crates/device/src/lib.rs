@@ -7,7 +7,7 @@
 //! its queues are served.
 //!
 //! ```text
-//! driver ──registers──▶ carrier ──activate, configuration──▶ Device
+//! driver ──registers──▶ carrier ──features, configuration──▶ Device
 //!                          │                                    │ makes
 //!                          └──Task──▶ Runner ──run──▶ Queue + Worker ──Signal──▶ interrupts
 //! ```

@@ -80,6 +80,7 @@ impl Window {
             register::DEVICE_FEATURES => Register::DeviceFeature,
             register::QUEUE_SIZE_MAX => Register::QueueSizeMax,
             register::QUEUE_READY => Register::QueueEnable,
+            register::QUEUE_RESET => Register::QueueReset,
             register::STATUS => Register::Status,
             register::CONFIG_GENERATION => Register::Generation,
             _ => return self.read_own(offset),
@@ -104,6 +105,7 @@ impl Window {
             register::QUEUE_SEL => Register::QueueSelect,
             register::QUEUE_SIZE => Register::QueueSize,
             register::QUEUE_READY => Register::QueueEnable,
+            register::QUEUE_RESET => Register::QueueReset,
             register::STATUS => Register::Status,
             register::QUEUE_DESC_LOW => Register::Area(Area::Descriptor, Half::Low),
             register::QUEUE_DESC_HIGH => Register::Area(Area::Descriptor, Half::High),
@@ -120,8 +122,11 @@ impl Window {
     fn write_own(&self, offset: usize, value: u32) {
         match offset {
             register::QUEUE_NOTIFY => {
-                // The whole value is the index: one above 65535 is no queue, not another queue.
-                if let Ok(index) = u16::try_from(value) {
+                // Without data the whole value is the index: one above 65535 is no queue, not
+                // another queue.
+                if self.front.kicks_with_data() {
+                    self.front.kick(value as u16);
+                } else if let Ok(index) = u16::try_from(value) {
                     self.front.kick(index);
                 }
             }
@@ -158,6 +163,8 @@ impl Interrupts for Pin {
     fn config_changed(&self) {
         self.raise(InterruptStatus::CONFIG_CHANGE);
     }
+
+    fn reset_queue(&self, _index: u16) {}
 
     fn reset(&self) {
         self.take();

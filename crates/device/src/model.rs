@@ -1,7 +1,6 @@
 //! What a device is, without how it is reached.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use ringway_ring::device::{Batch, Violation};
 use ringway_spec::{DeviceId, Features};
@@ -34,10 +33,10 @@ pub trait Device: Send {
     /// (§5.2.5.2 has a case of it).
     fn negotiated(&mut self, _features: Features) {}
 
-    /// A driver is ready, and agreed to `features` (the ring's and the transport's among them).
-    /// Makes one worker for each queue, in their order; those of queues that the driver did not
-    /// enable are dropped.
-    fn activate(&mut self, features: Features) -> Vec<Box<dyn Worker>>;
+    /// Makes the worker of queue `index`. A driver is ready, has enabled the queue, and agreed to
+    /// `features` (the ring's and the transport's among them). Called again, with a queue that was
+    /// reset alone, when it is enabled again (§2.6.1): the worker of before has stopped then.
+    fn worker(&mut self, index: u16, features: Features) -> Box<dyn Worker>;
 
     /// Returns to the state in which it was made. Its workers have stopped before this is called.
     fn reset(&mut self);

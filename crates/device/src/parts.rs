@@ -22,22 +22,27 @@ pub struct Parts {
 
 /// Features of rings and transports that a carrier offers, beside those of its device.
 ///
-/// By default `VERSION_1`, `INDIRECT_DESC` and `EVENT_IDX`.
+/// By default what costs nothing: `VERSION_1`, `INDIRECT_DESC`, `EVENT_IDX`,
+/// `NOTIFICATION_DATA` and `RING_RESET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(Features);
 
 impl Offer {
+    /// No more than every device must: `VERSION_1` (§6).
+    pub const NOTHING: Self = Self(F::VERSION_1);
+
     /// What this end can do.
-    const POSSIBLE: Features = F::VERSION_1
+    pub const POSSIBLE: Features = F::VERSION_1
         .union(F::INDIRECT_DESC)
         .union(F::EVENT_IDX)
         .union(F::RING_PACKED)
         .union(F::IN_ORDER)
         .union(F::ACCESS_PLATFORM)
-        .union(F::ORDER_PLATFORM);
+        .union(F::ORDER_PLATFORM)
+        .union(F::NOTIFICATION_DATA)
+        .union(F::RING_RESET);
 
-    /// This, and those of `features` that this end can do: `INDIRECT_DESC`, `EVENT_IDX`,
-    /// `RING_PACKED`, `IN_ORDER`, `ACCESS_PLATFORM`, `ORDER_PLATFORM`.
+    /// This, and those of `features` that this end can do: [`POSSIBLE`](Self::POSSIBLE).
     ///
     /// A driver that is offered `ACCESS_PLATFORM` must accept it (§6).
     #[must_use]
@@ -52,14 +57,20 @@ impl Offer {
     }
 
     /// What is offered.
-    pub(crate) fn features(self) -> Features {
+    pub const fn features(self) -> Features {
         self.0
     }
 }
 
 impl Default for Offer {
     fn default() -> Self {
-        Self(F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX)
+        Self(
+            Self::NOTHING.0
+                | F::INDIRECT_DESC
+                | F::EVENT_IDX
+                | F::NOTIFICATION_DATA
+                | F::RING_RESET,
+        )
     }
 }
 
@@ -71,12 +82,10 @@ mod tests {
     fn only_what_this_end_can_do_is_offered() {
         let all = Offer::default().with(Features(u128::MAX));
 
-        let possible =
-            F::VERSION_1 | F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED | F::IN_ORDER;
-        assert_eq!(
-            all.features(),
-            possible | F::ACCESS_PLATFORM | F::ORDER_PLATFORM
-        );
+        let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED | F::IN_ORDER;
+        let platform = F::ACCESS_PLATFORM | F::ORDER_PLATFORM;
+        let transport = F::NOTIFICATION_DATA | F::RING_RESET;
+        assert_eq!(all.features(), F::VERSION_1 | rings | platform | transport);
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl MessageSink for Wires {
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) negotiated: Mutex<Vec<Features>>,
-    pub(crate) activated: Mutex<Vec<Features>>,
+    pub(crate) workers: Mutex<Vec<(u16, Features)>>,
     pub(crate) resets: AtomicUsize,
     pub(crate) config: Mutex<[u8; 8]>,
 }
@@ -277,9 +277,9 @@ impl Device for Plain {
         self.log.negotiated.lock().push(features);
     }
 
-    fn activate(&mut self, features: Features) -> Vec<Box<dyn Worker>> {
-        self.log.activated.lock().push(features);
-        vec![Box::new(Fill), Box::new(Fill)]
+    fn worker(&mut self, index: u16, features: Features) -> Box<dyn Worker> {
+        self.log.workers.lock().push((index, features));
+        Box::new(Fill)
     }
 
     fn reset(&mut self) {
@@ -375,7 +375,7 @@ impl Loop {
         let ring = ram.ring(size, features);
         let queue = device::Queue::new(&*ram.map, size, ring.areas, features, 0).unwrap();
         device.negotiated(features);
-        let worker = device.activate(features).swap_remove(0);
+        let worker = device.worker(0, features);
         let told = Arc::new(Told::default());
         Self {
             task: Task::new(0, queue, worker, ram.memory(), told.clone()),

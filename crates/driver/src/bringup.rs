@@ -17,16 +17,17 @@ mod link;
 mod queue_set;
 mod vectors;
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use ringway_spec::{DeviceId, Features, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::dma::{Buffer, Pending, QueueOptions};
+use crate::dma::{Buffer, Core, Pending, QueueOptions};
 use crate::error::{Error, Result, Violation};
 use crate::interrupt::Signal;
 use crate::platform::Platform;
-use crate::transport::Transport;
+use crate::transport::{QueueSetup, Transport};
 
 pub use config::Config;
 use link::Link;
@@ -289,6 +290,27 @@ impl<T: Transport> Live<T> {
             self.looked_at = now;
         }
         due
+    }
+
+    /// Whether `core` is the device's.
+    pub(crate) fn has(&self, core: &Arc<Core<T::Platform>>) -> bool {
+        Arc::ptr_eq(&self.link.core, core)
+    }
+
+    /// The largest size of queue `index`; 0 if there is none.
+    pub(crate) fn queue_size_max(&mut self, index: u16) -> Result<u16> {
+        Ok(self.link.transport()?.queue_size_max(index)?)
+    }
+
+    /// Resets queue `index` alone. The device has let go of it if this is no error.
+    pub(crate) fn reset_queue(&mut self, index: u16) -> Result<()> {
+        self.link.reset_queue(index)
+    }
+
+    /// Enables queue `index`, which was reset alone. The device knows of its ring even if this is
+    /// an error.
+    pub(crate) fn restart_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()> {
+        self.link.restart_queue(index, setup)
     }
 
     /// Ends the device's use, and returns its transport, to begin again. Buffers in flight can then

@@ -136,6 +136,17 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         self.requests.in_flight()
     }
 
+    /// Takes the queue back from the device, which goes on, and begins again with one of at most
+    /// `size` descriptors. Buffers of requests that the device had not completed are handed to
+    /// `back`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::resize`].
+    pub fn resize(&mut self, size: u16, back: impl FnMut(B)) -> Result<()> {
+        self.requests.resize(&mut self.device, size, back)
+    }
+
     /// The two handles that the driver is made of, to be used, sent and dropped apart.
     pub fn into_parts(self) -> (Live<T>, Queue<T::Platform, B>) {
         (self.device, self.requests)

@@ -35,9 +35,12 @@ pub enum Error {
     NoQueue(u16),
     /// Ours to configure: the driver is for another type of device.
     WrongDevice(ringway_spec::DeviceId),
+    /// Ours: the queue was reset alone, and is not driven before it is restarted.
+    QueueReset,
     /// The device was reset or is gone; this handle drives nothing any more.
     Gone,
-    /// Ours: the device is still being driven, so its buffers cannot be had. Reset it first.
+    /// Ours: the device is still being driven, so its buffers cannot be had. Reset it, or the queue,
+    /// first.
     StillDriven,
     /// The device asks to be reset (§2.1.2). Reset it and begin again.
     NeedsReset,
@@ -97,6 +100,9 @@ pub enum Violation {
     ConfigUnstable,
     /// The device did not confirm its reset in time (§2.4.2). Its memory is kept from everybody.
     ResetNotConfirmed,
+    /// The device did not confirm in time that it has reset a queue alone (§2.6.1.1.2). What is in
+    /// flight on it stays in custody, until the device itself is reset.
+    QueueResetNotConfirmed(u16),
     /// A queue that reported a size refused to be enabled (§4.1.4.3).
     QueueNotEnabled(u16),
     /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
@@ -199,6 +205,7 @@ impl fmt::Display for Error {
             }
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
+            Self::QueueReset => f.write_str("queue was reset, and not restarted"),
             Self::StillDriven => f.write_str("device is still being driven"),
             Self::Gone => f.write_str("device was reset or is gone"),
             Self::NeedsReset => f.write_str("device asks to be reset"),
@@ -242,6 +249,12 @@ impl fmt::Display for Violation {
             }
             Self::ConfigUnstable => f.write_str("configuration changed at every read (§2.5)"),
             Self::ResetNotConfirmed => f.write_str("reset was not confirmed in time (§2.4.2)"),
+            Self::QueueResetNotConfirmed(index) => {
+                write!(
+                    f,
+                    "reset of queue {index} was not confirmed in time (§2.6.1.1.2)"
+                )
+            }
             Self::QueueNotEnabled(index) => {
                 write!(f, "queue {index} refused to be enabled (§4.1.4.3)")
             }

@@ -142,7 +142,7 @@ impl<P: Platform> Transport for Mmio<P> {
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1
+        F::VERSION_1 | F::NOTIFICATION_DATA | F::RING_RESET
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -224,8 +224,23 @@ impl<P: Platform> Transport for Mmio<P> {
         self.registers.write32(register::QUEUE_READY, 1)
     }
 
-    fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<P>> {
-        Doorbell::new(self.notify.clone(), DoorbellValue::Bits32(index.into()))
+    fn reset_queue(&mut self, index: u16) -> Result<()> {
+        self.select(index)?;
+        self.registers.write32(register::QUEUE_RESET, 1)
+    }
+
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
+        self.select(index)?;
+        Ok(self.read(register::QUEUE_RESET)? == 0 && self.read(register::QUEUE_READY)? == 0)
+    }
+
+    fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {
+        let value = if features.contains(F::NOTIFICATION_DATA) {
+            DoorbellValue::WithData(index)
+        } else {
+            DoorbellValue::Bits32(index.into())
+        };
+        Doorbell::new(self.notify.clone(), value)
     }
 
     fn line(&self) -> Option<Line<P>> {

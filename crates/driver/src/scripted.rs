@@ -39,6 +39,9 @@ pub(crate) struct Script {
     pub(crate) reset_takes: Option<u32>,
     /// Reads of the generation after which it stands still.
     pub(crate) generation_changes: u32,
+    /// How often a queue that is reset alone is looked at before that shows; `None` if it never
+    /// does.
+    pub(crate) queue_reset_takes: Option<u32>,
     /// Whether queues let themselves be enabled.
     pub(crate) enables_queues: bool,
     /// Whether it asks for a reset as soon as it is live.
@@ -52,6 +55,7 @@ pub(crate) struct Script {
     pub(crate) uses_messages: bool,
     generation: u32,
     resetting: Option<u32>,
+    queue_resetting: Option<u32>,
 }
 
 /// The test's hold on a device.
@@ -82,6 +86,7 @@ impl Scripted {
             likes_features: true,
             reset_takes: Some(0),
             generation_changes: 0,
+            queue_reset_takes: Some(0),
             enables_queues: true,
             needs_reset_at_once: false,
             status: Status::empty(),
@@ -93,6 +98,7 @@ impl Scripted {
             uses_messages: false,
             generation: 0,
             resetting: None,
+            queue_resetting: None,
         };
         Self {
             platform,
@@ -160,7 +166,7 @@ impl Transport for Scripted {
     }
 
     fn transport_features(&self) -> Features {
-        Features::NONE
+        F::NOTIFICATION_DATA | F::RING_RESET
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -250,10 +256,35 @@ impl Transport for Scripted {
         Ok(())
     }
 
-    fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<TestPlatform>> {
+    fn reset_queue(&mut self, index: u16) -> Result<()> {
+        let mut script = self.script();
+        script.queue_vectors.remove(&index);
+        script.queue_resetting = script.queue_reset_takes;
+        Ok(())
+    }
+
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
+        let mut script = self.script();
+        match script.queue_resetting {
+            Some(0) => {
+                script.queue_resetting = None;
+                script.queues.remove(&index);
+            }
+            Some(looks) => script.queue_resetting = Some(looks - 1),
+            None => {}
+        }
+        Ok(!script.queues.contains_key(&index))
+    }
+
+    fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<TestPlatform>> {
         let at = REGISTERS + u64::from(index) * 4;
         let registers = self.platform.registers(at, 4).unwrap();
-        Doorbell::new(registers, DoorbellValue::Bits16(index))
+        let value = if features.contains(F::NOTIFICATION_DATA) {
+            DoorbellValue::WithData(index)
+        } else {
+            DoorbellValue::Bits16(index)
+        };
+        Doorbell::new(registers, value)
     }
 
     fn messages_max(&self) -> u16 {

@@ -104,6 +104,24 @@ pub trait Transport: Send {
     /// See [`device_features`](Self::device_features).
     fn enable_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()>;
 
+    /// Begins a reset of queue `index` alone (§2.6.1.1). Exists with `RING_RESET`. It is complete when
+    /// [`queue_is_reset`](Self::queue_is_reset) says so; the queue can then be
+    /// [enabled](Self::enable_queue) again, its vector set anew before.
+    ///
+    /// # Errors
+    ///
+    /// See [`device_features`](Self::device_features).
+    fn reset_queue(&mut self, index: u16) -> Result<()>;
+
+    /// Whether the reset of queue `index` that was begun is complete: the device says that none is
+    /// going on, and that the queue is not enabled. A device that offers what it has not would
+    /// otherwise be believed.
+    ///
+    /// # Errors
+    ///
+    /// See [`device_features`](Self::device_features).
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool>;
+
     /// What tells the device that queue `index` has chains. `features` are those negotiated.
     /// Nothing of the transport is touched when it rings.
     ///
@@ -185,8 +203,11 @@ pub struct Doorbell<P: Platform> {
 pub enum DoorbellValue {
     /// 16 bits: PCI without `NOTIFICATION_DATA` (§4.1.5.2).
     Bits16(u16),
-    /// 32 bits: MMIO (§4.2.3.3).
+    /// 32 bits: MMIO without it (§4.2.3.3).
     Bits32(u32),
+    /// 32 bits: this index, and above it where the next chain will be, with `NOTIFICATION_DATA`
+    /// (§2.9).
+    WithData(u16),
 }
 
 impl<P: Platform> Doorbell<P> {
@@ -198,7 +219,7 @@ impl<P: Platform> Doorbell<P> {
     pub fn new(registers: P::Registers, value: DoorbellValue) -> Result<Self> {
         let len = match value {
             DoorbellValue::Bits16(_) => 2,
-            DoorbellValue::Bits32(_) => 4,
+            DoorbellValue::Bits32(_) | DoorbellValue::WithData(_) => 4,
         };
         if registers.len() < len {
             return Err(TransportError::Range { offset: 0, len });
@@ -206,19 +227,23 @@ impl<P: Platform> Doorbell<P> {
         Ok(Self { registers, value })
     }
 
-    /// Rings it.
+    /// Rings it. `data` says where the next chain will be made available: the queue's
+    /// [`notification_data`](ringway_ring::driver::Queue::notification_data).
     ///
     /// # Errors
     ///
     /// [`TransportError`] if the device cannot be reached.
     #[inline]
-    pub fn ring(&self) -> Result<()> {
+    pub fn ring(&self, data: u16) -> Result<()> {
         // The available index (stored to memory) before the register: the device looks at the one
         // when it sees the other.
         ringway_ring::barrier::doorbell();
         match self.value {
             DoorbellValue::Bits16(value) => self.registers.write16(0, value),
             DoorbellValue::Bits32(value) => self.registers.write32(0, value),
+            DoorbellValue::WithData(index) => self
+                .registers
+                .write32(0, u32::from(data) << 16 | u32::from(index)),
         }
     }
 }

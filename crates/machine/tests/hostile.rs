@@ -205,8 +205,8 @@ impl Device for Odd {
 
     fn write_config(&mut self, _: usize, _: &[u8]) {}
 
-    fn activate(&mut self, _: Features) -> Vec<Box<dyn Worker>> {
-        Vec::from([Box::new(Odd(self.0)) as Box<dyn Worker>])
+    fn worker(&mut self, _: u16, _: Features) -> Box<dyn Worker> {
+        Box::new(Odd(self.0))
     }
 
     fn reset(&mut self) {}

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use ringway_device::Device;
 use ringway_device::blk::{Blk as BlkDevice, Disk};
 use ringway_device::entropy::{Entropy, Source};
+use ringway_device::{Device, Offer};
 use ringway_driver::blk::{Blk, Done};
 use ringway_driver::bringup::{Interrupts, Live};
 use ringway_driver::bus::attach;
@@ -30,6 +30,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 const SECTORS: usize = 64;
 
+/// The features of rings that both ends can do, whatever the platform.
+const RING: Features = Features(
+    F::INDIRECT_DESC.0 | F::EVENT_IDX.0 | F::RING_PACKED.0 | F::IN_ORDER.0 | F::NOTIFICATION_DATA.0,
+);
+
 /// How a device is reached, and how it interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -42,68 +47,60 @@ enum Way {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Case {
     way: Way,
-    /// Whether the devices offer packed rings.
-    packed: bool,
-    /// Ring features that the devices do not offer.
-    without: Features,
+    /// What the devices offer of rings, and no more.
+    ring: Features,
     run: Run,
     trust: Trust,
 }
 
-impl Case {
-    /// What the devices offer beside what they always do, and the driver is to accept.
-    fn format(self) -> Features {
-        if self.packed {
-            F::RING_PACKED
-        } else {
-            Features::NONE
-        }
-    }
-}
-
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ring = match self.without {
-            Features::NONE => "indirect, event_idx",
-            F::EVENT_IDX => "indirect",
-            F::INDIRECT_DESC => "event_idx",
-            _ => "plain",
-        };
-        let format = if self.packed { "packed" } else { "split" };
         let Self {
-            way, run, trust, ..
+            way,
+            ring,
+            run,
+            trust,
         } = self;
-        write!(f, "{way:?}, {format}, {ring}, {run:?}, {trust:?}")
+        write!(f, "{way:?}, {run:?}, {trust:?}")?;
+        let mut names = ring.names(DeviceId::INVALID);
+        names.try_for_each(|name| write!(f, ", {name}"))
     }
 }
 
 /// The whole table: everything with buffers that are copied, and some with buffers that the device
 /// has as they are.
 fn cases() -> Vec<Case> {
-    let both = F::EVENT_IDX | F::INDIRECT_DESC;
+    let all = RING - F::RING_PACKED;
     let runs = [Run::Threaded].into_iter();
     let runs: Vec<_> = runs
         .chain((0..4).map(|seed| Run::Inline { seed }))
         .collect();
     let mut cases = Vec::new();
     for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
-        for packed in [false, true] {
-            let row = |without, run, trust| Case {
+        for format in [Features::NONE, F::RING_PACKED] {
+            let row = |ring, run, trust| Case {
                 way,
-                packed,
-                without,
+                ring,
                 run,
                 trust,
             };
-            for without in [Features::NONE, F::EVENT_IDX, F::INDIRECT_DESC, both] {
-                let rows = runs.iter().map(|run| row(without, *run, Trust::Pool));
+            for ring in [
+                all,
+                all - F::IN_ORDER,
+                all - F::EVENT_IDX,
+                all - F::INDIRECT_DESC,
+                all - F::NOTIFICATION_DATA,
+                F::IN_ORDER,
+                Features::NONE,
+            ] {
+                let rows = runs.iter().map(|run| row(ring | format, *run, Trust::Pool));
                 cases.extend(rows);
             }
             for trust in [Trust::Trusted, Trust::Revoked] {
                 let rows = runs
                     .iter()
                     .take(2)
-                    .map(|run| row(Features::NONE, *run, trust));
+                    .map(|run| row(all | format, *run, trust));
                 cases.extend(rows);
             }
         }
@@ -189,9 +186,8 @@ fn rng() -> Box<dyn Device> {
 
 /// A machine with a disk and a source of entropy, both reached as the case says.
 fn machine(case: Case) -> Machine {
-    let offer = Options::default().offer.with(case.format());
     let options = Options {
-        offer: offer.without(case.without),
+        offer: Offer::NOTHING.with(case.ring),
         vectors: (case.way == Way::PciLine).then_some(0),
     };
     let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way {
@@ -291,10 +287,8 @@ fn check_bring_up<T: Transport>(case: Case, device: &mut Live<T>) {
     };
     let features = device.features();
     assert_eq!(device.interrupts(), interrupts);
-    assert!(!features.intersects(case.without));
-    let offered = (F::EVENT_IDX | F::INDIRECT_DESC) - case.without;
-    assert!(features.contains(offered | F::VERSION_1));
-    assert_eq!(features.intersection(F::RING_PACKED), case.format());
+    assert!(features.contains(F::VERSION_1));
+    assert_eq!(features & RING, case.ring);
 }
 
 /// Uses a disk from start to end.
@@ -350,10 +344,10 @@ fn read_as_much_as_there_is_room_for<T: Transport<Platform = Platform>, B: Bytes
     };
     // A request is one descriptor, which names a table, or one for each of its header, its data and
     // its status.
-    let of_each = if case.without.contains(F::INDIRECT_DESC) {
-        3
-    } else {
+    let of_each = if case.ring.contains(F::INDIRECT_DESC) {
         1
+    } else {
+        3
     };
     let room = disk.queue_size() / of_each;
     assert_eq!((why, disk.in_flight()), (Error::QueueFull, room));
@@ -438,8 +432,7 @@ fn the_same_seed_gives_the_same_history() {
         let history = |seed| {
             let case = Case {
                 way,
-                packed: seed % 2 == 1,
-                without: Features::NONE,
+                ring: if seed % 2 == 1 { RING } else { F::EVENT_IDX },
                 run: Run::Inline { seed },
                 trust: Trust::Pool,
             };

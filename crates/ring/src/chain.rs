@@ -15,19 +15,23 @@ use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
 #[derive(Debug)]
 #[must_use = "the driver waits for it to be completed"]
 pub struct Chain {
-    /// The first block of its segments, which has the rest that is known of it.
+    /// The first and the last block of its segments.
     pub(crate) first: u16,
+    pub(crate) last: u16,
+    /// What the driver calls it.
+    pub(crate) id: u32,
+    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
+    /// place in the used ring.
+    pub(crate) descriptors: u32,
+    /// The first writable segment, if there are writable bytes.
+    pub(crate) writable: At,
     pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
+    /// Whose it is.
+    pub(crate) queue: u32,
 }
 
 impl Chain {
-    /// Its first block, and no chain any more.
-    #[inline]
-    pub(crate) fn end(self) -> u16 {
-        self.first
-    }
-
     /// How many bytes the device may read.
     pub const fn readable_bytes(&self) -> u32 {
         self.readable_bytes
@@ -122,10 +126,8 @@ pub struct Writable<'m> {
 
 impl<'m> Writable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        let first = blocks.get(chain.first).unwrap_or(&Block::EMPTY);
-        let at = first.record.writable;
         Self {
-            cursor: Cursor::new(regions, blocks, at, chain.writable_bytes),
+            cursor: Cursor::new(regions, blocks, chain.writable, chain.writable_bytes),
         }
     }
 
@@ -224,9 +226,6 @@ impl<'m> Cursor<'m> {
                 .ok_or(TooShort)?;
             let whole = self.regions.view(segment).ok_or(TooShort)?;
             let there = whole.len().wrapping_sub(self.taken);
-            if there == 0 {
-                return Err(TooShort);
-            }
             let now = usize::try_from(left).map_or(there, |left| left.min(there));
             each(whole.slice(self.taken, now).ok_or(TooShort)?)?;
             left = left.wrapping_sub(now as u64);

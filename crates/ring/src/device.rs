@@ -11,6 +11,7 @@
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
 use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -22,7 +23,7 @@ use crate::in_order::InOrder;
 use crate::map::Regions;
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
-use crate::slab::{Blocks, Slab, State};
+use crate::slab::{Blocks, Slab};
 use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
@@ -167,10 +168,15 @@ pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
     /// completed since.
     starved: bool,
+    /// Of all queues that there were. Chains know it.
+    number: u32,
     /// The number of the region in which the last batch found something last: the next one will
     /// most likely too.
     region: u32,
 }
+
+/// How many queues there were, so that none takes a chain of another for its own.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The format, chosen once by the negotiated features.
 #[derive(Debug)]
@@ -234,6 +240,7 @@ impl<S: Slab> Queue<S> {
             blocks: Blocks::new(slab),
             in_order: features.contains(F::IN_ORDER).then(InOrder::new),
             starved: false,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             region: 0,
         })
     }
@@ -259,6 +266,7 @@ impl<S: Slab> Queue<S> {
             found: regions.found(self.region),
             left,
             why: None,
+            queue: self.number,
         };
         Batch { queue: self, look }
     }
@@ -388,7 +396,7 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// # Errors
     ///
     /// [`Violation`] if the driver broke a rule. It is latched: the queue stays broken until reset.
-    #[inline]
+    #[inline(always)]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
         loop {
             let queue = &mut *self.queue;
@@ -402,7 +410,8 @@ impl<'q, S: Slab> Batch<'q, S> {
                 }
                 return Ok(Some(chain));
             }
-            // Twice at most: a second time only after all that can be given back was.
+            // Three times at most: again only after there is a block, and after all that can be
+            // given back was.
             if !self.nothing_taken()? {
                 return Ok(None);
             }
@@ -423,33 +432,28 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// Gives a chain back, with the number of bytes written from its first writable byte on; no
     /// more than it has are claimed. The driver sees it when the batch ends or is
     /// [published](Self::publish); with `IN_ORDER`, not before those that were taken earlier.
-    #[inline]
+    #[inline(always)]
     pub fn complete(&mut self, chain: Chain, written: u32) {
-        let first = chain.end();
         let queue = &mut *self.queue;
-        // Of another queue, if there is none such.
-        let Some(block) = queue.blocks.get_mut(first) else {
-            return;
-        };
-        let record = &mut block.record;
-        if record.state != State::Taken {
+        if chain.queue != queue.number {
+            // Of another queue, or of this one before it was made anew.
             return;
         }
-        let written = written.min(record.writable_bytes);
         queue.starved = false;
-        if let Some(in_order) = &mut queue.in_order {
-            return in_order.done(&mut queue.blocks, first, written);
-        }
-        record.state = State::None;
-        let last = record.last;
         let used = Used {
-            id: record.id,
-            written,
+            // As they came.
+            id: chain.id as u16,
+            written: written.min(chain.writable_bytes),
             chains: 1,
-            descriptors: record.descriptors,
+            descriptors: chain.descriptors as u16,
         };
-        queue.blocks.give(first, last);
-        queue.ring.put(used);
+        match &mut queue.in_order {
+            Some(in_order) => in_order.done(&mut queue.blocks, chain, used),
+            None => {
+                queue.blocks.give(chain.first, chain.last);
+                queue.ring.put(used);
+            }
+        }
     }
 
     /// Lets the driver see what was completed, before the batch ends: for a device that has long to
@@ -471,11 +475,12 @@ impl<'q, S: Slab> Batch<'q, S> {
             None => Ok(false),
             Some(Stop::Violation(violation)) => Err(self.queue.latch(violation)),
             // Chains that are done and wait for their turn have blocks.
-            Some(Stop::NoRoom) if self.queue.give_back() => Ok(true),
-            Some(Stop::NoRoom) if self.queue.taken() == 0 => {
+            Some(Stop::NoBlock) if self.queue.blocks.more() => Ok(true),
+            Some(Stop::NoBlock | Stop::NoRoom) if self.queue.give_back() => Ok(true),
+            Some(Stop::NoBlock | Stop::NoRoom) if self.queue.taken() == 0 => {
                 Err(self.queue.latch(Violation::TooManySegments))
             }
-            Some(Stop::NoRoom) => {
+            Some(Stop::NoBlock | Stop::NoRoom) => {
                 self.queue.starved = true;
                 Ok(false)
             }

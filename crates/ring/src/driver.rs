@@ -416,7 +416,8 @@ impl<T, S: Slab<T>> Queue<T, S> {
     }
 
     /// Publishes what was submitted since this was last called, and says whether the device wants
-    /// to be told. To be called once for each batch: the device sees nothing of it before.
+    /// to be told. To be called once for each batch: the device sees nothing of it before. A broken
+    /// queue publishes nothing.
     #[inline]
     pub fn kick_needed(&mut self) -> bool {
         match &mut self.ring {

@@ -7,8 +7,9 @@
 //!
 //! Spec: VIRTIO 1.4 §2.7.9 "In-order use of descriptors".
 
+use crate::chain::Chain;
 use crate::device::Used;
-use crate::slab::{Block, Blocks, NONE, Slab, State};
+use crate::slab::{Blocks, Done, NONE, Slab};
 
 /// The chains that were taken and not given back, linked through their first blocks.
 #[derive(Debug)]
@@ -46,16 +47,24 @@ impl InOrder {
         self.last = first;
     }
 
-    /// Notes that the device has written `written` bytes and is done with the chain that begins
-    /// with block `first`. All other blocks of it are free again.
+    /// Notes that the device is done with `chain`, to which it has written as `used` says. All blocks
+    /// of it but the first are free again.
     #[inline]
-    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, first: u16, written: u32) {
+    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: Chain, used: Used) {
+        let Chain {
+            first,
+            last,
+            writable_bytes,
+            ..
+        } = chain;
         let Some(block) = blocks.get_mut(first) else {
             return;
         };
-        block.record.state = State::Done;
-        block.written = written;
-        let (rest, last) = (block.next, block.record.last);
+        block.done = Some(Done {
+            used,
+            is_whole: used.written == writable_bytes,
+        });
+        let rest = block.next;
         self.waiting = self.waiting.wrapping_add(1);
         if last != first {
             blocks.give(rest, last);
@@ -75,27 +84,20 @@ impl InOrder {
             let Some(block) = blocks.get_mut(self.first) else {
                 break;
             };
-            let Block {
-                record,
-                written,
-                following,
-                ..
-            } = *block;
-            if record.state != State::Done {
+            let Some(done) = block.done.take() else {
                 break;
-            }
-            block.record.state = State::None;
+            };
+            let following = block.following;
             blocks.give(self.first, self.first);
             self.first = following;
             self.waiting = self.waiting.wrapping_sub(1);
             let skipped = run.take().unwrap_or_default();
             let used = Used {
-                id: record.id,
-                written,
                 chains: skipped.chains.wrapping_add(1),
-                descriptors: skipped.descriptors.wrapping_add(record.descriptors),
+                descriptors: skipped.descriptors.wrapping_add(done.used.descriptors),
+                ..done.used
             };
-            if written == record.writable_bytes {
+            if done.is_whole {
                 run = Some(used);
             } else {
                 give(used);

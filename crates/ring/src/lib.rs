@@ -23,7 +23,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 pub mod barrier;
@@ -32,7 +32,11 @@ pub mod device;
 pub mod driver;
 mod entries;
 mod in_order;
+#[cfg(ringway_interpose)]
+pub mod interpose;
 pub mod map;
+#[cfg(loom)]
+pub mod model;
 mod packed;
 pub mod shared;
 pub mod slab;

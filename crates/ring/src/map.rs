@@ -103,13 +103,12 @@ impl<'m> Found<'m> {
         memory: View::EMPTY,
     };
 
-    /// The `len` bytes at `address`, if the region has them all and there are any.
+    /// The `len` bytes at `address`, if the region has them all.
     #[inline(always)]
     pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
         let offset = address.wrapping_sub(self.start);
-        let left = (self.memory.len() as u64).checked_sub(offset)?;
-        // The last of no bytes is further than any region reaches.
-        (u64::from(len).wrapping_sub(1) < left).then_some(Segment {
+        let end = offset.checked_add(len.into())?;
+        (end <= self.memory.len() as u64).then_some(Segment {
             region: self.region,
             len,
             offset,
@@ -284,7 +283,8 @@ mod tests {
         assert_eq!((first.region, first.offset, first.len), (0, 0xffc, 4));
         assert_eq!((second.region, second.offset, second.len), (1, 0, 4));
         assert!(found.segment(0x1ffc, 5).is_none() && found.segment(0x2000, 1).is_none());
-        assert!(found.segment(0x1ffc, 0).is_none() && found.segment(0xfff, 1).is_none());
+        assert!(found.segment(0x1ffc, 0).is_some() && found.segment(0xfff, 1).is_none());
+        assert!(found.segment(0xfff, 0).is_none() && found.segment(u64::MAX, 2).is_none());
         assert!(regions.find(0x3000).is_none());
     }
 

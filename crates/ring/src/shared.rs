@@ -13,8 +13,12 @@ use core::fmt;
 use core::hint::cold_path;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+#[cfg(loom)]
+use crate::model::{self, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 #[cfg(feature = "alloc")]
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -37,6 +41,13 @@ pub unsafe trait Backing: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Before every load, of a word or of a piece of a copy: lets the peer of a test act.
+#[inline(always)]
+fn before_load(_at: *const u8) {
+    #[cfg(ringway_interpose)]
+    crate::interpose::before_load(_at);
 }
 
 /// A stretch of memory shared with a peer, kept alive by every clone of this handle.
@@ -307,6 +318,8 @@ impl<W: Word> Words<W> {
         if !count.is_power_of_two() || base.addr().get() & size_of::<W>().wrapping_sub(1) != 0 {
             return None;
         }
+        #[cfg(loom)]
+        model::words(base.addr().get(), count, size_of::<W>());
         Some(Self {
             base,
             mask: count.wrapping_sub(1),
@@ -477,6 +490,10 @@ impl Slots {
         let mask = 1_usize
             .unbounded_shl(count.checked_ilog2()?)
             .wrapping_sub(1);
+        #[cfg(loom)]
+        if aligned {
+            model::slots(base.addr().get(), count);
+        }
         aligned.then_some(Self {
             base,
             count,
@@ -718,6 +735,7 @@ mod sealed {
             impl Atomic for $word {
                 #[inline]
                 unsafe fn load(at: *mut u8) -> Self {
+                    super::before_load(at);
                     // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not
                     // outlive this line.
                     let word = unsafe { <$atomic>::from_ptr(at.cast()) };
@@ -757,11 +775,13 @@ mod copy {
         debug_assert_eq!(into_tail.len(), tail);
         let mut at = from;
         for byte in into_head {
+            super::before_load(at);
             // SAFETY: within the memory: `head` bytes precede the words. A byte is always aligned.
             *byte = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
             at = at.wrapping_add(1);
         }
         for word in into_words.chunks_exact_mut(WORD) {
+            super::before_load(at);
             // SAFETY: within the memory, and aligned: `head` was chosen so, and `words` is whole
             // words.
             let value = unsafe { AtomicU64::from_ptr(at.cast()) }.load(Ordering::Relaxed);
@@ -769,6 +789,7 @@ mod copy {
             at = at.wrapping_add(WORD);
         }
         for byte in into_tail {
+            super::before_load(at);
             // SAFETY: within the memory: the last `tail` bytes of it.
             *byte = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
             at = at.wrapping_add(1);
@@ -868,12 +889,16 @@ mod heap {
                 .filter(|_| len != 0)?;
             // SAFETY: the layout is not of size zero.
             let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+            #[cfg(loom)]
+            crate::model::allocate(base.addr().get(), len);
             Some(Self { base, layout })
         }
     }
 
     impl Drop for Heap {
         fn drop(&mut self) {
+            #[cfg(loom)]
+            crate::model::free(self.base.addr().get(), self.layout.size());
             // SAFETY: `new` allocated `base` with this layout, and nothing else frees it.
             unsafe { dealloc(self.base.as_ptr(), self.layout) };
         }
@@ -900,6 +925,7 @@ mod heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::sync::atomic::AtomicBool;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -946,6 +972,43 @@ mod tests {
         shared.view().read(8, &mut bytes).unwrap();
         assert_eq!(bytes, [0, 0, 0x34, 0x12, 0, 0, 0, 0]);
         assert_eq!(words.load(1), 0x1234);
+    }
+
+    /// Devices' defect 9: a word that a peer changes meanwhile is the one or the other, never some
+    /// bytes of each.
+    #[test]
+    fn a_word_that_a_peer_changes_meanwhile_is_loaded_whole() {
+        let shared = Shared::allocate(64, 64).unwrap();
+        let indices = Words::<u16>::new(&shared, 6, 1).unwrap();
+        let elements = Pairs::new(&shared, 16, 1).unwrap();
+        let descriptors = Slots::new(&shared, 32, 1).unwrap();
+        let over = AtomicBool::new(false);
+
+        let mixed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    for value in [0, u64::MAX] {
+                        indices.store(0, value as u16);
+                        elements.store(0, value);
+                        descriptors.slot(0).unwrap().set_second(value);
+                    }
+                }
+            });
+            let mixed = (0..200_000).find_map(|_| {
+                let index = indices.load(0);
+                let element = elements.load(0);
+                let descriptor = descriptors.slot(0).unwrap().second();
+                let whole = [0, u64::MAX];
+                let is_whole = [0, u16::MAX].contains(&index)
+                    && whole.contains(&element)
+                    && whole.contains(&descriptor);
+                (!is_whole).then_some((index, element, descriptor))
+            });
+            over.store(true, Ordering::Relaxed);
+            mixed
+        });
+
+        assert_eq!(mixed, None);
     }
 
     #[test]

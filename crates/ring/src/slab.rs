@@ -9,6 +9,7 @@ use core::fmt;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
+use crate::device::Used;
 use crate::map::Segment;
 
 /// Segments of a block: with the rest, it has the size of two cache lines.
@@ -27,22 +28,6 @@ pub(crate) struct At {
     pub(crate) within: u8,
 }
 
-impl At {
-    /// How many places of the same block are from this one to the one that has `within` before it.
-    #[inline(always)]
-    pub(crate) fn passed(self, within: usize) -> u16 {
-        within.wrapping_sub(self.within.into()) as u16
-    }
-
-    /// The place in the same block that has `within` before it.
-    #[inline(always)]
-    pub(crate) fn with(self, within: usize) -> Self {
-        // No more than those of a block.
-        let within = within as u8;
-        Self { within, ..self }
-    }
-}
-
 /// No block: [`BLOCKS_MAX`] makes it one that no slab has.
 pub(crate) const NONE: u16 = u16::MAX;
 
@@ -54,38 +39,18 @@ pub struct Block {
     /// The next block of the chain, or of the free ones; [`NONE`] after the last.
     pub(crate) next: u16,
     /// In a queue that gives chains back in order, of the chain that begins with this block: the
-    /// first block of the one that was taken next, and how many bytes the device wrote.
+    /// first block of the one that was taken next.
     pub(crate) following: u16,
-    pub(crate) written: u32,
-    /// Of the chain that begins with this block.
-    pub(crate) record: Record,
+    /// And what is to be said of it, once it is done.
+    pub(crate) done: Option<Done>,
 }
 
-/// What is known of a chain beside its segments: first the readable ones, then the writable ones.
+/// A chain with which the device is done, and others that were taken earlier are not.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    pub(crate) state: State,
-    /// What the driver calls it.
-    pub(crate) id: u16,
-    /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
-    /// place in the used ring.
-    pub(crate) descriptors: u16,
-    /// Its last block.
-    pub(crate) last: u16,
-    /// The first writable segment.
-    pub(crate) writable: At,
-    pub(crate) writable_bytes: u32,
-}
-
-/// Where a chain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// None begins with this block.
-    None,
-    /// The device has it.
-    Taken,
-    /// The device is done, and chains that were taken earlier are not.
-    Done,
+pub(crate) struct Done {
+    pub(crate) used: Used,
+    /// Whether all its writable bytes were written: the driver may take that for granted.
+    pub(crate) is_whole: bool,
 }
 
 const _: () = assert!(size_of::<Block>() == 128);
@@ -96,18 +61,7 @@ impl Block {
         segments: [Segment::EMPTY; BLOCK_SEGMENTS],
         next: NONE,
         following: NONE,
-        written: 0,
-        record: Record {
-            state: State::None,
-            id: 0,
-            descriptors: 0,
-            last: NONE,
-            writable: At {
-                block: NONE,
-                within: 0,
-            },
-            writable_bytes: 0,
-        },
+        done: None,
     };
 }
 
@@ -222,22 +176,30 @@ impl<S: Slab> Blocks<S> {
         self.slab.blocks_mut().get_mut(usize::from(index))
     }
 
-    /// The first free block. It stays free until [`take`](Self::take).
+    /// The first free block, the one after it, and its places for segments, which are gone through
+    /// without a look at the slab. It stays free until [`take`](Self::take).
     #[inline(always)]
-    pub(crate) fn first(&mut self) -> Option<u16> {
-        if self.get(self.free).is_none() {
-            self.free = self.unused()?;
-        }
-        Some(self.free)
+    pub(crate) fn first(&mut self) -> Option<(u16, u16, &mut [Segment])> {
+        let first = self.free;
+        let block = self.get_mut(first)?;
+        Some((first, block.next, &mut block.segments))
     }
 
-    /// The places for segments in the block of `at`, up to the `most`th that is not before it. They
-    /// are gone through without a look at the slab.
-    #[inline(always)]
+    /// Sees to it that there is a free block. Says whether there is.
+    pub(crate) fn more(&mut self) -> bool {
+        if self.get(self.free).is_none() {
+            self.free = self.unused().unwrap_or(NONE);
+        }
+        self.free != NONE
+    }
+
+    /// The `most` places for segments from `at` on, as far as they are in the same block.
     pub(crate) fn room(&mut self, at: At, most: u16) -> Option<&mut [Segment]> {
         let block = self.get_mut(at.block)?;
         let end = usize::from(at.within).wrapping_add(most.into());
-        block.segments.get_mut(..end.min(BLOCK_SEGMENTS))
+        block
+            .segments
+            .get_mut(usize::from(at.within)..end.min(BLOCK_SEGMENTS))
     }
 
     /// Puts `segment` to `at`, in the free block after that one if it is full. Returns where the
@@ -251,39 +213,29 @@ impl<S: Slab> Blocks<S> {
                 within: 0,
             }
         };
-        *self.room(at, 1)?.last_mut()? = segment;
+        *self.room(at, 1)?.first_mut()? = segment;
         Some(At {
             within: at.within.wrapping_add(1),
             ..at
         })
     }
 
-    /// Takes the free blocks from `first`, the first one, to the last of `record`, for the chain
-    /// that this is of.
+    /// Takes the free blocks from the first to the one before `next`.
     #[inline(always)]
-    pub(crate) fn take(&mut self, first: u16, record: Record) {
-        let Some(block) = self.get_mut(first) else {
-            return;
-        };
-        block.record = record;
-        let next = block.next;
-        self.free = if record.last == first {
-            next
-        } else {
-            self.get(record.last).map_or(NONE, |block| block.next)
-        };
+    pub(crate) fn take(&mut self, next: u16) {
+        self.free = next;
+    }
+
+    /// The block that is linked after block `index`.
+    pub(crate) fn next(&self, index: u16) -> u16 {
+        self.get(index).map_or(NONE, |block| block.next)
     }
 
     /// Frees the blocks from `first` to `last`.
     #[inline(always)]
     pub(crate) fn give(&mut self, first: u16, last: u16) {
         let free = self.free;
-        let block = if last == first {
-            self.get_mut(first)
-        } else {
-            self.get_mut(last)
-        };
-        if let Some(block) = block {
+        if let Some(block) = self.get_mut(last) {
             block.next = free;
             self.free = first;
         }

@@ -7,23 +7,41 @@ use crate::failure::{Failure, Result};
 
 /// Everything that was measured in a run.
 pub(crate) struct Table {
-    valgrind: String,
     rows: Vec<Row>,
+    /// What a person must know to read it.
+    notes: Vec<String>,
 }
 
 /// A case, and us beside one other.
 struct Row {
     case: String,
     peer: String,
-    /// Instructions.
-    instructions: Pair,
-    /// Nanoseconds, the median of many.
+    /// Where they were counted.
+    instructions: Option<Pair>,
+    time: Unit,
+    /// The median of many.
     median: Pair,
-    /// Nanoseconds, the least of many.
+    /// The least of many.
     minimum: Pair,
 }
 
-/// Numbers for one chain, less what the harness costs.
+/// In what time was measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Nanoseconds,
+    Cycles,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nanoseconds => "ns",
+            Self::Cycles => "cycles",
+        }
+    }
+}
+
+/// Numbers for one chain, less what the harness costs, or for one packet.
 #[derive(Clone, Copy)]
 struct Pair {
     ours: f64,
@@ -37,15 +55,16 @@ impl Pair {
 }
 
 impl Table {
-    /// Joins counts and times, which have the same keys in any order.
+    /// Joins counts and times, which have the same keys in any order, and adds packets.
     ///
     /// # Errors
     ///
     /// A number that must be there is not.
     pub(super) fn new(
-        valgrind: String,
         counts: &[(Key, Numbers)],
         times: &[(Key, Numbers)],
+        packets: &[(Key, Numbers)],
+        notes: Vec<String>,
     ) -> Result<Self> {
         let mut rows = Vec::new();
         for ((case, peer), _) in counts {
@@ -63,15 +82,35 @@ impl Table {
             rows.push(Row {
                 case: case.clone(),
                 peer: peer.clone(),
-                instructions: pair(counts, 0)?,
+                instructions: Some(pair(counts, 0)?),
+                time: Unit::Nanoseconds,
                 minimum: pair(times, 0)?,
                 median: pair(times, 1)?,
             });
         }
-        if rows.is_empty() {
+        if rows.is_empty() || packets.is_empty() {
             return Err(Failure::new("nothing was measured"));
         }
-        Ok(Self { valgrind, rows })
+        for ((case, peer), _) in packets {
+            if peer == OURS {
+                continue;
+            }
+            let pair = |at| {
+                Ok(Pair {
+                    ours: number(packets, case, OURS, at)?,
+                    theirs: number(packets, case, peer, at)?,
+                })
+            };
+            rows.push(Row {
+                case: case.clone(),
+                peer: peer.clone(),
+                instructions: None,
+                time: Unit::Cycles,
+                minimum: pair(0)?,
+                median: pair(1)?,
+            });
+        }
+        Ok(Self { rows, notes })
     }
 
     /// One object, alone on its line.
@@ -80,39 +119,25 @@ impl Table {
         json!({ "rows": rows }).to_string()
     }
 
-    /// A line for each row, under a head; with escape codes for a terminal if `colour`.
+    /// A line for each row, under a head for each unit; with escape codes for a terminal if
+    /// `colour`.
     pub(crate) fn lines(&self, colour: bool) -> Vec<String> {
-        let mut out = vec![
-            format!(
-                "{:<21} {:<15} {:^25}  {:^23}  {:^23}",
-                "", "", "instructions", "ns, median", "ns, minimum"
-            ),
-            format!(
-                "{:<21} {:<15} {:>8} {:>8} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}",
-                "case",
-                "beside",
-                "ours",
-                "theirs",
-                "ratio",
-                "ours",
-                "theirs",
-                "ratio",
-                "ours",
-                "theirs",
-                "ratio"
-            ),
-        ];
-        out.extend(self.rows.iter().map(|row| row.line(colour)));
-        out.push(format!(
-            "For one chain, less what an empty harness costs; ratio = ours / theirs. Counted by {}.",
-            self.valgrind
-        ));
+        let mut out = Vec::new();
+        let mut unit = None;
+        for row in &self.rows {
+            if unit != Some(row.time) {
+                unit = Some(row.time);
+                out.extend(row.head());
+            }
+            out.push(row.line(colour));
+        }
+        out.extend(self.notes.iter().cloned());
         out
     }
 }
 
 impl Row {
-    fn json(&self) -> [Value; 2] {
+    fn json(&self) -> Vec<Value> {
         let row = |pair: Pair, unit| {
             json!({
                 "case": self.case,
@@ -123,11 +148,33 @@ impl Row {
                 "unit": unit,
             })
         };
-        let mut ns = row(self.median, "ns");
-        ns["ours_minimum"] = json!(rounded(self.minimum.ours));
-        ns["theirs_minimum"] = json!(rounded(self.minimum.theirs));
-        ns["ratio_minimum"] = json!(rounded(self.minimum.ratio()));
-        [row(self.instructions, "instr"), ns]
+        let mut time = row(self.median, self.time.name());
+        time["ours_minimum"] = json!(rounded(self.minimum.ours));
+        time["theirs_minimum"] = json!(rounded(self.minimum.theirs));
+        time["ratio_minimum"] = json!(rounded(self.minimum.ratio()));
+        let instructions = self.instructions.map(|pair| row(pair, "instr"));
+        instructions.into_iter().chain([time]).collect()
+    }
+
+    /// What stands above the first row of its unit.
+    fn head(&self) -> [String; 2] {
+        let unit = self.time.name();
+        let (median, minimum) = (format!("{unit}, median"), format!("{unit}, minimum"));
+        let three = |width| format!("{:>width$} {:>width$} {:>7}", "ours", "theirs", "ratio");
+        let (counted, columns) = match self.instructions {
+            Some(_) => (format!("{:^25}  ", "instructions"), three(8) + "  "),
+            None => (String::new(), String::new()),
+        };
+        [
+            format!("{:<21} {:<15} {counted}{median:^23}  {minimum:^23}", "", ""),
+            format!(
+                "{:<21} {:<15} {columns}{}  {}",
+                "case",
+                "beside",
+                three(7),
+                three(7)
+            ),
+        ]
     }
 
     fn line(&self, colour: bool) -> String {
@@ -136,11 +183,12 @@ impl Row {
             let ratio = painted(pair.ratio(), colour);
             format!("{ours:>width$.1} {theirs:>width$.1} {ratio}")
         };
+        let instructions = self.instructions.map(|counted| pair(counted, 8) + "  ");
         format!(
-            "{:<21} {:<15} {}  {}  {}",
+            "{:<21} {:<15} {}{}  {}",
             self.case,
             self.peer,
-            pair(self.instructions, 8),
+            instructions.unwrap_or_default(),
             pair(self.median, 7),
             pair(self.minimum, 7),
         )
@@ -184,10 +232,20 @@ mod tests {
         subjects.into_iter().zip(numbers).map(line).collect()
     }
 
+    fn packets() -> Vec<(Key, Numbers)> {
+        let line = |subject: &str, numbers: &[f64]| {
+            (
+                ("packet-split".to_owned(), subject.to_owned()),
+                numbers.to_vec(),
+            )
+        };
+        vec![line(OURS, &[80.0, 90.0]), line("dpdk", &[100.0, 120.0])]
+    }
+
     fn table() -> Table {
         let counts = measured([&[160.0], &[85.0], &[10.0]]);
         let times = measured([&[21.0, 22.0], &[9.0, 12.0], &[1.0, 2.0]]);
-        Table::new("valgrind-3".to_owned(), &counts, &times).unwrap()
+        Table::new(&counts, &times, &packets(), vec!["note".to_owned()]).unwrap()
     }
 
     #[test]
@@ -195,7 +253,7 @@ mod tests {
         let object: Value = serde_json::from_str(&table().json()).unwrap();
 
         let rows = object["rows"].as_array().unwrap();
-        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.len(), 3);
         assert_eq!(
             rows[0],
             json!({"case": CASE, "ours": 150.0, "peer": "floor", "theirs": 75.0, "ratio": 2.0, "unit": "instr"})
@@ -209,11 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn packets_have_no_instructions_and_are_taken_as_they_are() {
+        let object: Value = serde_json::from_str(&table().json()).unwrap();
+
+        assert_eq!(
+            object["rows"][2],
+            json!({"case": "packet-split", "ours": 90.0, "peer": "dpdk", "theirs": 120.0, "ratio": 0.75,
+                "unit": "cycles", "ours_minimum": 80.0, "theirs_minimum": 100.0, "ratio_minimum": 0.8})
+        );
+    }
+
+    #[test]
     fn the_table_is_aligned_and_plain_without_a_terminal() {
         let lines = table().lines(false);
 
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 7);
         assert_eq!(lines[1].len(), lines[2].len());
+        assert_eq!(lines[4].len(), lines[5].len());
+        assert_eq!(lines[6], "note");
         assert!(lines.iter().all(|line| !line.contains('\x1b')));
         assert!(table().lines(true)[2].contains("\x1b[31m"));
     }
@@ -222,7 +293,7 @@ mod tests {
     fn a_subject_that_was_not_timed_is_named() {
         let counts = measured([&[160.0], &[85.0], &[10.0]]);
 
-        let failed = Table::new(String::new(), &counts, &[]).err();
+        let failed = Table::new(&counts, &[], &packets(), Vec::new()).err();
 
         assert!(failed.unwrap().what.contains("ours was not measured"));
     }

@@ -15,11 +15,18 @@ const AHEAD: &[(&str, &str)] = &[("bookworm", "bookworm-backports")];
 /// Most time for one step.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Downloads `package` and what it needs, using `work`, and unpacks into `root`.
-pub(super) fn unpack(run: &Runner, package: &str, work: &Path, root: &Path) -> Result<()> {
+/// Downloads `package` and what it needs, using `work`, and unpacks into `root`: from the suite
+/// that is ahead of the release, where there is one, if `ahead`.
+pub(super) fn unpack(
+    run: &Runner,
+    package: &str,
+    ahead: bool,
+    work: &Path,
+    root: &Path,
+) -> Result<()> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let release = sources::release_field(&release, "VERSION_CODENAME").unwrap_or_default();
-    let ahead = AHEAD.iter().find(|(name, _)| *name == release);
+    let ahead = AHEAD.iter().find(|(name, _)| ahead && *name == release);
     let packages = match ahead {
         // A mirror need not carry the suite that is ahead.
         Some((_, suite)) => download(run, package, &release, Some(suite), work)

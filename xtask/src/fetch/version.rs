@@ -1,4 +1,4 @@
-//! QEMU's version, out of what it prints.
+//! A tool's version, out of what it prints.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Reads the first line of `--version`.
-    pub(super) fn of_qemu(said: &str) -> Option<Self> {
-        let (_, after) = said.split_once("QEMU emulator version ")?;
+    /// Reads what follows `before` in what the tool said.
+    pub(super) fn after(before: &str, said: &str) -> Option<Self> {
+        let (_, after) = said.split_once(before)?;
         let mut parts = after.split(|c: char| !c.is_ascii_digit());
         Some(Self {
             major: parts.next()?.parse().ok()?,
@@ -33,11 +33,13 @@ impl fmt::Display for Version {
 mod tests {
     use super::*;
 
+    const BEFORE: &str = "QEMU emulator version ";
+
     #[test]
     fn a_distribution_s_version_is_read() {
         let said = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2~bpo12+1)\nCopyright";
 
-        let version = Version::of_qemu(said);
+        let version = Version::after(BEFORE, said);
 
         assert_eq!(
             version,
@@ -50,8 +52,8 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        let old = Version::of_qemu("QEMU emulator version 7.2.17").unwrap();
-        let new = Version::of_qemu("QEMU emulator version 10.0.0").unwrap();
+        let old = Version::after(BEFORE, "QEMU emulator version 7.2.17").unwrap();
+        let new = Version::after(BEFORE, "QEMU emulator version 10.0.0").unwrap();
 
         assert!(old < new);
     }
@@ -65,6 +67,6 @@ mod tests {
             "7.2.0",
         ];
 
-        assert!(said.iter().all(|s| Version::of_qemu(s).is_none()));
+        assert!(said.iter().all(|s| Version::after(BEFORE, s).is_none()));
     }
 }

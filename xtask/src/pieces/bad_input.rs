@@ -72,6 +72,26 @@ const CASES: &[Case] = &[
         says: &["mars", "qemu"],
     },
     Case {
+        what: "a format of rings that is unknown",
+        args: &["up", "--ring", "round"],
+        says: &["round", "inorder"],
+    },
+    Case {
+        what: "a ring feature that is unknown",
+        args: &["up", "--ring-features", "frobnication"],
+        says: &["frobnication", "event_idx"],
+    },
+    Case {
+        what: "a format and features that contradict it",
+        args: &["up", "--ring", "split", "--ring-features", "ring_packed"],
+        says: &["--ring split", "ring_packed"],
+    },
+    Case {
+        what: "a ring feature that QEMU's devices do not know",
+        args: &["up", "--on", "qemu", "--ring-features", "order_platform"],
+        says: &["order_platform", "--on here"],
+    },
+    Case {
         what: "a QEMU that is not there",
         args: &["up", "--on", "qemu", "--qemu", "no-such-qemu"],
         says: &["no-such-qemu"],

@@ -1,7 +1,8 @@
 //! The pieces that are a call of cargo.
 //!
 //! They share cargo's target folders, and none sets flags that would make
-//! cargo build the same crate twice.
+//! cargo build the same crate twice; one that needs other flags has a folder of
+//! its own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,6 +19,16 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(15 * 60);
 const GUEST: &str = "guest/Cargo.toml";
 /// The workspace of the fuzz targets.
 pub(super) const FUZZ: &str = "fuzz/Cargo.toml";
+/// What turns shared memory into that of a model.
+const MODEL: &str = "--cfg loom";
+/// The crate that has models, and where it is built with that flag.
+const MODELLED: [&str; 5] = [
+    "--locked",
+    "-p",
+    "ringway-ring",
+    "--target-dir",
+    "target/models",
+];
 /// The crates that must do without the standard library, and their folders.
 const NO_STD: [(&str, &str); 3] = [
     ("ringway-spec", "crates/spec"),
@@ -71,14 +82,45 @@ pub(super) fn unit(desk: &Desk<'_>) -> Result<Vec<String>> {
         "--bins",
         "--tests",
     ];
-    let mut counts = summaries(desk, &here)?;
+    let mut counts = summaries(desk, &mut cargo(desk, &here))?;
     let guest = ["test", "--locked", "--lib", "--manifest-path", GUEST];
-    counts.extend(summaries(desk, &guest)?);
+    counts.extend(summaries(desk, &mut cargo(desk, &guest))?);
     Ok(counts)
 }
 
+/// The histories with hostile peers, in rings built to let the peer act before every load.
+pub(super) fn hostile(desk: &Desk<'_>) -> Result<Vec<String>> {
+    let args = [
+        "test",
+        "--locked",
+        "-p",
+        "ringway-check",
+        "--test",
+        "hostile",
+    ];
+    let mut test = cargo(desk, &args);
+    test.env("RUSTFLAGS", "--cfg ringway_interpose")
+        .env("CARGO_TARGET_DIR", "target/interpose");
+    summaries(desk, &mut test)
+}
+
 pub(super) fn doctests(desk: &Desk<'_>) -> Result<Vec<String>> {
-    summaries(desk, &["test", "--locked", "--workspace", "--doc"])
+    let all = ["test", "--locked", "--workspace", "--doc"];
+    summaries(desk, &mut cargo(desk, &all))
+}
+
+/// The lints too: `clippy` does not see what is built for models only.
+pub(super) fn models(desk: &Desk<'_>) -> Result<Vec<String>> {
+    let modelled = |command: &str, more: &[&str]| {
+        let args = [&[command][..], &MODELLED, &["--test", "models"], more].concat();
+        let mut call = cargo(desk, &args);
+        call.env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env("RUSTFLAGS", MODEL);
+        call
+    };
+    let mut lints = modelled("clippy", &["--", "-D", "warnings"]);
+    desk.run.succeed(&mut lints, LIMIT)?;
+    summaries(desk, &mut modelled("test", &[]))
 }
 
 pub(super) fn docs(desk: &Desk<'_>) -> Result<Vec<String>> {
@@ -114,14 +156,17 @@ pub(super) fn guest(desk: &Desk<'_>) -> Result<Vec<String>> {
     )
 }
 
-/// Whether the crate whose root is `text` has std outside its tests.
+/// What may stand above a crate's request for std.
+const FOR_TESTS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test, loom))]"];
+
+/// Whether the crate whose root is `text` has std outside its tests and models.
 fn takes_std(text: &str) -> bool {
     let lines = source::lines(text);
     let code: Vec<&str> = lines.iter().map(|l| l.code.trim()).collect();
     let mut pairs = code.windows(2);
     !code.contains(&"#![no_std]")
         || pairs
-            .any(|pair| matches!(pair, [above, "extern crate std;"] if *above != "#[cfg(test)]"))
+            .any(|pair| matches!(pair, [above, "extern crate std;"] if !FOR_TESTS.contains(above)))
 }
 
 fn call(desk: &Desk<'_>, args: &[&str]) -> Result<Vec<String>> {
@@ -130,8 +175,8 @@ fn call(desk: &Desk<'_>, args: &[&str]) -> Result<Vec<String>> {
 }
 
 /// Runs tests, and returns cargo's line of counts for each program that had any.
-fn summaries(desk: &Desk<'_>, args: &[&str]) -> Result<Vec<String>> {
-    let done = desk.run.succeed(&mut cargo(desk, args), LIMIT)?;
+fn summaries(desk: &Desk<'_>, tests: &mut Command) -> Result<Vec<String>> {
+    let done = desk.run.succeed(tests, LIMIT)?;
     let log = String::from_utf8_lossy(&done.log);
     let counts = results(&log);
     if counts.is_empty() {
@@ -154,12 +199,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn std_is_for_tests_only() {
+    fn std_is_for_tests_and_models_only() {
         let without = "#![no_std]\nextern crate alloc;\n#[cfg(test)]\nextern crate std;\n";
         let with = "#![no_std]\nextern crate alloc;\nextern crate std;\n";
+        let modelled = without.replace("(test)", "(any(test, loom))");
         let silent = "// #![no_std]\nextern crate alloc;\n";
 
         assert!(!takes_std(without));
+        assert!(!takes_std(&modelled));
         assert!(takes_std(with));
         assert!(takes_std(silent));
     }

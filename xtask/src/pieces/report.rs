@@ -8,9 +8,39 @@ use crate::failure::{Failure, Result};
 const TYPES: [&str; 2] = ["blk", "entropy"];
 const TRANSPORTS: [&str; 2] = ["pci", "mmio"];
 
+/// The rings that every device must have.
+pub(super) struct Expect {
+    /// Their format.
+    pub(super) ring: &'static str,
+    /// Features that are agreed to.
+    pub(super) with: &'static [&'static str],
+    /// Features that are not.
+    pub(super) without: &'static [&'static str],
+}
+
+impl Expect {
+    /// What comes of no switch at all.
+    pub(super) const USUAL: Self = Self {
+        ring: "split",
+        with: &["INDIRECT_DESC", "EVENT_IDX"],
+        without: &["RING_PACKED", "IN_ORDER"],
+    };
+
+    fn holds(&self, device: &Value) -> bool {
+        let features = device["features"].as_array().map_or(&[][..], Vec::as_slice);
+        let has = |name: &&str| features.iter().any(|feature| feature == name);
+        device["ring"] == self.ring && self.with.iter().all(has) && !self.without.iter().any(has)
+    }
+}
+
 /// Checks the report of a run on `on`, whose every disk had at least
 /// `disk_bytes` read from it. Returns a line for each device.
-pub(super) fn check(stdout: &[u8], on: &str, disk_bytes: u64) -> Result<Vec<String>> {
+pub(super) fn check(
+    stdout: &[u8],
+    on: &str,
+    disk_bytes: u64,
+    expect: &Expect,
+) -> Result<Vec<String>> {
     let report: Value = serde_json::from_slice(stdout)
         .map_err(|e| Failure::new(format!("standard output is not one JSON object: {e}")))?;
     if report["ok"] != true {
@@ -27,6 +57,13 @@ pub(super) fn check(stdout: &[u8], on: &str, disk_bytes: u64) -> Result<Vec<Stri
                 Failure::new(format!("the report has no {kind} over {transport}"))
             })?;
             check_device(device, if kind == "blk" { disk_bytes } else { 1 })?;
+            if !expect.holds(device) {
+                let (name, ring) = (text(device, "name"), text(device, "ring"));
+                let features = &device["features"];
+                return Err(Failure::new(format!(
+                    "{name} has other rings than it should: {ring}, {features}"
+                )));
+            }
         }
     }
     Ok(devices.iter().map(line).collect())
@@ -74,7 +111,7 @@ mod tests {
     fn device(kind: &str, transport: &str, check: bool) -> String {
         format!(
             r#"{{"name":"virtio0","type":"{kind}","transport":"{transport}","ring":"split",
-            "features":[],"checks":[{{"what":"digest","ok":{check}}}],
+            "features":["INDIRECT_DESC","EVENT_IDX"],"checks":[{{"what":"digest","ok":{check}}}],
             "requests":8,"bytes":4096,"kicks":1,"interrupts":1}}"#
         )
     }
@@ -94,12 +131,12 @@ mod tests {
     }
 
     fn why(stdout: &[u8], on: &str, bytes: u64) -> String {
-        check(stdout, on, bytes).unwrap_err().what
+        check(stdout, on, bytes, &Expect::USUAL).unwrap_err().what
     }
 
     #[test]
     fn a_whole_report_passes_with_a_line_for_each_device() {
-        let lines = check(&report(&full()), "here", 4096).unwrap();
+        let lines = check(&report(&full()), "here", 4096, &Expect::USUAL).unwrap();
 
         assert_eq!(lines.len(), 4);
         assert_eq!(lines[0], "virtio0 blk pci-modern: 8 requests, 4096 bytes");
@@ -140,6 +177,25 @@ mod tests {
             why(&report(&devices), "here", 1),
             "virtio0 failed a check: digest"
         );
+    }
+
+    #[test]
+    fn rings_of_another_format_or_with_other_features_are_refused() {
+        let [packed, with, without] = [
+            ("packed", &[][..], &[][..]),
+            ("split", &["IN_ORDER"], &[]),
+            ("split", &[], &["EVENT_IDX"]),
+        ]
+        .map(|(ring, with, without)| Expect {
+            ring,
+            with,
+            without,
+        });
+
+        for expect in [packed, with, without] {
+            let why = check(&report(&full()), "here", 1, &expect).unwrap_err();
+            assert!(why.what.contains("other rings"), "{}", why.what);
+        }
     }
 
     #[test]

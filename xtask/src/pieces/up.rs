@@ -5,10 +5,12 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use super::Desk;
 use super::cargo::{self, cargo};
-use super::{Desk, report};
+use super::report::{self, Expect};
 use crate::failure::{Failure, Result};
 use crate::fetch;
+use crate::scratch::Scratch;
 
 /// Most time for a run with the disk that `up` makes for itself.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -17,15 +19,112 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 const LARGE_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Size of the large disk, in bytes.
 const LARGE: u64 = 1 << 30;
+/// Size of the disk for other rings than the usual, in bytes.
+const SMALL: u64 = 8 << 20;
 /// Size of the disk that `up` makes for itself, in bytes.
 const OWN: u64 = 64 << 20;
 
+/// Rings that devices are asked to have, and what must come of it.
+struct Rings {
+    args: &'static [&'static str],
+    /// Where there are such devices. `None` if everywhere.
+    on: Option<&'static str>,
+    expect: Expect,
+}
+
+const fn rings(args: &'static [&'static str], expect: Expect) -> Rings {
+    Rings {
+        args,
+        on: None,
+        expect,
+    }
+}
+
+const RINGS: &[Rings] = &[
+    rings(
+        &["--ring", "packed"],
+        Expect {
+            ring: "packed",
+            with: &["INDIRECT_DESC", "EVENT_IDX"],
+            without: &["IN_ORDER"],
+        },
+    ),
+    rings(
+        &["--ring", "inorder"],
+        Expect {
+            ring: "packed",
+            with: &["INDIRECT_DESC", "EVENT_IDX", "IN_ORDER"],
+            without: &[],
+        },
+    ),
+    rings(
+        &["--ring-features", "in_order"],
+        Expect {
+            ring: "split",
+            with: &["INDIRECT_DESC", "EVENT_IDX", "IN_ORDER"],
+            without: &[],
+        },
+    ),
+    rings(
+        &["--ring-features", "none"],
+        Expect {
+            ring: "split",
+            with: &[],
+            without: &["INDIRECT_DESC", "EVENT_IDX"],
+        },
+    ),
+    rings(
+        &[
+            "--ring",
+            "packed",
+            "--ring-features",
+            "none,access_platform",
+        ],
+        Expect {
+            ring: "packed",
+            with: &["ACCESS_PLATFORM"],
+            without: &["INDIRECT_DESC", "EVENT_IDX"],
+        },
+    ),
+    Rings {
+        on: Some("here"),
+        ..rings(
+            &["--ring-features", "order_platform,no-event_idx"],
+            Expect {
+                ring: "split",
+                with: &[
+                    "INDIRECT_DESC",
+                    "ORDER_PLATFORM",
+                    "NOTIFICATION_DATA",
+                    "RING_RESET",
+                ],
+                without: &["EVENT_IDX"],
+            },
+        )
+    },
+];
+
 pub(super) fn here(desk: &Desk<'_>) -> Result<Vec<String>> {
-    up(desk, "here", None)
+    every_ring(desk, "here")
 }
 
 pub(super) fn qemu(desk: &Desk<'_>) -> Result<Vec<String>> {
-    up(desk, "qemu", None)
+    every_ring(desk, "qemu")
+}
+
+/// Runs `up` as it comes, on the disk that it makes for itself; then with other rings, on a small
+/// one.
+fn every_ring(desk: &Desk<'_>, on: &str) -> Result<Vec<String>> {
+    let mut lines = up(desk, on, &[], None, &Expect::USUAL)?;
+    let scratch = Scratch::new("up-disk")?;
+    let disk = scratch.path().join("disk.img");
+    write_pattern(&disk, SMALL).map_err(Failure::io("write", &disk))?;
+    for rings in RINGS.iter().filter(|rings| rings.on.unwrap_or(on) == on) {
+        up(desk, on, rings.args, Some((&disk, SMALL)), &rings.expect)
+            .map_err(|e| e.of(&rings.args.join(" ")))?;
+        lines.push(format!("{}: as asked for", rings.args.join(" ")));
+    }
+    Ok(lines)
 }
 
 pub(super) fn here_large(desk: &Desk<'_>) -> Result<Vec<String>> {
@@ -40,7 +139,7 @@ pub(super) fn qemu_large(desk: &Desk<'_>) -> Result<Vec<String>> {
 fn large(desk: &Desk<'_>, on: &str) -> Result<Vec<String>> {
     let disk = desk.repo.join(format!("target/large-{on}.img"));
     write_pattern(&disk, LARGE).map_err(Failure::io("write", &disk))?;
-    let mut lines = up(desk, on, Some(&disk))?;
+    let mut lines = up(desk, on, &[], Some((&disk, LARGE)), &Expect::USUAL)?;
     if !holds_pattern(&disk, LARGE).map_err(Failure::io("read", &disk))? {
         return Err(Failure::new("`up` without --write changed the image"));
     }
@@ -49,7 +148,14 @@ fn large(desk: &Desk<'_>, on: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn up(desk: &Desk<'_>, on: &str, disk: Option<&Path>) -> Result<Vec<String>> {
+/// Runs `up` with `more` arguments, on the disk at a path, of so many bytes, if one is given.
+fn up(
+    desk: &Desk<'_>,
+    on: &str,
+    more: &[&str],
+    disk: Option<(&Path, u64)>,
+    expect: &Expect,
+) -> Result<Vec<String>> {
     // Built first, so that the time limit of the run is the run's alone.
     desk.run.succeed(
         &mut cargo(desk, &["build", "--locked", "--release"]),
@@ -66,21 +172,20 @@ fn up(desk: &Desk<'_>, on: &str, disk: Option<&Path>) -> Result<Vec<String>> {
         "--json",
     ];
     let mut command = cargo(desk, &args);
+    command.args(more);
     let mut lines = Vec::new();
     if on == "qemu" {
         let qemu = fetch::qemu(&desk.run, desk.repo)?;
         lines.push(format!("QEMU {}", qemu.version));
         command.env("RINGWAY_QEMU", qemu.path);
     }
-    if let Some(disk) = disk {
+    if let Some((disk, _)) = disk {
         command.arg("--disk").arg(disk);
     }
-    let (bytes, limit) = match disk {
-        None => (OWN, LIMIT),
-        Some(_) => (LARGE, LARGE_LIMIT),
-    };
+    let bytes = disk.map_or(OWN, |(_, bytes)| bytes);
+    let limit = if bytes < LARGE { LIMIT } else { LARGE_LIMIT };
     let done = desk.run.succeed(&mut command, limit)?;
-    let devices = report::check(&done.stdout, on, bytes).map_err(|e| Failure {
+    let devices = report::check(&done.stdout, on, bytes, expect).map_err(|e| Failure {
         output: done.log,
         ..e
     })?;
@@ -138,7 +243,6 @@ fn holds_pattern(path: &Path, bytes: u64) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
     fn the_pattern_is_found_again_and_a_changed_byte_is_seen() {

@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write;
 
-use ringway_driver::bringup::{Interrupts, Live};
+use ringway_driver::bringup::{Acknowledged, Interrupts, Live, Probed};
 use ringway_driver::dma::Counts;
+use ringway_driver::error::Error;
 use ringway_driver::transport::Transport;
 use ringway_spec::F;
 use sha2::{Digest, Sha256};
 
+use super::Options;
 use super::random::Random;
 use crate::event::{Event, PROGRESS_MAX};
 use crate::report::DeviceReport;
@@ -22,6 +24,7 @@ pub struct Bench<'b, 's> {
     /// What the device is called.
     pub(crate) name: &'b str,
     pub(crate) seed: u64,
+    pub(crate) options: &'b Options,
     pub(crate) random: &'b mut Random,
     pub(crate) sink: &'b mut (dyn FnMut(Event) + 's),
 }
@@ -83,6 +86,11 @@ fn step(total: u64) -> u64 {
     total.div_ceil(PROGRESS_MAX).max(1)
 }
 
+/// Takes a device as far as its driver does not matter.
+pub(crate) fn probe<T: Transport>(transport: T) -> Result<Probed<T>, Error> {
+    Acknowledged::new(transport)?.driver()
+}
+
 /// Notes what is known of a device that has come up.
 pub(crate) fn note_up<T: Transport>(report: &mut DeviceReport, queue_size: u16, device: &Live<T>) {
     let names = device.features().names(device.device_id());
@@ -106,6 +114,21 @@ pub(crate) fn note_counts(report: &mut DeviceReport, counts: Counts) {
     report.requests = counts.completed;
     report.kicks = counts.kicks;
     report.interrupts = counts.interrupts.into();
+}
+
+/// The check of a queue that is reset alone.
+pub(crate) const RESIZED: &str = "can have its queue reset and resized";
+
+/// Whether the queues of a device can be reset alone.
+pub(crate) fn can_resize<T: Transport>(device: &Live<T>) -> bool {
+    device.features().contains(F::RING_RESET)
+}
+
+/// A size for a queue of `size` that is less: no power of two, if the format allows it. A request
+/// that needs a descriptor for each of its three parts still has room.
+pub(crate) fn smaller(size: u16) -> u16 {
+    const LEAST: u16 = 4;
+    (size - size / 4).max(LEAST).min(size)
 }
 
 /// How many of the buffers that a device was given came back.
@@ -147,6 +170,7 @@ mod tests {
             let mut bench = Bench {
                 name: "virtio0",
                 seed: 0,
+                options: &Options::default(),
                 random: &mut random,
                 sink: &mut |event| said.push(event),
             };
@@ -166,6 +190,13 @@ mod tests {
             assert_eq!(said.last(), Some(&end));
             assert_eq!(said.iter().filter(|event| **event == end).count(), 1);
         }
+    }
+
+    #[test]
+    fn a_smaller_queue_has_room_for_a_request_and_is_never_larger() {
+        let sizes = [0, 1, 3, 4, 5, 16, 256, 32768].map(smaller);
+
+        assert_eq!(sizes, [0, 1, 3, 4, 4, 12, 192, 24576]);
     }
 
     #[test]

@@ -9,14 +9,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use ringway_driver::blk::{Blk, Failure};
-use ringway_driver::bringup::Interrupts;
-use ringway_driver::bus::attach;
+use ringway_driver::bringup::{Interrupts, Wanted};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::error::{Error, RequestError};
 use ringway_driver::transport::Transport;
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 
-use super::bench::{Bench, Finding, note_counts, note_up};
+use super::bench::{Bench, Finding, RESIZED, can_resize, note_counts, note_up, probe, smaller};
 use super::plan::ranges;
 use super::way::Way;
 use crate::report::{DeviceReport, DiskReport};
@@ -30,7 +29,9 @@ pub(super) fn exercise<T: Transport>(
     report: &mut DeviceReport,
 ) {
     let platform = transport.platform().clone();
-    let attached = attach::<Blk<T, DmaBuffer>, T>(transport);
+    let attached = probe(transport).and_then(|probed| {
+        Blk::<T, DmaBuffer>::open(probed, &Wanted::default(), &bench.options.queue())
+    });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut blk) = attached else {
         return;
@@ -75,10 +76,20 @@ fn look<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceRepor
     report.check("refuses what is beyond its end", refuses_beyond(session));
     report.check("refuses parts of blocks", refuses_parts(session));
 
+    let size = session.blk.queue_size();
+    let resizes = can_resize(session.blk.device());
+    let shrunk = if resizes {
+        session.resize(smaller(size))
+    } else {
+        Ok(())
+    };
     if disk.read_only {
         report.check("refuses to be written", refuses_writes(session));
     } else {
         change(session, report);
+    }
+    if resizes {
+        report.check(RESIZED, shrunk.and_then(|()| session.resize(size)));
     }
     if session.blk.device().interrupts() != Interrupts::Polled && disk.sectors != 0 {
         let interrupts = interrupts(session);

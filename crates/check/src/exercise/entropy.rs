@@ -9,14 +9,16 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use ringway_driver::bus::attach;
+use ringway_driver::bringup::Wanted;
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::{Filled, Rng};
 use ringway_driver::error::Error;
 use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
 
-use super::bench::{Bench, Finding, Progress, Tally, note_counts, note_up};
+use super::bench::{
+    Bench, Finding, Progress, RESIZED, Tally, can_resize, note_counts, note_up, probe, smaller,
+};
 use super::way::Way;
 use crate::report::DeviceReport;
 
@@ -36,7 +38,9 @@ pub(super) fn exercise<T: Transport>(
     report: &mut DeviceReport,
 ) {
     let platform = transport.platform().clone();
-    let attached = attach::<Rng<T, DmaBuffer>, T>(transport);
+    let attached = probe(transport).and_then(|probed| {
+        Rng::<T, DmaBuffer>::open(probed, &Wanted::default(), &bench.options.queue())
+    });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut rng) = attached else {
         return;
@@ -48,6 +52,10 @@ pub(super) fn exercise<T: Transport>(
     let taken = take.all(&mut rng, &platform, &mut bench);
     report.microseconds = platform.now().saturating_sub(began).as_micros() as u64;
     report.check("fills every buffer with a byte or more", taken);
+    if can_resize(rng.device()) {
+        let resized = take.resize(&mut rng, &platform);
+        report.check(RESIZED, resized);
+    }
     report.check("writes no further than it says", take.beyond());
     report.check("gives other bytes each time", take.alike());
     report.check("gives bytes that look random", looks_random(&take.bytes));
@@ -105,6 +113,32 @@ impl Take {
             done += filled.buffer.len() as u64;
             self.look(&filled)?;
             bench.progress(&mut progress, done);
+        }
+        Ok(())
+    }
+
+    /// Has the queue, with buffers in flight, reset alone and begun again: at a smaller size, and at
+    /// that of before. Each time the device fills buffers as if nothing had happened.
+    fn resize<T: Transport>(
+        &mut self,
+        rng: &mut Rng<T, DmaBuffer>,
+        platform: &T::Platform,
+    ) -> Finding {
+        let size = rng.queue_size();
+        for size in [smaller(size), size] {
+            for bytes in SIZES {
+                self.ask(rng, platform, bytes)?;
+            }
+            rng.kick().map_err(|error| error.to_string())?;
+            let mut back = 0;
+            let resized = rng.resize(size, |_| back += 1);
+            self.tally.back += back;
+            resized.map_err(|error| error.to_string())?;
+            for bytes in SIZES {
+                self.ask(rng, platform, bytes)?;
+                let filled = Way::Blocking.take(platform, rng);
+                self.look(&filled.map_err(|error| error.to_string())?)?;
+            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ringway_driver::dma::QueueOptions;
 use ringway_driver::error::{Error, Result};
 use ringway_driver::mmio;
 use ringway_driver::pci::{self, ConfigAccess};
@@ -51,6 +52,21 @@ pub struct Options {
     pub seed: u64,
     /// The number of the first device: its name is `virtio` and this.
     pub first: u32,
+    /// The most descriptors of a queue, if fewer than drivers like to have.
+    pub queue: Option<u16>,
+    /// The most requests that a disk has at a time, if fewer than its queue has room for.
+    pub depth: Option<u16>,
+}
+
+impl Options {
+    /// How queues are made.
+    pub(crate) fn queue(&self) -> QueueOptions {
+        let usual = QueueOptions::default();
+        QueueOptions {
+            size: self.queue.unwrap_or(usual.size),
+            ..usual
+        }
+    }
 }
 
 /// A device to be exercised, however it is reached: every [`Transport`] is one. A mix of transports
@@ -121,6 +137,7 @@ pub fn run(
             name: &name,
             // Of its own for each device, so that none depends on what others did.
             seed: options.seed ^ number << 32,
+            options,
             random: &mut random,
             sink,
         });

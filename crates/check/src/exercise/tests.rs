@@ -147,8 +147,8 @@ impl Device for Mute {
 
     fn write_config(&mut self, _: usize, _: &[u8]) {}
 
-    fn activate(&mut self, _: Features) -> Vec<Box<dyn Worker>> {
-        vec![Box::<Keep>::default()]
+    fn worker(&mut self, _: u16, _: Features) -> Box<dyn Worker> {
+        Box::<Keep>::default()
     }
 
     fn reset(&mut self) {}
@@ -185,7 +185,10 @@ fn exercise(builder: Builder, seed: u64) -> (Vec<DeviceReport>, Vec<Event>) {
     let platform = machine.platform();
     let slots = machine.mmio_slots().iter().copied();
     let mut events = Vec::new();
-    let options = Options { seed, first: 0 };
+    let options = Options {
+        seed,
+        ..Options::default()
+    };
     let reports = run(scan(&platform, slots), &options, &mut |event| {
         events.push(event);
     });
@@ -219,6 +222,9 @@ fn devices_that_do_as_they_should_pass_every_check() {
         let packed = seed >= 3;
         if packed {
             presented.offer = presented.offer.with(F::RING_PACKED);
+        }
+        if seed % 2 == 1 {
+            presented.offer = presented.offer.with(F::IN_ORDER);
         }
         presented.offer = presented.offer.without(without[seed as usize % 3]);
         presented.vectors = [None, Some(1), Some(0)][seed as usize % 3];
@@ -305,6 +311,29 @@ fn a_disk_is_read_through_buffers_that_are_used_again() {
     let about = reports[0].disk.as_ref().unwrap();
     assert_eq!(about.sha256, Some(sha256(&before)));
     assert_eq!(reports[0].in_flight, reports[0].queue_size);
+}
+
+#[test]
+fn a_queue_has_no_more_descriptors_and_a_disk_no_more_requests_than_it_may() {
+    let disk = MemoryDisk::new(5000, 512, Fault::None);
+    let machine = inline(1)
+        .pci("disk", blk(&disk), Presented::default())
+        .mmio("entropy", entropy(1), Presented::default());
+    let machine = machine.build().unwrap();
+    let slots = machine.mmio_slots().iter().copied();
+    let options = Options {
+        queue: Some(8),
+        depth: Some(2),
+        ..Options::default()
+    };
+
+    let reports = run(scan(&machine.platform(), slots), &options, &mut |_| {});
+
+    for report in &reports {
+        assert_eq!(failed(report), Vec::<&Check>::new());
+    }
+    let about = |at: usize| (reports[at].queue_size, reports[at].in_flight);
+    assert_eq!((about(0), about(1)), ((8, 2), (8, 8)));
 }
 
 #[test]
@@ -507,7 +536,11 @@ fn the_first_number_is_the_callers() {
         .build()
         .unwrap();
 
-    let options = Options { seed: 9, first: 2 };
+    let options = Options {
+        seed: 9,
+        first: 2,
+        ..Options::default()
+    };
     let reports = run(scan(&machine.platform(), []), &options, &mut |_| {});
 
     assert_eq!(reports[0].name, "virtio2");

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Numbers};
-use ringway_device::Device;
 use ringway_device::blk::Blk;
 use ringway_device::entropy::{Entropy, Source};
+use ringway_device::{Device, Offer};
 use ringway_host::{Access, Image, OsEntropy};
 use ringway_machine::{Builder, Machine, Options, Run};
 
@@ -23,7 +23,7 @@ pub(super) fn run(plan: &Plan, seed: Option<u64>, sink: &mut dyn FnMut(Event)) -
     let subjects = exercise::scan(&machine.platform(), slots);
     let options = exercise::Options {
         seed: plan.seed,
-        first: 0,
+        ..exercise::Options::default()
     };
     exercise::run(subjects, &options, sink);
     Ok(())
@@ -32,15 +32,23 @@ pub(super) fn run(plan: &Plan, seed: Option<u64>, sink: &mut dyn FnMut(Event)) -
 fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
     let run = seed.map_or(Run::Threaded, |seed| Run::Inline { seed });
     let mut builder = Machine::builder().ram(RAM).run(run);
+    let options = Options {
+        offer: Offer::NOTHING.with(plan.offer),
+        ..Options::default()
+    };
     if let Some(path) = &plan.disk {
-        builder = builder
-            .pci("disk on PCI", disk(path)?, Options::default())
-            .mmio("disk on MMIO", disk(path)?, Options::default());
+        builder = builder.pci("disk on PCI", disk(path)?, options).mmio(
+            "disk on MMIO",
+            disk(path)?,
+            options,
+        );
     }
     if plan.entropy {
-        builder = builder
-            .pci("entropy on PCI", entropy(seed), Options::default())
-            .mmio("entropy on MMIO", entropy(seed), Options::default());
+        builder = builder.pci("entropy on PCI", entropy(seed), options).mmio(
+            "entropy on MMIO",
+            entropy(seed),
+            options,
+        );
     }
     Ok(builder)
 }

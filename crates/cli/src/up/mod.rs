@@ -16,10 +16,11 @@ use std::io::{self, Write};
 
 use ringway_check::event::Event;
 use ringway_check::report::{Check, DeviceReport, Place, Report};
-use ringway_spec::DeviceId;
+use ringway_spec::{DeviceId, Features};
 
 use crate::args::{On, Up};
 use crate::refusal::Result;
+use crate::ring;
 use disk::{Disk, Image, Wrote};
 use progress::Progress;
 use qemu::Qemu;
@@ -35,10 +36,15 @@ struct Plan {
     entropy: bool,
     /// The disk, if there is one.
     disk: Option<String>,
+    /// What each of them offers of rings.
+    offer: Features,
 }
 
 /// What has happened so far.
 struct Course {
+    on: On,
+    /// What each device was to offer of rings.
+    offer: Features,
     disk: Option<Disk>,
     /// What the driver of the disk that is being driven says it wrote.
     wrote: Vec<Wrote>,
@@ -73,8 +79,11 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
         seed,
         entropy: args.wants(DeviceId::ENTROPY),
         disk: disk.as_ref().map(Disk::path),
+        offer: args.offer()?,
     };
     let mut course = Course {
+        on: args.on,
+        offer: plan.offer,
         disk,
         wrote: Vec::new(),
         reports: Vec::new(),
@@ -135,6 +144,11 @@ impl Course {
 
     /// Adds what can be seen of a device from outside.
     fn judge(&mut self, report: &mut DeviceReport) {
+        if !report.features.is_empty() {
+            let offer = ring::presented(self.on, &report.transport, self.offer);
+            let agrees = ring::agrees(&report.features, offer);
+            report.check("has the rings that it was to offer", agrees);
+        }
         let (Some(disk), Some(about)) = (&mut self.disk, report.disk.clone()) else {
             return;
         };

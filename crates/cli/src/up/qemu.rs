@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use ringway_check::event::Event;
 use ringway_check::report::Check;
+use ringway_spec::{F, Features};
 use serde_json::json;
 
 use super::progress::Progress;
 use super::{DISK_NAME, Plan};
+use crate::args::On;
 use crate::refusal::Result;
+use crate::ring;
 use voice::Voice;
 
 /// How long a machine may say nothing. The image says by itself that it hangs, well before.
@@ -26,6 +29,7 @@ struct Kind {
     machine: &'static [&'static str],
     disk: &'static str,
     entropy: &'static str,
+    transport: &'static str,
 }
 
 const KINDS: [Kind; 2] = [
@@ -34,6 +38,7 @@ const KINDS: [Kind; 2] = [
         machine: &["-M", "q35"],
         disk: "virtio-blk-pci,disable-legacy=on",
         entropy: "virtio-rng-pci,disable-legacy=on",
+        transport: "pci-modern",
     },
     Kind {
         name: "microvm",
@@ -46,6 +51,7 @@ const KINDS: [Kind; 2] = [
         ],
         disk: "virtio-blk-device",
         entropy: "virtio-rng-device",
+        transport: "mmio",
     },
 ];
 
@@ -65,6 +71,23 @@ const ALL: [&str; 12] = [
     "-device",
     "isa-debug-exit,iobase=0xf4,iosize=4",
 ];
+
+/// What a device's property is called that has it offer a feature, and whether it does by itself.
+/// One that is as it should be is not named: older versions do not know all of them.
+const PROPERTIES: [(Features, &str, bool); 6] = [
+    (F::INDIRECT_DESC, "indirect_desc", true),
+    (F::EVENT_IDX, "event_idx", true),
+    (F::ACCESS_PLATFORM, "iommu_platform", false),
+    (F::RING_PACKED, "packed", false),
+    (F::IN_ORDER, "in_order", false),
+    (F::RING_RESET, "queue_reset", true),
+];
+
+/// What QEMU 10.0 can do in order. Where it notes what it has of a queue, it has room for as many
+/// descriptors as it would choose itself, of which the fewest are 8, and on MMIO lets a driver have
+/// 1024. And a chain that it has done before its turn, beyond the ring's end, it looks for past the
+/// end of those notes: either is a crash, or a request that is lost.
+const IN_ORDER_BOUNDS: &str = " queue=8 depth=1";
 
 /// A QEMU, and the image to run in it.
 #[derive(Debug)]
@@ -111,27 +134,46 @@ impl Qemu {
         let mut command = Command::new(&self.program);
         command.args(kind.machine).args(ALL);
         command.arg("-kernel").arg(&self.image);
-        let asked = format!("exercise seed={} first={first}", plan.seed);
+        let offer = ring::presented(On::Qemu, kind.transport, plan.offer);
+        let bounds = if offer.contains(F::IN_ORDER) {
+            IN_ORDER_BOUNDS
+        } else {
+            ""
+        };
+        let asked = format!("exercise seed={} first={first}{bounds}", plan.seed);
         command.args(["-append", &asked]);
+        let offer = properties(offer);
         if let Some(disk) = &plan.disk {
             let backend = json!({
                 "driver": "raw",
                 "node-name": "disk",
                 "file": {"driver": "file", "filename": disk},
             });
-            let device = format!("{},drive=disk,serial={DISK_NAME}", kind.disk);
+            let device = format!("{},drive=disk,serial={DISK_NAME}{offer}", kind.disk);
             command.args(["-blockdev", &backend.to_string(), "-device", &device]);
         }
         if plan.entropy {
-            command.args(["-device", kind.entropy]);
+            command.args(["-device", &format!("{}{offer}", kind.entropy)]);
         }
         command
     }
 }
 
+/// What has a device offer these features of rings, and no others.
+fn properties(offer: Features) -> String {
+    let other = |(feature, name, usual): (Features, &str, bool)| {
+        let on = offer.contains(feature);
+        (on != usual).then(|| format!(",{name}={}", if on { "on" } else { "off" }))
+    };
+    PROPERTIES.into_iter().filter_map(other).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What QEMU's devices offer by themselves.
+    const USUAL: Features = Features(F::INDIRECT_DESC.0 | F::EVENT_IDX.0 | F::RING_RESET.0);
 
     fn arguments(kind: &Kind, plan: &Plan) -> Vec<String> {
         let qemu = Qemu {
@@ -151,6 +193,7 @@ mod tests {
             seed: 5,
             entropy: true,
             disk: Some("/proc/1/fd/3".to_owned()),
+            offer: USUAL,
         };
 
         let [q35, microvm] = &KINDS;
@@ -160,8 +203,40 @@ mod tests {
         assert!(q35.contains(&"virtio-rng-pci,disable-legacy=on".to_owned()));
         let disk = "virtio-blk-pci,disable-legacy=on,drive=disk,serial=ringway";
         assert!(q35.contains(&disk.to_owned()));
-        assert!(microvm.contains(&"virtio-blk-device,drive=disk,serial=ringway".to_owned()));
+        let disk = "virtio-blk-device,drive=disk,serial=ringway,queue_reset=off";
+        assert!(microvm.contains(&disk.to_owned()));
         assert!(microvm.contains(&"virtio-mmio.force-legacy=false".to_owned()));
+    }
+
+    #[test]
+    fn a_device_is_told_of_features_that_it_would_not_have_by_itself() {
+        let inorder = F::RING_PACKED | F::IN_ORDER | F::ACCESS_PLATFORM;
+
+        assert_eq!(properties(USUAL), "");
+        assert_eq!(
+            properties((USUAL | inorder) - F::EVENT_IDX),
+            ",event_idx=off,iommu_platform=on,packed=on,in_order=on"
+        );
+        assert_eq!(
+            properties(Features::NONE),
+            ",indirect_desc=off,event_idx=off,queue_reset=off"
+        );
+    }
+
+    #[test]
+    fn devices_that_keep_an_order_are_asked_for_what_they_can() {
+        let plan = Plan {
+            seed: 5,
+            entropy: true,
+            disk: None,
+            offer: F::IN_ORDER,
+        };
+
+        for kind in &KINDS {
+            let asked = "exercise seed=5 first=2 queue=8 depth=1".to_owned();
+
+            assert!(arguments(kind, &plan).contains(&asked));
+        }
     }
 
     #[test]
@@ -170,6 +245,7 @@ mod tests {
             seed: 0,
             entropy: false,
             disk: None,
+            offer: USUAL,
         };
 
         for kind in &KINDS {

@@ -88,10 +88,8 @@ fn a_driver_that_follows_the_order_gets_its_queue_served() {
     let ran = bench.steps.run(0);
 
     assert_eq!(front.status(), READY);
-    assert_eq!(
-        *bench.log.activated.lock(),
-        [F::VERSION_1 | Features::bit(3)]
-    );
+    let agreed = F::VERSION_1 | Features::bit(3);
+    assert_eq!(*bench.log.workers.lock(), [(0, agreed)]);
     assert_eq!((bench.steps.kicks(), ran), (vec![0], Some(Ran::Idle)));
     assert_eq!(ring.queue.poll().unwrap().unwrap().written, 16);
     assert_eq!(bench.ram.bytes(answer), [0x5a; 16]);
@@ -112,7 +110,8 @@ fn features_are_read_through_four_windows_and_beyond_them_is_nothing() {
     front.write(Register::DriverFeature, u32::MAX);
 
     let rings = (F::INDIRECT_DESC | F::EVENT_IDX).word(0);
-    assert_eq!(words, [rings, 1, 0, 1 << 3, 0, 0]);
+    let usual = Offer::default().features().word(1);
+    assert_eq!(words, [rings, usual, 0, 1 << 3, 0, 0]);
     assert_eq!(front.read(Register::DriverFeature), 0);
     assert!(front.settle(F::VERSION_1));
 }
@@ -160,14 +159,16 @@ fn a_feature_without_the_one_it_needs_is_not_agreed_to() {
 
 #[test]
 fn features_are_frozen_once_they_are_settled() {
-    let (bench, front) = front(Features::bit(1), Offer::default());
+    let (mut bench, front) = front(Features::bit(1), Offer::default());
+    let ring = bench.ram.ring(8, F::VERSION_1);
     assert!(front.settle(F::VERSION_1));
+    assert!(front.enable(0, 8, &ring));
 
     front.accept(F::VERSION_1 | Features::bit(1));
     front.set_status(READY);
 
     assert_eq!(*bench.log.negotiated.lock(), [F::VERSION_1]);
-    assert_eq!(*bench.log.activated.lock(), [F::VERSION_1]);
+    assert_eq!(*bench.log.workers.lock(), [(0, F::VERSION_1)]);
 }
 
 /// §2.1.1: a driver clears nothing but everything.
@@ -202,7 +203,7 @@ fn a_driver_is_not_ready_before_its_features_are_settled() {
     front.set_status(BASIC | Status::DRIVER_OK);
 
     assert_eq!(front.status(), BASIC);
-    assert!(bench.log.activated.lock().is_empty());
+    assert!(bench.log.workers.lock().is_empty());
 }
 
 #[test]
@@ -354,7 +355,7 @@ fn a_ring_that_is_not_in_memory_asks_for_a_reset() {
     assert_eq!(front.violation(), Some((0, Violation::Area(RAM - 4096))));
     assert_eq!(front.interrupts().causes(), InterruptStatus::CONFIG_CHANGE);
     assert!(bench.steps.started().is_empty());
-    assert!(bench.log.activated.lock().is_empty());
+    assert!(bench.log.workers.lock().is_empty());
 }
 
 /// The driver is told, nothing more is served, and a reset mends it.
@@ -531,6 +532,168 @@ fn a_queue_that_is_taken_back_is_no_longer_served() {
     assert!(bench.steps.started().is_empty());
     front.write(Register::QueueEnable, 1);
     assert_eq!(front.read(Register::QueueEnable), 0);
+}
+
+/// A front whose driver is ready, with both queues, and may reset them alone.
+fn with_both(features: Features) -> (Bench, Arc<Front<Pin>>, [Ring; 2]) {
+    let (mut bench, front) = front(Features::NONE, Offer::NOTHING.with(Features(u128::MAX)));
+    let features = features | F::RING_RESET | F::VERSION_1 | F::ACCESS_PLATFORM;
+    let rings = Plain::QUEUE_SIZES.map(|size| bench.ram.ring(size, features));
+    assert!(front.settle(features));
+    for (index, size, ring) in [(0, 8, &rings[0]), (1, 16, &rings[1])] {
+        assert!(front.enable(index, size, ring));
+    }
+    front.set_status(READY);
+    (bench, Arc::new(front), rings)
+}
+
+impl Front<Pin> {
+    /// Resets queue `index` alone. Returns what it reads afterwards.
+    fn reset_queue(&self, index: u16) -> (u32, u32) {
+        self.write(Register::QueueSelect, index.into());
+        self.write(Register::QueueReset, 1);
+        let (reset, enabled) = (Register::QueueReset, Register::QueueEnable);
+        (self.read(reset), self.read(enabled))
+    }
+}
+
+/// §2.6.1.
+#[test]
+fn a_queue_that_is_reset_alone_begins_again_at_another_size_and_the_other_goes_on() {
+    for (format, sizes) in [(Features::NONE, [2, 8, 1]), (F::RING_PACKED, [3, 8, 5])] {
+        let (mut bench, front, [mut ring, mut other]) = with_both(format);
+        let answer = bench.ram.holding(&[0; 4]);
+        ring.queue.submit(&[], &[answer], ()).unwrap();
+        ring.queue.kick_needed();
+
+        for size in sizes {
+            let read = front.reset_queue(0);
+            let (max, area) = (
+                front.read(Register::QueueSize),
+                front.read(Register::Area(Area::Descriptor, Half::Low)),
+            );
+            front.kick(0);
+            let served = (bench.steps.started(), bench.steps.run(0));
+            let agreed = bench.log.workers.lock()[0].1;
+            ring = bench.ram.ring(size, agreed);
+            assert!(front.enable(0, size.into(), &ring));
+            assert_eq!(front.read(Register::QueueReset), 0);
+            for (index, ring) in [(0, &mut ring), (1, &mut other)] {
+                ring.queue.submit(&[], &[answer], ()).unwrap();
+                ring.queue.kick_needed();
+                bench.steps.run(index);
+
+                assert_eq!(ring.queue.poll().unwrap().unwrap().written, 4, "{size}");
+            }
+
+            assert_eq!((read, max, area), ((0, 0), 8, 0), "{size}");
+            assert_eq!(served, (vec![1], None), "{size}");
+        }
+        let workers: Vec<_> = bench.log.workers.lock().iter().map(|made| made.0).collect();
+        assert_eq!(workers, [0, 1, 0, 0, 0]);
+        assert_eq!((front.status(), resets(&bench)), (READY, 0));
+    }
+}
+
+/// Devices' defect 14: what it reads, and what becomes of what others write, while the queue's task
+/// still runs.
+#[test]
+fn a_queue_reads_as_being_reset_until_its_task_has_stopped() {
+    let (mut bench, front, _rings) = with_both(Features::NONE);
+    let ring = bench.ram.ring(4, F::VERSION_1);
+    let seen = Arc::new(OnceLock::new());
+    *bench.steps.on_stop.lock() = Some({
+        let (front, seen) = (Arc::downgrade(&front), seen.clone());
+        Arc::new(move || {
+            let Some(front) = front.upgrade() else { return };
+            let enabled = front.enable(0, 4, &ring);
+            let again = front.reset_queue(0);
+            let _ = seen.set((enabled, again, front.read(Register::QueueSize)));
+        })
+    });
+
+    let after = front.reset_queue(0);
+
+    assert_eq!(seen.get(), Some(&(true, (1, 1), 8)));
+    assert_eq!(after, (0, 0));
+    assert_eq!(bench.steps.started(), [1]);
+}
+
+#[test]
+fn a_queue_reset_that_the_device_s_own_overtakes_leaves_the_next_driver_alone() {
+    let (mut bench, front, _rings) = with_both(Features::NONE);
+    let ring = bench.ram.ring(4, F::VERSION_1);
+    let once = Arc::new(OnceLock::new());
+    *bench.steps.on_stop.lock() = Some({
+        let (front, once) = (Arc::downgrade(&front), once.clone());
+        Arc::new(move || {
+            // Another processor, while the queue's task is stopped: it resets the device, and
+            // begins again.
+            let Some(front) = front.upgrade() else { return };
+            if once.set(()).is_ok() {
+                front.write(Register::Status, 0);
+                assert!(front.settle(F::VERSION_1 | F::ACCESS_PLATFORM));
+                assert!(front.enable(0, 4, &ring));
+            }
+        })
+    });
+
+    let after = front.reset_queue(0);
+
+    assert_eq!((once.get(), after), (Some(&()), (0, 1)));
+    assert_eq!(front.read(Register::QueueSize), 4);
+}
+
+#[test]
+fn a_queue_is_not_reset_alone_by_a_driver_that_did_not_agree_on_it_or_writes_another_value() {
+    let (mut bench, plain) = front(Features::NONE, Offer::default());
+    plain.start_one(&mut bench);
+    let (other, agreed, _rings) = with_both(Features::NONE);
+
+    let read = plain.reset_queue(0);
+    agreed.write(Register::QueueSelect, 0);
+    for value in [0, 2, 0x1_0001] {
+        agreed.write(Register::QueueReset, value);
+    }
+
+    assert_eq!((read, bench.steps.started()), ((0, 1), vec![0]));
+    assert_eq!(other.steps.started(), [0, 1]);
+}
+
+#[test]
+fn a_ring_that_is_not_in_memory_asks_for_a_reset_when_its_queue_is_enabled_again() {
+    let (mut bench, front, _rings) = with_both(Features::NONE);
+    let mut ring = bench.ram.ring(8, F::VERSION_1);
+    ring.areas.driver = RAM - 4096;
+
+    front.reset_queue(0);
+    front.enable(0, 8, &ring);
+
+    assert_eq!(front.status(), READY | Status::NEEDS_RESET);
+    assert_eq!(front.violation(), Some((0, Violation::Area(RAM - 4096))));
+    assert_eq!(bench.steps.started(), [1]);
+    // Nothing mends it but a reset of the device.
+    front.reset_queue(0);
+    let ring = bench.ram.ring(8, F::VERSION_1);
+    front.enable(0, 8, &ring);
+    assert_eq!(bench.steps.started(), [1]);
+}
+
+#[test]
+fn a_queue_that_waits_for_memory_can_be_reset_alone_and_waits_again() {
+    let (mut bench, front, [ring, _other]) = with_both(Features::NONE);
+    front.set_reachable(false);
+
+    front.reset_queue(0);
+    front.enable(0, 8, &ring);
+    let waits = bench.steps.started();
+    front.reset_queue(0);
+    let ring = bench.ram.ring(4, F::VERSION_1);
+    front.enable(0, 4, &ring);
+    front.set_reachable(true);
+    front.resume();
+
+    assert_eq!((waits, bench.steps.started()), (vec![1], vec![0, 1]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::parts::Offer;
-use crate::testing::{Bench, Plain, Random};
+use crate::testing::{Bench, Plain, Random, Ring};
 use ringway_spec::{F, Features, Status};
 
 fn window(features: Features) -> (Bench, Window) {
@@ -21,12 +21,17 @@ impl Window {
     }
 
     /// Follows §3.1.1 and §4.2.3.2 with queue `index`.
-    fn start(&self, bench: &mut Bench, index: u16) -> crate::testing::Ring {
+    fn start(&self, bench: &mut Bench, index: u16) -> Ring {
+        self.start_with(bench, index, Features::NONE)
+    }
+
+    fn start_with(&self, bench: &mut Bench, index: u16, features: Features) -> Ring {
         let size = Plain::QUEUE_SIZES[usize::from(index)];
-        let ring = bench.ram.ring(size, F::VERSION_1);
+        let features = features | F::VERSION_1;
+        let ring = bench.ram.ring(size, features);
         self.set(register::STATUS, 3);
         self.set(register::DRIVER_FEATURES_SEL, 1);
-        self.set(register::DRIVER_FEATURES, 1);
+        self.set(register::DRIVER_FEATURES, features.word(1));
         self.set(register::STATUS, 0xb);
         self.set(register::QUEUE_SEL, index.into());
         self.set(register::QUEUE_SIZE, size.into());
@@ -73,7 +78,8 @@ fn a_window_says_what_it_is() {
         1 << 2 | (F::INDIRECT_DESC | F::EVENT_IDX).word(0)
     );
     window.set(0x014, 1);
-    assert_eq!(window.get(0x010), 1);
+    let usual = Offer::default().features();
+    assert_eq!(window.get(0x010), usual.word(1));
 }
 
 #[test]
@@ -178,6 +184,41 @@ fn a_kick_of_an_index_above_65535_is_not_one_of_another_queue() {
     }
 
     assert_eq!(bench.steps.kicks(), []);
+}
+
+#[test]
+fn a_queue_is_reset_alone_through_its_register() {
+    let (mut bench, window) = window(Features::NONE);
+    window.start_with(&mut bench, 1, F::RING_RESET);
+    let before = window.get(register::QUEUE_RESET);
+
+    window.set(register::QUEUE_RESET, 1);
+
+    let read = [register::QUEUE_RESET, register::QUEUE_READY].map(|at| window.get(at));
+    assert_eq!((before, read), (0, [0, 0]));
+    assert_eq!(window.get(register::STATUS), 0xf);
+    assert!(bench.steps.started().is_empty());
+}
+
+/// §2.9: what is said beside the index is a hint, and a driver may say anything.
+#[test]
+fn a_kick_with_data_names_its_queue_in_the_low_half_and_a_wrong_hint_harms_nobody() {
+    let (mut bench, window) = window(Features::NONE);
+    let mut ring = window.start_with(&mut bench, 1, F::NOTIFICATION_DATA);
+    let answer = bench.ram.holding(&[0; 4]);
+
+    for hint in [0, 1, 0x7fff, 0x8000, 0xffff] {
+        ring.queue.submit(&[], &[answer], ()).unwrap();
+        ring.queue.kick_needed();
+        window.set(register::QUEUE_NOTIFY, hint << 16 | 1);
+        window.set(register::QUEUE_NOTIFY, hint << 16 | 2);
+        bench.steps.run(1);
+
+        assert_eq!(bench.steps.kicks(), [1], "{hint:#x}");
+        assert_eq!(ring.queue.poll().unwrap().unwrap().written, 4, "{hint:#x}");
+    }
+
+    assert_eq!(window.violation(), None);
 }
 
 #[test]

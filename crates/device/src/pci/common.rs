@@ -42,6 +42,7 @@ pub(super) fn field(offset: usize, len: usize) -> Option<Field> {
         (common::QUEUE_SIZE, 2) => Field::Front(R::QueueSize),
         (common::QUEUE_MSIX_VECTOR, 2) => Field::QueueVector,
         (common::QUEUE_ENABLE, 2) => Field::Front(R::QueueEnable),
+        (common::QUEUE_RESET, 2) => Field::Front(R::QueueReset),
         (common::QUEUE_NOTIFY_OFF, 2) => Field::QueueNotifyOff,
         (common::QUEUE_DESC..common::QUEUE_DRIVER, 4) => {
             return area(Area::Descriptor, common::QUEUE_DESC);

@@ -218,13 +218,15 @@ impl Function {
             .control(command, space.msix_control());
     }
 
-    /// The address says which queue is meant; the value must be its index, in 16 bits (§4.1.5.2.1).
+    /// The address says which queue is meant; the value must be its index, in 16 bits, or in the
+    /// low half of 32 where kicks have data (§4.1.5.2.1).
     fn notify(&self, at: usize, from: &[u8]) {
         let index = at as u32 / NOTIFY_MULTIPLIER;
-        let whole = (at as u32).is_multiple_of(NOTIFY_MULTIPLIER) && from.len() == 2;
-        if whole && load(from) == index {
-            // No more than the 16 bits of the value.
-            self.front.kick(index as u16);
+        let width = if self.front.kicks_with_data() { 4 } else { 2 };
+        let whole = (at as u32).is_multiple_of(NOTIFY_MULTIPLIER) && from.len() == width;
+        let named = load(from) as u16;
+        if whole && u32::from(named) == index {
+            self.front.kick(named);
         }
     }
 

@@ -212,6 +212,10 @@ impl Interrupts for Vectors {
         }
     }
 
+    fn reset_queue(&self, index: u16) {
+        self.set_queue_vector(index, NO_VECTOR);
+    }
+
     fn config_changed(&self) {
         // With messages too: §4.1.4.5.1 makes no exception for this bit. The pin is mute then.
         self.pin.raise(InterruptStatus::CONFIG_CHANGE);

@@ -86,11 +86,16 @@ impl Function {
 
     /// Follows §3.1.1 with queue `index`, on vector `vector`.
     fn start(&self, bench: &mut Bench, index: u16, vector: u16) -> Ring {
+        self.start_with(bench, index, vector, Features::NONE)
+    }
+
+    fn start_with(&self, bench: &mut Bench, index: u16, vector: u16, features: Features) -> Ring {
         let size = Plain::QUEUE_SIZES[usize::from(index)];
-        let ring = bench.ram.ring(size, F::VERSION_1);
+        let features = features | F::VERSION_1;
+        let ring = bench.ram.ring(size, features);
         self.set_common(common::DEVICE_STATUS, 1, 3);
         self.set_common(common::DRIVER_FEATURE_SELECT, 4, 1);
-        self.set_common(common::DRIVER_FEATURE, 4, 1);
+        self.set_common(common::DRIVER_FEATURE, 4, features.word(1));
         self.set_common(common::DEVICE_STATUS, 1, 0xb);
         self.set_common(common::QUEUE_SELECT, 2, index.into());
         self.set_common(common::QUEUE_MSIX_VECTOR, 2, vector.into());
@@ -440,6 +445,58 @@ fn a_kick_names_its_queue_by_address_and_value() {
     function.kick(2);
 
     assert_eq!(bench.steps.kicks(), [0, 1]);
+}
+
+/// §2.6.1: its set-up goes, its vector among it, and the other queue's stays.
+#[test]
+fn a_queue_that_is_reset_alone_forgets_its_vector() {
+    let (mut bench, function) = placed(3);
+    function.start_with(&mut bench, 1, 2, F::RING_RESET);
+    function.set_common(common::QUEUE_SELECT, 2, 0);
+    function.set_common(common::QUEUE_MSIX_VECTOR, 2, 1);
+    function.set_common(common::QUEUE_SELECT, 2, 1);
+
+    function.set_common(common::QUEUE_RESET, 2, 1);
+
+    let read = |at| function.common(at, 2);
+    let registers = [
+        common::QUEUE_RESET,
+        common::QUEUE_ENABLE,
+        common::QUEUE_MSIX_VECTOR,
+        common::QUEUE_SIZE,
+    ];
+    assert_eq!(registers.map(read), [0, 0, 0xffff, 16]);
+    assert!(bench.steps.started().is_empty());
+    function.set_common(common::QUEUE_SELECT, 2, 0);
+    assert_eq!(function.common(common::QUEUE_MSIX_VECTOR, 2), 1);
+}
+
+/// §2.9: what is said beside the index is a hint, and a driver may say anything.
+#[test]
+fn a_kick_with_data_has_32_bits_and_a_wrong_hint_harms_nobody() {
+    let (mut bench, function) = placed(3);
+    let mut ring = function.start_with(&mut bench, 1, 0, F::NOTIFICATION_DATA);
+    let notify = u64::from(NOTIFY_OFFSET + NOTIFY_MULTIPLIER);
+    let answer = bench.ram.holding(&[0; 4]);
+
+    // Without data, for another queue, and at an odd place.
+    function.kick(1);
+    function.bar_write(0, notify, &[0, 0, 1, 0]);
+    function.bar_write(0, notify + 2, &[1, 0, 0, 0]);
+    let refused = bench.steps.kicks();
+    for hint in [0_u16, 1, 0x7fff, 0x8000, u16::MAX] {
+        ring.queue.submit(&[], &[answer], ()).unwrap();
+        ring.queue.kick_needed();
+        let [low, high] = hint.to_le_bytes();
+        function.bar_write(0, notify, &[1, 0, low, high]);
+        bench.steps.run(1);
+
+        assert_eq!(bench.steps.kicks(), [1], "{hint:#x}");
+        assert_eq!(ring.queue.poll().unwrap().unwrap().written, 4, "{hint:#x}");
+    }
+
+    assert_eq!(refused, []);
+    assert_eq!(function.violation(), None);
 }
 
 #[test]

@@ -134,7 +134,8 @@ fn a_read_only_disk_is_not_written_and_a_disk_without_a_cache_not_flushed() {
     assert_eq!(flushed.why, RequestError::Unsupported.into());
 }
 
-/// A status that the device never wrote is no success, and neither is a success with too few bytes.
+/// Drivers' defect 5: a status that the device never wrote is no success, and neither is a success
+/// with too few bytes.
 #[test]
 fn only_a_written_status_and_a_whole_length_are_success() {
     let device = device(Features::NONE);

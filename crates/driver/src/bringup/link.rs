@@ -20,6 +20,7 @@ const RING_FEATURES: Features = Features(
         | F::INDIRECT_DESC.0
         | F::EVENT_IDX.0
         | F::RING_PACKED.0
+        | F::IN_ORDER.0
         | F::ACCESS_PLATFORM.0
         | F::ORDER_PLATFORM.0,
 );
@@ -35,8 +36,8 @@ pub(super) struct Link<T: Transport> {
     pub(super) config: Arc<Signal>,
     pub(super) handlers: Vec<Handler<T::Platform>>,
     pub(super) interrupts: Interrupts,
-    /// Those who may be waiting for a queue.
-    pub(super) waiting: Vec<Arc<Signal>>,
+    /// The queues that were started.
+    pub(super) started: Vec<Started>,
     /// Whether the device was told of any memory.
     pub(super) told: bool,
     /// Whether the driver has given up on it.
@@ -49,6 +50,8 @@ pub(super) struct Started {
     pub(super) index: u16,
     pub(super) setup: QueueSetup,
     pub(super) signal: Arc<Signal>,
+    /// The vector that it raises, if it sends messages.
+    pub(super) vector: Option<u16>,
 }
 
 impl<T: Transport> Link<T> {
@@ -63,7 +66,7 @@ impl<T: Transport> Link<T> {
             config: Arc::default(),
             handlers: Vec::new(),
             interrupts: Interrupts::Polled,
-            waiting: Vec::new(),
+            started: Vec::new(),
             told: false,
             failed: false,
             transport: Some(transport),
@@ -131,27 +134,43 @@ impl<T: Transport> Link<T> {
                 index,
                 setup,
                 signal,
+                vector: None,
             });
         });
-        self.connect(&started)?;
-        self.waiting = started
-            .iter()
-            .map(|queue| Arc::clone(&queue.signal))
-            .collect();
+        self.connect(&mut started)?;
         let features = self.features;
+        let transport = self.transport.as_mut().ok_or(Error::Gone)?;
         let mut doorbells = Vec::with_capacity(started.len());
         // From here on the device knows of our memory, whatever becomes of the rest.
         self.told = true;
         for Started { index, setup, .. } in &started {
-            let transport = self.transport()?;
             doorbells.push(transport.doorbell(*index, features)?);
-            transport.enable_queue(*index, setup)?;
-            if !transport.queue_enabled(*index)? {
-                return Err(Violation::QueueNotEnabled(*index).into());
-            }
+            enable(transport, *index, setup)?;
         }
+        self.started = started;
         self.add_status(Status::DRIVER_OK)?;
         Ok(doorbells)
+    }
+
+    /// Resets queue `index` alone, and waits, within a bound, until the device confirms.
+    pub(super) fn reset_queue(&mut self, index: u16) -> Result<()> {
+        let transport = self.transport.as_mut().ok_or(Error::Gone)?;
+        transport.reset_queue(index)?;
+        if confirmed(&self.core.platform, || transport.queue_is_reset(index))? {
+            return Ok(());
+        }
+        Err(Violation::QueueResetNotConfirmed(index).into())
+    }
+
+    /// Enables queue `index`, which was reset alone, with another ring.
+    pub(super) fn restart_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()> {
+        let transport = self.transport.as_mut().ok_or(Error::Gone)?;
+        let started = self.started.iter().find(|queue| queue.index == index);
+        let vector = started.and_then(|queue| queue.vector);
+        if vector.is_some() && !transport.set_queue_vector(index, vector)? {
+            return Err(Violation::QueueNotEnabled(index).into());
+        }
+        enable(transport, index, setup)
     }
 
     /// Resets the device and settles what becomes of the memory it was told of.
@@ -170,7 +189,7 @@ impl<T: Transport> Link<T> {
             End::NotConfirmed
         });
         // Whoever waits for a completion finds that the device is gone.
-        self.waiting.iter().for_each(|signal| signal.raise());
+        self.started.iter().for_each(|queue| queue.signal.raise());
         reset.map(|()| Some(transport))
     }
 }
@@ -191,17 +210,37 @@ impl<T: Transport> Drop for Link<T> {
 /// Resets a device, and waits, within a bound, until it confirms (§2.4.2).
 fn reset<T: Transport>(transport: &mut T, platform: &T::Platform) -> Result<()> {
     transport.set_status(Status::empty())?;
+    if confirmed(platform, || Ok(transport.status()?.is_empty()))? {
+        return Ok(());
+    }
+    Err(Violation::ResetNotConfirmed.into())
+}
+
+/// Asks again and again until `is_reset`, at most for [`RESET_LIMIT`]. Says whether it was.
+fn confirmed(
+    platform: &impl Platform,
+    mut is_reset: impl FnMut() -> Result<bool, TransportError>,
+) -> Result<bool> {
     let deadline = platform.now().saturating_add(RESET_LIMIT);
     loop {
-        match transport.status() {
-            Ok(status) if status.is_empty() => return Ok(()),
+        match is_reset() {
+            Ok(true) => return Ok(true),
             // A device that is being reset may not answer for a while.
-            Ok(_) | Err(TransportError::Absent) => {}
+            Ok(false) | Err(TransportError::Absent) => {}
             Err(error) => return Err(error.into()),
         }
         if platform.now() >= deadline {
-            return Err(Violation::ResetNotConfirmed.into());
+            return Ok(false);
         }
         platform.relax();
     }
+}
+
+/// Enables a queue, and looks whether the device agrees.
+fn enable<T: Transport>(transport: &mut T, index: u16, setup: &QueueSetup) -> Result<()> {
+    transport.enable_queue(index, setup)?;
+    if !transport.queue_enabled(index)? {
+        return Err(Violation::QueueNotEnabled(index).into());
+    }
+    Ok(())
 }

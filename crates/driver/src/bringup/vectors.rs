@@ -28,7 +28,7 @@ pub enum Interrupts {
 impl<T: Transport> Link<T> {
     /// Connects interrupts, the best way of those that device and platform have room for. Running
     /// out of vectors degrades, and never fails.
-    pub(super) fn connect(&mut self, queues: &[Started]) -> Result<()> {
+    pub(super) fn connect(&mut self, queues: &mut [Started]) -> Result<()> {
         let all: Vec<_> = queues
             .iter()
             .map(|queue| Arc::clone(&queue.signal))
@@ -69,7 +69,7 @@ impl<T: Transport> Link<T> {
         &mut self,
         way: Interrupts,
         vectors: Vec<Vec<Arc<Signal>>>,
-        queues: &[Started],
+        queues: &mut [Started],
     ) -> Result<bool> {
         let transport = self.transport.as_mut().ok_or(Error::Gone)?;
         let wanted = vectors.len();
@@ -98,7 +98,7 @@ impl<T: Transport> Link<T> {
         transport: &mut T,
         way: Interrupts,
         messages: &[Message],
-        queues: &[Started],
+        queues: &mut [Started],
     ) -> Result<bool> {
         // Vectors are numbered from 0; there are no more than the device said it has, in 16 bits.
         for (vector, message) in (0..).zip(messages) {
@@ -106,17 +106,18 @@ impl<T: Transport> Link<T> {
         }
         transport.use_messages(true)?;
         let mut agreed = transport.set_config_vector(Some(0))?;
-        for (place, queue) in (1..).zip(queues) {
-            let vector = match way {
+        for (place, queue) in (1..).zip(&mut *queues) {
+            queue.vector = Some(match way {
                 Interrupts::Each => place,
                 Interrupts::Shared => 1,
                 _ => 0,
-            };
-            agreed = agreed && transport.set_queue_vector(queue.index, Some(vector))?;
+            });
+            agreed = agreed && transport.set_queue_vector(queue.index, queue.vector)?;
         }
         if !agreed {
             transport.set_config_vector(None)?;
             for queue in queues {
+                queue.vector = None;
                 transport.set_queue_vector(queue.index, None)?;
             }
             transport.use_messages(false)?;

@@ -44,7 +44,8 @@ pub(crate) trait Parked<P: Platform>: Send {
     /// Buffers in flight.
     fn in_flight(&self) -> usize;
 
-    /// Frees all of it. The device has let go: only called after [`End::LetGo`].
+    /// Frees all of it. The device has let go: only called after [`End::LetGo`], or once it has
+    /// confirmed a reset of the queue.
     fn release(self: Box<Self>, core: &Core<P>);
 }
 

@@ -8,6 +8,8 @@
 //!   Queue ──drop──▶ its ring and the buffers in flight are parked in the device's Core
 //!   Live  ──drop──▶ the device is reset ──confirmed──▶ parked buffers are dropped, ring memory is freed
 //!                                       └─not──▶ all of it is kept from everybody, for ever, and counted
+//!   Queue ──reset─▶ the queue alone is ──confirmed──▶ its buffers are had back, and it begins again
+//!                                       └─not──▶ it waits for a reset of the device
 //! ```
 //!
 //! In flight, a buffer is a [`Raw`] part of what it was: no `Box` and no reference exists while a
@@ -18,6 +20,7 @@ mod core;
 mod lend;
 mod pool;
 mod queue;
+mod restart;
 
 pub use self::buffer::{Buffer, DmaBuffer, Raw};
 pub(crate) use self::core::{Core, End};

@@ -116,7 +116,7 @@ pub struct Counts {
 /// To wait, see [`wait`](Self::wait) and [`next`](Self::next).
 #[derive(Debug)]
 pub struct Queue<P: Platform, B: Buffer, Q = (), A = ()> {
-    pending: Pending<P, B, Q, A>,
+    pub(super) pending: Pending<P, B, Q, A>,
     doorbell: Doorbell<P>,
     counts: Counts,
     /// Whether its interrupts arrive anywhere.
@@ -126,21 +126,33 @@ pub struct Queue<P: Platform, B: Buffer, Q = (), A = ()> {
 /// A queue that the device was not told of yet, or whose device is not live yet.
 #[derive(Debug)]
 pub struct Pending<P: Platform, B: Buffer, Q = (), A = ()> {
-    custody: Custody<P, B>,
+    pub(super) custody: Custody<P, B>,
     pub(crate) index: u16,
     pub(crate) signal: Arc<Signal>,
     pub(crate) setup: QueueSetup,
     /// Room for the segments of one request: what is asked, the buffer's pieces, the answer.
     segments: Box<[Segment]>,
-    longest: u32,
+    pub(super) options: QueueOptions,
     types: PhantomData<fn(Q) -> A>,
 }
 
 /// Keeps what the device was told of, or leaves it with the core when dropped.
 #[derive(Debug)]
-struct Custody<P: Platform, B: Buffer> {
+pub(super) struct Custody<P: Platform, B: Buffer> {
     held: ManuallyDrop<Held<B>>,
-    core: Arc<Core<P>>,
+    pub(super) core: Arc<Core<P>>,
+    pub(super) hold: Hold,
+}
+
+/// What the device has of a queue, as long as its own use goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// All of it, and the queue is driven.
+    Driven,
+    /// All of it, perhaps: it was told to let go, and has not confirmed that it did.
+    Unconfirmed,
+    /// Nothing: it confirmed that it has reset the queue.
+    LetGo,
 }
 
 /// All memory of a queue that the device was told of.
@@ -156,7 +168,11 @@ impl<P: Platform, B: Buffer> Drop for Custody<P, B> {
         // SAFETY: `held` is not used after this: `self` is being dropped, and this is the only
         // `take`.
         let held = unsafe { ManuallyDrop::take(&mut self.held) };
-        self.core.park(Box::new(held));
+        let held = Box::new(held);
+        match self.hold {
+            Hold::LetGo => held.release(&self.core),
+            Hold::Driven | Hold::Unconfirmed => self.core.park(held),
+        }
     }
 }
 
@@ -213,6 +229,7 @@ where
             custody: Custody {
                 held,
                 core: Arc::clone(core),
+                hold: Hold::Driven,
             },
             index,
             signal: Arc::default(),
@@ -222,7 +239,7 @@ where
             },
             segments: vec![Segment::default(); usize::from(pieces.max(around + 1))]
                 .into_boxed_slice(),
-            longest: options.longest,
+            options: *options,
             types: PhantomData,
         })
     }
@@ -240,7 +257,7 @@ where
 
     #[inline]
     fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
-        let Custody { held, core } = &mut self.custody;
+        let Custody { held, core, hold } = &mut self.custody;
         let (buffer, direction) = match data {
             Data::None => (None, Direction::ToDevice),
             Data::Readable(buffer) => (Some(buffer), Direction::ToDevice),
@@ -249,6 +266,12 @@ where
         if core.is_over() {
             return Err(Rejected {
                 why: Error::Gone,
+                buffer,
+            });
+        }
+        if *hold != Hold::Driven {
+            return Err(Rejected {
+                why: Error::QueueReset,
                 buffer,
             });
         }
@@ -286,7 +309,7 @@ where
                 };
             }
         }
-        let mut pieces = Segments::new(data_room, self.longest);
+        let mut pieces = Segments::new(data_room, self.options.longest);
         let lent = match buffer
             .map(|buffer| core.lend(buffer, direction, &mut pieces))
             .transpose()
@@ -326,7 +349,7 @@ where
 
     #[inline]
     fn poll(&mut self) -> Result<Option<Completion<B, A>>> {
-        let Custody { held, core } = &mut self.custody;
+        let Custody { held, core, .. } = &mut self.custody;
         let Some(done) = held.ring.poll()? else {
             return Ok(None);
         };
@@ -386,10 +409,13 @@ where
     /// [`Error::Transport`] if it cannot be reached.
     #[inline]
     pub fn kick(&mut self) -> Result<bool> {
-        let needed = self.pending.custody.held.ring.kick_needed();
+        let Custody { held, hold, .. } = &mut self.pending.custody;
+        let ring = &mut held.ring;
+        // Of a queue that was reset alone, the device is told nothing (§2.6.1).
+        let needed = *hold == Hold::Driven && ring.kick_needed();
         if needed {
             self.counts.kicks += 1;
-            self.doorbell.ring()?;
+            self.doorbell.ring(ring.notification_data())?;
         }
         Ok(needed)
     }
@@ -400,13 +426,20 @@ where
     /// # Errors
     ///
     /// [`Error::Device`] if the device broke a rule of the ring: reset it. What is in flight stays
-    /// in custody. [`Error::Gone`] if it was reset.
+    /// in custody. [`Error::Gone`] if it was reset, [`Error::QueueReset`] if the queue alone was, and
+    /// nothing is left of what was completed before.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Completion<B, A>>> {
         self.kick()?;
         let done = self.pending.poll()?;
-        if done.is_none() && self.pending.custody.core.is_over() {
-            return Err(Error::Gone);
+        if done.is_none() {
+            let Custody { core, hold, .. } = &self.pending.custody;
+            if core.is_over() {
+                return Err(Error::Gone);
+            }
+            if *hold != Hold::Driven {
+                return Err(Error::QueueReset);
+            }
         }
         self.counts.completed += u64::from(done.is_some());
         Ok(done)
@@ -437,7 +470,11 @@ where
 
     /// How many requests the device has.
     pub fn in_flight(&self) -> u16 {
-        self.pending.custody.held.ring.in_flight()
+        let Custody { held, hold, .. } = &self.pending.custody;
+        match hold {
+            Hold::LetGo => 0,
+            Hold::Driven | Hold::Unconfirmed => held.ring.in_flight(),
+        }
     }
 
     /// How many descriptors the ring has.
@@ -458,23 +495,24 @@ where
         &self.pending.custody.core.platform
     }
 
-    /// Takes back one buffer in flight, after the device was reset and confirmed it. `None` when
-    /// there are no more.
+    /// Takes back one buffer in flight, after the device, or the queue alone, was reset and that was
+    /// confirmed. `None` when there are no more.
     ///
     /// # Errors
     ///
-    /// [`Error::StillDriven`] if the device was not reset; [`Violation::ResetNotConfirmed`] if it
-    /// did not let go: the buffers are lost.
+    /// [`Error::StillDriven`] if neither was; [`Violation::ResetNotConfirmed`] if the device did
+    /// not let go: the buffers are lost.
     pub fn reclaim(&mut self) -> Result<Option<B>> {
-        let Custody { held, core } = &mut self.pending.custody;
-        match core.end() {
-            None => return Err(Error::StillDriven),
-            Some(End::NotConfirmed) => return Err(Violation::ResetNotConfirmed.into()),
-            Some(End::LetGo) => {}
+        let Custody { held, core, hold } = &mut self.pending.custody;
+        match (*hold, core.end()) {
+            (Hold::LetGo, _) | (_, Some(End::LetGo)) => {}
+            (_, Some(End::NotConfirmed)) => return Err(Violation::ResetNotConfirmed.into()),
+            (_, None) => return Err(Error::StillDriven),
         }
         while let Some(owner) = held.ring.reclaim() {
             if let Some(lent) = owner {
-                // SAFETY: the device has let go of everything: `End::LetGo`.
+                // SAFETY: the device has let go of everything: `Hold::LetGo` of the queue's, or
+                // `End::LetGo` of all.
                 return Ok(Some(unsafe { core.take_back(lent, 0) }));
             }
         }

@@ -221,6 +221,29 @@ fn a_batch_is_kicked_once_and_a_kick_that_was_forgotten_is_made_by_the_poll() {
 }
 
 #[test]
+fn a_kick_says_where_the_next_chain_will_be_if_that_is_agreed_on() {
+    for (ring, data) in [(Features::NONE, 3), (F::RING_PACKED, 0x8003)] {
+        for features in [ring, ring | F::NOTIFICATION_DATA] {
+            let device = device(Trust::Trusted);
+            device.script().offered = F::VERSION_1 | features;
+            let mut rng: Entropy<Vec<u8>> = attach(device.clone()).unwrap();
+            device.platform.take_log();
+
+            for _ in 0..3 {
+                rng.request(vec![0; 8]).unwrap();
+            }
+            rng.kick().unwrap();
+
+            let with_data = features.contains(F::NOTIFICATION_DATA);
+            let (width, value) = if with_data { (4, data << 16) } else { (2, 0) };
+            let at = crate::scripted::REGISTERS;
+            let kick = crate::testing::Access::Write { at, width, value };
+            assert_eq!(device.platform.take_log(), [kick], "{features:?}");
+        }
+    }
+}
+
+#[test]
 fn a_full_ring_gives_the_buffer_back_unmapped() {
     let device = device(Trust::Revoked);
     device.script().queue_size_max = 2;

@@ -268,9 +268,42 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     device.queue_size_max(0).unwrap();
     platform.take_log();
 
-    doorbell.ring().unwrap();
+    doorbell.ring(0x8005).unwrap();
 
     assert_eq!(platform.take_log(), [write(register::QUEUE_NOTIFY, 1)]);
+}
+
+/// Drivers' defect 19: §2.6.1.1.2: that it says 0 of the reset is not enough, for a device that offers what it has not
+/// says so, too.
+#[test]
+fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
+    let (platform, mut device) = device();
+    let set = |register, value| registers(&platform).write32(register, value).unwrap();
+    set(register::QUEUE_SEL, 1);
+    set(register::QUEUE_READY, 1);
+    platform.take_log();
+
+    device.reset_queue(1).unwrap();
+
+    let select = write(register::QUEUE_SEL, 1);
+    assert_eq!(writes(&platform), [select, write(register::QUEUE_RESET, 1)]);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
+    set(register::QUEUE_RESET, 0);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
+    set(register::QUEUE_READY, 0);
+    assert_eq!(device.queue_is_reset(1), Ok(true));
+}
+
+#[test]
+fn a_kick_with_data_is_one_write_too_with_the_index_in_its_low_half() {
+    let (platform, mut device) = device();
+    let doorbell = device.doorbell(1, F::NOTIFICATION_DATA).unwrap();
+    platform.take_log();
+
+    doorbell.ring(0x8005).unwrap();
+
+    let kick = write(register::QUEUE_NOTIFY, 0x8005_0001);
+    assert_eq!(platform.take_log(), [kick]);
 }
 
 #[test]

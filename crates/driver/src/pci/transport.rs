@@ -56,7 +56,7 @@ impl<P: Platform + ConfigAccess> Pci<P> {
         let layout = Layout::find(&config)?;
         let map = |place: Place, most: u64| platform.registers(place.address, place.len.min(most));
         // A queue's address is at most as far from the first as the highest offset there is.
-        let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 2;
+        let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 4;
         let line = config.read8(INTERRUPT_LINE);
         let has_line = config.read8(INTERRUPT_PIN) != 0 && line != NO_LINE;
         let mut this = Self {
@@ -148,7 +148,7 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1
+        F::VERSION_1 | F::NOTIFICATION_DATA | F::RING_RESET
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -219,19 +219,34 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
         self.common.write16(common::QUEUE_ENABLE, 1)
     }
 
-    fn doorbell(&mut self, index: u16, _: Features) -> Result<Doorbell<P>> {
+    fn reset_queue(&mut self, index: u16) -> Result<()> {
+        self.select(index)?;
+        self.common.write16(common::QUEUE_RESET, 1)
+    }
+
+    fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
+        self.select(index)?;
+        Ok(self.read16(common::QUEUE_RESET)? == 0 && self.read16(common::QUEUE_ENABLE)? == 0)
+    }
+
+    fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {
         self.select(index)?;
         // Not an offset in bytes, and not the index (§4.1.4.4). In 64 bits, the product of 16 and
         // 32 does not overflow.
         let number = self.common.read16(common::QUEUE_NOTIFY_OFF)?;
         let offset = u64::from(number) * u64::from(self.notify_multiplier);
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let (value, len) = if features.contains(F::NOTIFICATION_DATA) {
+            (DoorbellValue::WithData(index), 4)
+        } else {
+            (DoorbellValue::Bits16(index), 2)
+        };
         let registers = self
             .notify
-            .slice(offset, 2)
-            .filter(|_| offset.is_multiple_of(2))
-            .ok_or(TransportError::Range { offset, len: 2 })?;
-        Doorbell::new(registers, DoorbellValue::Bits16(index))
+            .slice(offset, len)
+            .filter(|_| offset.is_multiple_of(len))
+            .ok_or(TransportError::Range { offset, len })?;
+        Doorbell::new(registers, value)
     }
 
     fn messages_max(&self) -> u16 {

@@ -93,7 +93,7 @@ impl Device {
     }
 
     /// Takes the next chain, or says why it does not, if there is one.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn next_chain<S: Slab>(
         &mut self,
         look: &mut Look<'_>,
@@ -104,11 +104,10 @@ impl Device {
         }
         let left = look.left.checked_sub(1)?;
         let tail = self.look_for_available()?;
-        look.left = left;
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let begun = Begun::new(look, blocks, self.size)?;
+        let begun = Begun::new(self.size);
         let ring = Ring {
             device: self,
             at: self.next_available,
@@ -117,7 +116,8 @@ impl Device {
             id: tail.id,
         };
         let chain = walk(look, blocks, begun, ring)?;
-        let descriptors = blocks.get(chain.first)?.record.descriptors;
+        look.left = left;
+        let descriptors = chain.descriptors as u16;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
@@ -126,7 +126,7 @@ impl Device {
 
     /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
     /// the driver was not told of.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, used: Used) {
         self.in_flight = self.in_flight.wrapping_sub(used.chains);
         self.taken = self.taken.wrapping_sub(used.descriptors);
@@ -241,6 +241,8 @@ struct Ring<'r> {
 }
 
 impl<'m> Source<'m> for Ring<'_> {
+    const FLAGS: u32 = FLAGS;
+
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
         let Device { ring, size, .. } = self.device;
@@ -268,8 +270,13 @@ impl<'m> Source<'m> for Ring<'_> {
         self.left = left;
         self.at = self.at.advanced(1, *size);
         self.id = tail.id;
-        let more = tail.flags.contains(DescriptorFlags::NEXT);
-        Some(piece(slot.first(), tail, more))
+        let (address, word) = (slot.first(), tail.to_word());
+        Some(Piece { address, word })
+    }
+
+    #[inline(always)]
+    fn goes_on(&self, flags: u32) -> bool {
+        flags & NEXT != 0
     }
 
     #[inline(always)]
@@ -284,12 +291,10 @@ impl<'m> Source<'m> for Ring<'_> {
         look: &mut Look<'m>,
         blocks: &mut Blocks<S>,
         begun: Begun,
-        address: u64,
-        len: u32,
-        more: bool,
+        piece: Piece,
     ) -> Option<Chain> {
         let (id, descriptors) = self.name();
-        if descriptors != 1 || more {
+        if descriptors != 1 || self.goes_on((piece.word >> FLAGS) as u32) {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         if !self.device.indirect {
@@ -297,7 +302,7 @@ impl<'m> Source<'m> for Ring<'_> {
         }
         let nested = Nested {
             id,
-            table: look.table(address, len, self.device.size)?,
+            table: look.table(piece.address, piece.word as u32, self.device.size)?,
             at: 0,
         };
         walk(look, blocks, begun, nested)
@@ -312,13 +317,19 @@ struct Nested<'m> {
 }
 
 impl<'m> Source<'m> for Nested<'m> {
+    const FLAGS: u32 = FLAGS;
+
     #[inline(always)]
     fn next(&mut self, _: &mut Why) -> Option<Piece> {
         // Always there: the one before said that there is more, and no table is empty.
-        let (address, tail) = self.table.load(self.at)?;
+        let (address, word) = self.table.load(self.at)?;
         self.at = self.at.wrapping_add(1);
-        let more = self.at < self.table.len();
-        Some(piece(address, Tail::from_word(tail), more))
+        Some(Piece { address, word })
+    }
+
+    #[inline(always)]
+    fn goes_on(&self, _: u32) -> bool {
+        self.at < self.table.len()
     }
 
     #[inline(always)]
@@ -332,20 +343,13 @@ impl<'m> Source<'m> for Nested<'m> {
         look: &mut Look<'m>,
         _: &mut Blocks<S>,
         _: Begun,
-        _: u64,
-        _: u32,
-        _: bool,
+        _: Piece,
     ) -> Option<Chain> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
 
-#[inline(always)]
-fn piece(address: u64, tail: Tail, more: bool) -> Piece {
-    Piece {
-        address,
-        len: tail.len,
-        flags: tail.flags.bits(),
-        more,
-    }
-}
+/// Where the second word of a descriptor has its flags.
+const FLAGS: u32 = 48;
+/// Says there that the chain goes on.
+const NEXT: u32 = DescriptorFlags::NEXT.bits() as u32;

@@ -85,24 +85,6 @@ impl<T, S: Slab<T>> Driver<T, S> {
             order: Order::negotiated(features),
             broken: None,
         };
-        for index in 0..size {
-            // Used in the lap before, whichever that was: neither available nor used in the one to
-            // come, also where nothing was published yet.
-            let lap = if usize::from(index) < start.index() {
-                start
-            } else {
-                start.advanced(size, size)
-            };
-            let flags = lap.used();
-            let tail = Tail {
-                len: 0,
-                id: 0,
-                flags,
-            };
-            if let Some(slot) = this.ring.slot(index.into()) {
-                slot.set_second(tail.to_word());
-            }
-        }
         this.disarm();
         Some(this)
     }
@@ -265,12 +247,13 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.entries.reclaim()
     }
 
-    /// The next used descriptor, if it is one. With nothing in flight there is none, whatever the
-    /// ring says; with something, what is there was written in this lap, by us or by the
-    /// device, or it is ours to publish yet, and was last written in the lap before, or by `new`.
+    /// The next used descriptor, if it is one. With nothing that the device knows of in flight there
+    /// is none, whatever the ring says; with something, what is there was written in this lap, by
+    /// us or by the device.
     #[inline(always)]
     fn look_for_used(&self) -> Option<Tail> {
-        if self.in_flight == 0 {
+        let withheld = self.withheld.map(|(head, _)| head);
+        if self.in_flight == 0 || withheld == Some(self.next_used) {
             return None;
         }
         let slot = self.ring.slot(self.next_used.index())?;
@@ -283,6 +266,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.broken = Some(violation);
         self.stranded = core::mem::take(&mut self.in_flight);
         self.free = 0;
+        self.withheld = None;
         violation
     }
 

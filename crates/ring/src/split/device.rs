@@ -7,7 +7,7 @@
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
-use super::{Tail, passed};
+use super::passed;
 use crate::barrier::Order;
 use crate::chain::Chain;
 use crate::device::{Used, Violation};
@@ -43,7 +43,6 @@ pub(crate) struct Device {
     published: u16,
     /// The used index when an interrupt was last considered.
     interrupt_considered: u16,
-    in_flight: u16,
     indirect: bool,
     event_index: bool,
     order: Order,
@@ -103,7 +102,6 @@ impl Device {
             next_used: start,
             published: start,
             interrupt_considered: start,
-            in_flight: 0,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -123,22 +121,20 @@ impl Device {
             return None;
         }
         let id = self.available.load(usize::from(self.next_available));
-        let begun = Begun::new(look, blocks, self.size)?;
+        let begun = Begun::new(self.size);
         let ring = Ring {
             device: self,
             id,
-            at: id,
+            at: id.into(),
         };
         let chain = walk(look, blocks, begun, ring)?;
         self.next_available = self.next_available.wrapping_add(1);
-        self.in_flight = self.in_flight.wrapping_add(1);
         Some(chain)
     }
 
     /// Writes a used element, of chains that are in flight.
     #[inline]
     pub(crate) fn put(&mut self, used: Used) {
-        self.in_flight = self.in_flight.wrapping_sub(used.chains);
         let element = u64::from(used.id) | u64::from(used.written) << 32;
         self.used.store(usize::from(self.next_used), element);
         self.next_used = self.next_used.wrapping_add(used.chains);
@@ -208,7 +204,8 @@ impl Device {
     }
 
     pub(crate) fn in_flight(&self) -> u16 {
-        self.in_flight
+        // A chain moves either index by one, and there are fewer chains than the indices count.
+        self.next_available.wrapping_sub(self.next_used)
     }
 
     pub(crate) fn violation(&self) -> Option<Violation> {
@@ -251,7 +248,7 @@ impl Device {
         if moved > size {
             return Err(Violation::AvailableTooFar { moved, size });
         }
-        let room = size.saturating_sub(self.in_flight);
+        let room = size.saturating_sub(self.in_flight());
         if moved != 0 && room == 0 {
             return Err(Violation::TooManyInFlight(size));
         }
@@ -263,19 +260,26 @@ impl Device {
 struct Ring<'r> {
     device: &'r Device,
     id: u16,
-    at: u16,
+    at: usize,
 }
 
 impl<'m> Source<'m> for Ring<'_> {
+    const FLAGS: u32 = FLAGS;
+
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let Some(slot) = self.device.descriptors.slot(self.at.into()) else {
-            let (index, size) = (self.at, self.device.size);
+        let Some(slot) = self.device.descriptors.slot(self.at) else {
+            let (index, size) = (self.at as u16, self.device.size);
             return Stop::violation(why, Violation::DescriptorIndex { index, size });
         };
-        let tail = Tail::from_word(slot.second());
-        self.at = tail.next;
-        Some(piece(slot.first(), tail))
+        let (address, word) = (slot.first(), slot.second());
+        self.at = next(word);
+        Some(Piece { address, word })
+    }
+
+    #[inline(always)]
+    fn goes_on(&self, flags: u32) -> bool {
+        flags & NEXT != 0
     }
 
     #[inline(always)]
@@ -289,20 +293,18 @@ impl<'m> Source<'m> for Ring<'_> {
         look: &mut Look<'m>,
         blocks: &mut Blocks<S>,
         begun: Begun,
-        address: u64,
-        len: u32,
-        more: bool,
+        piece: Piece,
     ) -> Option<Chain> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
-        if more {
+        if self.goes_on((piece.word >> FLAGS) as u32) {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         // The descriptor that refers to the table does not count.
         let nested = Nested {
             id: self.id,
-            table: look.table(address, len, self.device.size)?,
+            table: look.table(piece.address, piece.word as u32, self.device.size)?,
             at: 0,
         };
         walk(look, blocks, begun, nested)
@@ -313,23 +315,29 @@ impl<'m> Source<'m> for Ring<'_> {
 struct Nested<'m> {
     id: u16,
     table: Table<'m>,
-    at: u16,
+    at: usize,
 }
 
 impl<'m> Source<'m> for Nested<'m> {
+    const FLAGS: u32 = FLAGS;
+
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let Some((address, tail)) = self.table.load(self.at.into()) else {
+        let Some((address, word)) = self.table.load(self.at) else {
             let violation = Violation::DescriptorIndex {
-                index: self.at,
+                index: self.at as u16,
                 // No more than the size of the queue.
                 size: self.table.len() as u16,
             };
             return Stop::violation(why, violation);
         };
-        let tail = Tail::from_word(tail);
-        self.at = tail.next;
-        Some(piece(address, tail))
+        self.at = next(word);
+        Some(Piece { address, word })
+    }
+
+    #[inline(always)]
+    fn goes_on(&self, flags: u32) -> bool {
+        flags & NEXT != 0
     }
 
     #[inline(always)]
@@ -343,20 +351,19 @@ impl<'m> Source<'m> for Nested<'m> {
         look: &mut Look<'m>,
         _: &mut Blocks<S>,
         _: Begun,
-        _: u64,
-        _: u32,
-        _: bool,
+        _: Piece,
     ) -> Option<Chain> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
 
+/// Where the second word of a descriptor has its flags.
+const FLAGS: u32 = 32;
+/// Says there that the chain goes on.
+const NEXT: u32 = DescriptorFlags::NEXT.bits() as u32;
+
+/// Where the chain goes on after a descriptor, of whose second word this is the last part.
 #[inline(always)]
-fn piece(address: u64, tail: Tail) -> Piece {
-    Piece {
-        address,
-        len: tail.len,
-        flags: tail.flags.bits(),
-        more: tail.flags.contains(DescriptorFlags::NEXT),
-    }
+fn next(word: u64) -> usize {
+    (word >> 48) as usize
 }

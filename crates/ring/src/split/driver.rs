@@ -143,7 +143,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
 
     #[inline]
     pub(crate) fn kick_needed(&mut self) -> bool {
-        if self.published == self.next_available {
+        if self.published == self.next_available || self.broken.is_some() {
             return false;
         }
         let before = core::mem::replace(&mut self.published, self.next_available);
@@ -277,7 +277,8 @@ impl<T, S: Slab<T>> Driver<T, S> {
         }
         let index = self.used_index.load(0);
         let moved = index.wrapping_sub(self.next_used);
-        let in_flight = self.in_flight();
+        // Of what the device does not know of yet, nothing can come back.
+        let in_flight = self.published.wrapping_sub(self.next_used);
         if moved > in_flight {
             return Err(self.latch(Violation::UsedTooFar { moved, in_flight }));
         }

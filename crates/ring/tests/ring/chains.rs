@@ -18,14 +18,6 @@ fn pairs(size: u16) -> [Pair; 2] {
     [Pair::new(size, 0), Pair::packed(size, 0)]
 }
 
-/// Element `slot` of the used ring: id and length.
-fn used(pair: &Pair, slot: u16) -> (u32, u32) {
-    let at = pair.areas.device + split::RING as u64 + u64::from(slot) * 8;
-    let element = pair.map.shared(at, 8).unwrap();
-    let element: split::UsedElement = element.view().read_value(0).unwrap();
-    (element.id.get(), element.len.get())
-}
-
 #[test]
 fn the_driver_sees_what_was_completed_when_the_batch_ends_or_is_published() {
     for pair in pairs(4) {
@@ -225,7 +217,7 @@ fn in_order_a_run_of_chains_of_a_split_ring_is_one_element() {
     }
     driver.kick_needed();
     for slot in 0..8 {
-        pair.forge_used(slot, 0xaaaa, 0xbbbb);
+        pair.forge.set_used(slot, 0xaaaa, 0xbbbb);
     }
 
     let mut batch = device.batch(&pair.map);
@@ -237,12 +229,12 @@ fn in_order_a_run_of_chains_of_a_split_ring_is_one_element() {
 
     let slot = |passed| START.wrapping_add(passed) % 8;
     let elements: Vec<_> = (0..6)
-        .map(|passed| used(&pair, slot(passed)))
+        .map(|passed| pair.forge.used(slot(passed)))
         .filter(|(id, _)| *id != 0xaaaa)
         .collect();
     assert_eq!(elements.len(), 2);
     assert_eq!((elements[0].1, elements[1].1), (5, 8));
-    assert_eq!(elements[1], used(&pair, slot(3)));
+    assert_eq!(elements[1], pair.forge.used(slot(3)));
     let back = std::iter::from_fn(|| driver.poll().unwrap());
     let back: Vec<_> = back.map(|done| (done.owner, done.written)).collect();
     assert_eq!(back, [(0, 8), (1, 8), (2, 5), (3, 8), (4, 8), (5, 8)]);
@@ -269,9 +261,9 @@ fn in_order_a_run_of_chains_of_a_packed_ring_is_one_descriptor() {
     drop(batch);
 
     // The second chain, in place of the first descriptor of the first one.
-    assert_eq!(pair.packed_descriptor(3).len.get(), 6);
-    assert_eq!(pair.packed_descriptor(3).flags.get() & 0x8080, 0x8080);
-    assert_ne!(pair.packed_descriptor(0).flags.get() & 0x8080, 0);
+    assert_eq!(pair.descriptor(3).len, 6);
+    assert_eq!(pair.descriptor(3).flags & 0x8080, 0x8080);
+    assert_ne!(pair.descriptor(0).flags & 0x8080, 0);
     let back = std::iter::from_fn(|| driver.poll().unwrap());
     let back: Vec<_> = back.map(|done| (done.owner, done.written)).collect();
     assert_eq!(back, [(0, 8), (1, 6)]);

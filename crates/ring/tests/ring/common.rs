@@ -1,10 +1,11 @@
 //! One queue, both ends of it, and the memory between, reachable for a peer who cheats.
 
+use ringway_check::hostile::{Descriptor, Forge};
 use ringway_ring::device;
 use ringway_ring::driver::{self, Areas, Geometry, Memory, Segment};
 use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::Shared;
-use ringway_spec::{F, Features, packed, split};
+use ringway_spec::{F, Features};
 
 /// Where the ring is for the device. Unlike any address of this process.
 pub(crate) const RING: u64 = 0x7000_0000_0000;
@@ -20,6 +21,8 @@ pub(crate) struct Pair {
     pub(crate) map: Map,
     pub(crate) geometry: Geometry,
     pub(crate) areas: Areas,
+    /// A peer who cheats.
+    pub(crate) forge: Forge,
 }
 
 /// Shared memory that a test may write to as a cheating peer.
@@ -48,12 +51,19 @@ impl Pair {
             },
         ])
         .unwrap();
+        let areas = geometry.areas(RING);
+        let features = if geometry.is_packed() {
+            F::RING_PACKED
+        } else {
+            Features::NONE
+        };
         Self {
+            forge: Forge::new(&map, geometry.size(), areas, features).unwrap(),
             ring,
             buffers,
             map,
             geometry,
-            areas: geometry.areas(RING),
+            areas,
         }
     }
 
@@ -82,115 +92,39 @@ impl Pair {
 
     /// Forges descriptor `index` of a packed ring.
     pub(crate) fn forge_packed(&self, index: u16, addr: u64, len: u32, id: u16, flags: u16) {
-        self.forge_at(RING + u64::from(index) * 16, addr, len, id, flags);
+        self.forge_at(self.forge.place(index), addr, len, flags, id);
     }
 
-    /// Forges what the device of a packed ring wants to be told of.
-    pub(crate) fn forge_device_wish(&self, desc: u16, flags: u16) {
-        self.write16(self.areas.device, 0, desc);
-        self.write16(self.areas.device, 2, flags);
-    }
-
-    /// What the driver of a packed ring wants to be told of: descriptor, and flags.
-    pub(crate) fn driver_wish(&self) -> (u16, u16) {
-        let read = |at| self.read16(self.areas.driver, at);
-        (read(0), read(2))
-    }
-
-    /// Descriptor `index` of a packed ring.
-    pub(crate) fn packed_descriptor(&self, index: u16) -> packed::Descriptor {
-        let at = usize::from(index) * 16;
-        self.ring.view().read_value(at).unwrap()
-    }
-
-    /// Forges element `slot` of the used ring.
-    pub(crate) fn forge_used(&self, slot: u16, id: u32, len: u32) {
-        let at = self.offset(self.areas.device) + split::RING + usize::from(slot) * 8;
-        self.ring.view().write(at, &id.to_le_bytes()).unwrap();
-        self.ring.view().write(at + 4, &len.to_le_bytes()).unwrap();
-    }
-
-    /// Forges the used index.
-    pub(crate) fn forge_used_index(&self, index: u16) {
-        self.write16(self.areas.device, split::INDEX, index);
-    }
-
-    /// Forges the used ring's flags.
-    pub(crate) fn forge_used_flags(&self, flags: u16) {
-        self.write16(self.areas.device, split::FLAGS, flags);
-    }
-
-    /// Forges the device's event field.
-    pub(crate) fn forge_available_event(&self, event: u16) {
-        self.write16(
-            self.areas.device,
-            split::avail_event_offset(self.geometry.size()),
-            event,
-        );
-    }
-
-    /// Forges descriptor `index`.
+    /// Forges descriptor `index` of a split ring.
     pub(crate) fn forge_descriptor(&self, index: u16, addr: u64, len: u32, flags: u16, next: u16) {
-        self.forge_at(RING + u64::from(index) * 16, addr, len, flags, next);
+        self.forge_at(self.forge.place(index), addr, len, flags, next);
     }
 
-    /// Forges a descriptor anywhere: in an indirect table. The last two are flags and next of the
-    /// split format, id and flags of the packed one.
-    pub(crate) fn forge_at(&self, address: u64, addr: u64, len: u32, third: u16, fourth: u16) {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&addr.to_le_bytes());
-        bytes[8..12].copy_from_slice(&len.to_le_bytes());
-        bytes[12..14].copy_from_slice(&third.to_le_bytes());
-        bytes[14..].copy_from_slice(&fourth.to_le_bytes());
-        self.map
-            .shared(address, 16)
-            .unwrap()
-            .view()
-            .write(0, &bytes)
-            .unwrap();
+    /// Forges a descriptor anywhere: in an indirect table. The last is next of the split format, id
+    /// of the packed one.
+    pub(crate) fn forge_at(&self, at: u64, address: u64, len: u32, flags: u16, other: u16) {
+        let descriptor = Descriptor {
+            address,
+            len,
+            flags,
+            other,
+        };
+        self.forge.set_descriptor(at, descriptor);
+    }
+
+    /// Descriptor `index` of the ring.
+    pub(crate) fn descriptor(&self, index: u16) -> Descriptor {
+        self.forge.descriptor(self.forge.place(index))
     }
 
     /// Makes the chains that begin at `heads` available, as a driver whose available index was
     /// `start`.
     pub(crate) fn forge_available(&self, start: u16, heads: &[u16]) {
         for (at, head) in (0..).zip(heads) {
-            let at = start.wrapping_add(at);
-            let slot = usize::from(at % self.geometry.size()) * 2;
-            self.write16(self.areas.driver, split::RING + slot, *head);
+            self.forge.set_available(start.wrapping_add(at), *head);
         }
-        self.forge_available_index(start.wrapping_add(heads.len() as u16));
-    }
-
-    /// Forges the available index.
-    pub(crate) fn forge_available_index(&self, index: u16) {
-        self.write16(self.areas.driver, split::INDEX, index);
-    }
-
-    /// What the driver asks of interrupts: flags, and its event field.
-    pub(crate) fn interrupt_wish(&self) -> (u16, u16) {
-        let event = split::used_event_offset(self.geometry.size());
-        (
-            self.read16(self.areas.driver, split::FLAGS),
-            self.read16(self.areas.driver, event),
-        )
-    }
-
-    fn offset(&self, address: u64) -> usize {
-        usize::try_from(address - RING).unwrap()
-    }
-
-    fn write16(&self, area: u64, offset: usize, value: u16) {
-        let at = self.offset(area) + offset;
-        self.ring.view().write(at, &value.to_le_bytes()).unwrap();
-    }
-
-    fn read16(&self, area: u64, offset: usize) -> u16 {
-        let mut bytes = [0; 2];
-        self.ring
-            .view()
-            .read(self.offset(area) + offset, &mut bytes)
-            .unwrap();
-        u16::from_le_bytes(bytes)
+        let index = start.wrapping_add(heads.len() as u16);
+        self.forge.set_available_index(index);
     }
 }
 

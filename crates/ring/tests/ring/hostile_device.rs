@@ -15,10 +15,11 @@ fn a_used_id_completed_twice_is_a_violation_and_the_owner_comes_home_once() {
     let mut driver = pair.driver(Features::NONE, START);
     let token = driver.submit(&[], &[segment(0, 16)], "first").unwrap();
     driver.submit(&[], &[segment(16, 16)], "second").unwrap();
+    driver.kick_needed();
 
-    pair.forge_used(2, u32::from(token.id()), 16);
-    pair.forge_used(3, u32::from(token.id()), 16);
-    pair.forge_used_index(START.wrapping_add(2));
+    pair.forge.set_used(2, u32::from(token.id()), 16);
+    pair.forge.set_used(3, u32::from(token.id()), 16);
+    pair.forge.set_used_index(START.wrapping_add(2));
     let first = driver.poll().unwrap().unwrap();
     let again = driver.poll();
 
@@ -40,9 +41,10 @@ fn a_used_length_beyond_the_writable_bytes_is_a_violation() {
         let token = driver
             .submit(&[segment(0, 64)], &[segment(64, 16)], ())
             .unwrap();
+        driver.kick_needed();
 
-        pair.forge_used(2, u32::from(token.id()), len);
-        pair.forge_used_index(START.wrapping_add(1));
+        pair.forge.set_used(2, u32::from(token.id()), len);
+        pair.forge.set_used_index(START.wrapping_add(1));
         let polled = driver.poll();
 
         if believed {
@@ -65,12 +67,13 @@ fn a_device_that_rewrites_the_descriptor_table_cannot_redirect_the_free_list() {
     let mut driver = pair.driver(Features::NONE, START);
     let chain = [segment(0, 8), segment(8, 8), segment(16, 8)];
     let first = driver.submit(&chain, &[], 1).unwrap();
+    driver.kick_needed();
 
     for index in 0..8 {
         pair.forge_descriptor(index, u64::MAX, u32::MAX, 0xffff, 0xffff);
     }
-    pair.forge_used(6, u32::from(first.id()), 0);
-    pair.forge_used_index(START.wrapping_add(1));
+    pair.forge.set_used(6, u32::from(first.id()), 0);
+    pair.forge.set_used_index(START.wrapping_add(1));
     let owner = driver.poll().unwrap().unwrap().owner;
 
     assert_eq!(owner, 1);
@@ -93,11 +96,12 @@ fn a_used_element_that_changes_after_it_was_read_changes_nothing() {
     let pair = Pair::new(4, 0);
     let mut driver = pair.driver(Features::NONE, START);
     let token = driver.submit(&[], &[segment(0, 16)], "owner").unwrap();
-    pair.forge_used(2, u32::from(token.id()), 5);
-    pair.forge_used_index(START.wrapping_add(1));
+    driver.kick_needed();
+    pair.forge.set_used(2, u32::from(token.id()), 5);
+    pair.forge.set_used_index(START.wrapping_add(1));
 
     let done = driver.poll().unwrap().unwrap();
-    pair.forge_used(2, 0xdead, u32::MAX);
+    pair.forge.set_used(2, 0xdead, u32::MAX);
 
     assert_eq!((done.owner, done.written), ("owner", 5));
     assert!(driver.poll().unwrap().is_none());
@@ -112,8 +116,9 @@ fn a_used_index_beyond_the_chains_in_flight_is_a_violation() {
         let pair = Pair::new(4, 0);
         let mut driver = pair.driver(Features::NONE, START);
         driver.submit(&[segment(0, 16)], &[], ()).unwrap();
+        driver.kick_needed();
 
-        pair.forge_used_index(START.wrapping_add(moved));
+        pair.forge.set_used_index(START.wrapping_add(moved));
         let polled = driver.poll();
 
         assert_eq!(
@@ -126,15 +131,35 @@ fn a_used_index_beyond_the_chains_in_flight_is_a_violation() {
     }
 }
 
+/// What the device was not told of yet cannot come back.
+#[test]
+fn a_used_index_beyond_the_chains_published_is_a_violation() {
+    let pair = Pair::new(4, 0);
+    let mut driver = pair.driver(Features::NONE, START);
+    driver.submit(&[segment(0, 16)], &[], "told").unwrap();
+    driver.kick_needed();
+    driver.submit(&[segment(0, 16)], &[], "untold").unwrap();
+
+    pair.forge.set_used_index(START.wrapping_add(2));
+    let polled = driver.poll();
+
+    let violation = Violation::UsedTooFar {
+        moved: 2,
+        in_flight: 1,
+    };
+    assert_eq!(polled.err(), Some(violation));
+}
+
 #[test]
 fn an_id_outside_the_queue_is_a_violation() {
     for id in [1_u32, 4, 0x1_0000, u32::MAX] {
         let pair = Pair::new(4, 0);
         let mut driver = pair.driver(Features::NONE, START);
         driver.submit(&[segment(0, 16)], &[], ()).unwrap();
+        driver.kick_needed();
 
-        pair.forge_used(2, id, 0);
-        pair.forge_used_index(START.wrapping_add(1));
+        pair.forge.set_used(2, id, 0);
+        pair.forge.set_used_index(START.wrapping_add(1));
         let polled = driver.poll();
 
         assert_eq!(polled.err(), Some(Violation::UnknownId(id)));
@@ -147,11 +172,12 @@ fn a_broken_queue_stays_broken_and_takes_nothing() {
     let pair = Pair::new(4, 0);
     let mut driver = pair.driver(Features::NONE, START);
     driver.submit(&[segment(0, 16)], &[], "held").unwrap();
-    pair.forge_used(2, 3, 0);
-    pair.forge_used_index(START.wrapping_add(1));
+    driver.kick_needed();
+    pair.forge.set_used(2, 3, 0);
+    pair.forge.set_used_index(START.wrapping_add(1));
     let violation = driver.poll().unwrap_err();
 
-    pair.forge_used(2, 0, 0);
+    pair.forge.set_used(2, 0, 0);
     let rejected = driver
         .submit(&[segment(0, 16)], &[], "refused")
         .unwrap_err();
@@ -187,7 +213,7 @@ fn a_queue_that_is_dropped_does_not_drop_the_owners_in_flight() {
 fn a_batch_that_crosses_the_wrap_is_kicked_once_and_not_a_hundred_times() {
     let pair = Pair::new(128, 0);
     let mut driver = pair.driver(EVENT_IDX, 0xffce);
-    pair.forge_available_event(0xffce);
+    pair.forge.set_available_event(0xffce);
 
     let kicks = (0..100)
         .map(|chain| {
@@ -206,7 +232,8 @@ fn an_event_anywhere_in_a_batch_across_the_wrap_is_not_lost() {
     for event in 0..100_u16 {
         let pair = Pair::new(128, 0);
         let mut driver = pair.driver(EVENT_IDX, 0xffce);
-        pair.forge_available_event(0xffce_u16.wrapping_add(event));
+        pair.forge
+            .set_available_event(0xffce_u16.wrapping_add(event));
 
         for chain in 0..100 {
             driver.submit(&[segment(chain * 8, 8)], &[], ()).unwrap();
@@ -257,12 +284,12 @@ fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
 fn the_flags_are_left_alone_when_the_event_index_is_negotiated() {
     let pair = Pair::new(16, 0);
     let mut driver = pair.driver(EVENT_IDX, START);
-    pair.forge_used_flags(1);
-    pair.forge_available_event(START);
+    pair.forge.set_used_flags(1);
+    pair.forge.set_available_event(START);
 
     driver.disarm();
     driver.submit(&[segment(0, 8)], &[], ()).unwrap();
 
-    assert_eq!(pair.interrupt_wish().0, 0);
+    assert_eq!(pair.forge.interrupt_wish().0, 0);
     assert!(driver.kick_needed());
 }

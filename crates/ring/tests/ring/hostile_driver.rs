@@ -281,6 +281,7 @@ fn a_chain_of_more_bytes_than_can_be_reported_is_a_violation() {
     assert_eq!(above.err(), Some(Violation::ChainTooLarge));
 }
 
+/// Devices' defect 8: an index out of range names nothing.
 #[test]
 fn a_head_or_next_outside_the_queue_is_a_violation() {
     let pair = Pair::new(8, 0);
@@ -300,12 +301,13 @@ fn a_head_or_next_outside_the_queue_is_a_violation() {
     assert_eq!(judged(&pair, Features::NONE).err(), Some(violation));
 }
 
+/// Devices' defect 8: an available index out of range is not followed.
 #[test]
 fn an_available_index_beyond_the_queue_is_a_violation() {
     for moved in [9_u16, 0x8000, 0xffff] {
         let pair = Pair::new(8, 0);
         let mut device = pair.device(Features::NONE, START);
-        pair.forge_available_index(START.wrapping_add(moved));
+        pair.forge.set_available_index(START.wrapping_add(moved));
 
         let judged = next(&pair, &mut device);
 
@@ -384,6 +386,7 @@ fn a_driver_that_never_stops_adding_does_not_keep_a_batch_for_ever() {
     assert!(device.arm(), "the rest is there to be taken");
 }
 
+/// Devices' defect 7: a length beyond what there is room for is not told.
 #[test]
 fn no_more_is_claimed_to_be_written_than_there_is_room_for() {
     let pair = Pair::new(8, 0);
@@ -401,6 +404,7 @@ fn no_more_is_claimed_to_be_written_than_there_is_room_for() {
     assert_eq!(driver.poll().unwrap().unwrap().written, 8);
 }
 
+/// Devices' defect 8: a size or an address that cannot be makes no queue.
 #[test]
 fn a_queue_that_cannot_be_is_refused() {
     let pair = Pair::new(8, 0);

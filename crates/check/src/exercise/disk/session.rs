@@ -92,14 +92,29 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
         }
     }
 
+    /// Has the queue, of which nothing is in flight, reset alone and begun again at another size.
+    ///
+    /// QEMU 10 goes on with requests of a disk's queue that was reset meanwhile, and writes to
+    /// buffers that are not its own any more.
+    pub(super) fn resize(&mut self, size: u16) -> Finding {
+        self.usable()?;
+        let mut back = 0;
+        let resized = self.blk.resize(size, |_| back += 1);
+        self.tally.back += back;
+        resized.map_err(|error| self.broke(error))?;
+        self.sectors = vec![None; usize::from(self.blk.queue_size())];
+        Ok(())
+    }
+
     /// Does `job`, its completions taken in this `way`: by a thread that waits, one request at a
     /// time; otherwise as many as there is room for. After the first failure no more are made,
     /// and those in flight are waited for.
     pub(super) fn run(&mut self, way: Way, job: &mut impl Job) -> Finding {
+        let most = self.bench.options.depth.unwrap_or(u16::MAX).max(1);
         let (depth, batch) = match way {
-            Way::Polled => (u16::MAX, BATCH),
+            Way::Polled => (most, BATCH),
             Way::Blocking => (1, 1),
-            Way::Async => (u16::MAX, 1),
+            Way::Async => (most, 1),
         };
         let mut outcome = self.usable();
         let mut refused = None;

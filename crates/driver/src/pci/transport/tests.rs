@@ -85,7 +85,7 @@ fn a_structure_of_unexpected_length_is_mapped_as_far_as_it_is_of_use() {
     let _device = probe(&platform).unwrap();
 
     let windows = platform.take_windows();
-    assert_eq!(windows[1], (NOTIFY, 2));
+    assert_eq!(windows[1], (NOTIFY, 4));
     assert_eq!(windows[3], (CONFIG, 4096));
 }
 
@@ -211,7 +211,7 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     device.queue_size_max(1).unwrap();
     platform.take_log();
 
-    doorbell.ring().unwrap();
+    doorbell.ring(0x8005).unwrap();
 
     let at = NOTIFY + 3 * u64::from(NOTIFY_MULTIPLIER);
     assert_eq!(platform.take_log(), [write(at, 2, 0)]);
@@ -221,12 +221,47 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     );
 }
 
+/// Drivers' defect 19: §2.6.1.1.2.
+#[test]
+fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
+    let (platform, mut device) = probed(Fake::new());
+    let set = |register: usize, value| platform.poke(COMMON + register as u64, &[value]);
+    device.select(1).unwrap();
+    set(common::QUEUE_ENABLE, 1);
+    platform.take_log();
+
+    device.reset_queue(1).unwrap();
+
+    let select = common(common::QUEUE_SELECT, 2, 1);
+    let reset = common(common::QUEUE_RESET, 2, 1);
+    assert_eq!(writes(&platform), [select, reset]);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
+    set(common::QUEUE_RESET, 0);
+    set(common::QUEUE_ENABLE, 1);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
+}
+
+#[test]
+fn a_kick_with_data_is_one_wide_write_with_the_index_in_its_low_half() {
+    let (platform, mut device) = probed(Fake::new());
+    let doorbell = device.doorbell(1, F::NOTIFICATION_DATA).unwrap();
+    platform.take_log();
+
+    doorbell.ring(0x8005).unwrap();
+
+    assert_eq!(platform.take_log(), [write(NOTIFY, 4, 0x8005_0001)]);
+}
+
 /// Drivers' defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
 #[test]
 fn a_doorbell_is_where_queue_notify_off_says_and_not_where_the_index_does() {
     let (platform, mut device) = probed(Fake::new());
 
-    device.doorbell(1, Features::NONE).unwrap().ring().unwrap();
+    device
+        .doorbell(1, Features::NONE)
+        .unwrap()
+        .ring(0x8005)
+        .unwrap();
 
     let kick = *platform.take_log().last().unwrap();
     assert_eq!(kick, write(NOTIFY, 2, 1));
@@ -242,7 +277,7 @@ fn without_a_multiplier_all_queues_share_a_doorbell() {
         device
             .doorbell(index, Features::NONE)
             .unwrap()
-            .ring()
+            .ring(0x8005)
             .unwrap();
 
         let kick = *platform.take_log().last().unwrap();
@@ -250,17 +285,18 @@ fn without_a_multiplier_all_queues_share_a_doorbell() {
     }
 }
 
-/// Drivers' defects 8 and 10: where a doorbell is, is computed from what the device says, in 32
-/// bits.
+/// Drivers' defect 8. Drivers' defect 10: where a doorbell is, is computed from what the device
+/// says, in 32 bits.
 #[test]
 fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
-    let doorbell = |multiplier: u32, number| {
+    let find = |multiplier: u32, number, features| {
         let mut fake = Fake::new();
         fake.put(NOTIFY_CAPABILITY + 16, &multiplier.to_le_bytes());
         fake.queues = vec![(256, number)];
         let (_, mut device) = probed(fake);
-        device.doorbell(0, Features::NONE).err()
+        device.doorbell(0, features).err()
     };
+    let doorbell = |multiplier, number| find(multiplier, number, Features::NONE);
     let range = |offset| Some(TransportError::Range { offset, len: 2 });
 
     assert_eq!(doorbell(8, 0x1ff), None);
@@ -269,6 +305,11 @@ fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
     assert_eq!(doorbell(0x1000_0000, 0x10), range(0x1_0000_0000));
     assert_eq!(doorbell(u32::MAX, u16::MAX), range(0xfffe_ffff_0001));
     assert_eq!(doorbell(1, 3), range(3));
+    let wide = |multiplier, number| find(multiplier, number, F::NOTIFICATION_DATA);
+    let range = |offset| Some(TransportError::Range { offset, len: 4 });
+    assert_eq!(wide(4, 0x3ff), None);
+    assert_eq!(wide(2, 1), range(2));
+    assert_eq!(wide(2, 0x7ff), range(0xffe));
 }
 
 /// Drivers' defect 14: MSI-X exhaustion aborts instead of sharing vectors. The transport's part: a

@@ -1,0 +1,152 @@
+//! 64-byte packets across a virtqueue, both ends on one processor: ours, and DPDK's virtio-user and
+//! vhost in one process. What is counted stands in `docs/bench.md`.
+
+mod dpdk;
+mod ours;
+mod system;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use ringway_spec::{F, Features};
+
+use dpdk::Forwarder;
+use ours::Circle;
+pub(crate) use system::Processors;
+use system::keep_on;
+
+/// Packets of a burst.
+const BURST: usize = 32;
+/// Bursts under way, as many as testpmd has with two ports.
+const BURSTS: usize = 2;
+/// Descriptors of every ring.
+const SIZE: u16 = 256;
+/// Bytes of a packet.
+const BYTES: usize = 64;
+/// Bytes of what precedes it in its buffer: the header of a network device (§5.1.6).
+const HEADER: usize = 12;
+
+/// A way to cross a virtqueue.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What our two ends agree to.
+    features: Features,
+    /// What virtio-user is told, in each way that DPDK has to do it.
+    theirs: &'static [&'static str],
+}
+
+/// Every case, in the order of the table.
+pub(crate) const CASES: [Case; 3] = [
+    Case {
+        name: "packet-split",
+        features: Features::NONE,
+        theirs: &[
+            "packed_vq=0,in_order=0,vectorized=0",
+            "packed_vq=0,in_order=0,vectorized=1",
+        ],
+    },
+    Case {
+        name: "packet-packed",
+        features: F::RING_PACKED,
+        theirs: &["packed_vq=1,in_order=0,vectorized=0"],
+    },
+    Case {
+        name: "packet-inorder",
+        features: F::RING_PACKED.union(F::IN_ORDER),
+        theirs: &[
+            "packed_vq=1,in_order=1,vectorized=0",
+            "packed_vq=1,in_order=1,vectorized=1",
+        ],
+    },
+];
+
+/// Who DPDK is, and where it may leave things.
+pub(crate) struct Peer {
+    /// Its packet forwarder.
+    testpmd: PathBuf,
+    /// A folder that somebody else removes.
+    folder: PathBuf,
+}
+
+impl Peer {
+    pub(crate) fn new(testpmd: &str, folder: &str) -> Self {
+        Self {
+            testpmd: testpmd.into(),
+            folder: folder.into(),
+        }
+    }
+}
+
+/// How long a measurement goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// Turns that each party has.
+    pub(crate) turns: usize,
+    /// Samples of a turn.
+    pub(crate) samples: usize,
+}
+
+impl Effort {
+    /// What numbers are made of.
+    pub(crate) const FULL: Self = Self {
+        turns: 24,
+        samples: 25,
+    };
+    /// What shows that it works.
+    pub(crate) const BRIEF: Self = Self {
+        turns: 2,
+        samples: 3,
+    };
+}
+
+/// What came of one party in one case.
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    /// Cycles for each packet and virtqueue.
+    pub(crate) minimum: f64,
+    pub(crate) median: f64,
+}
+
+/// Measures `case`: ours and DPDK, whose fastest way counts, in turns on the same processor.
+///
+/// # Errors
+///
+/// DPDK did not start, or did not do as it was told.
+pub(crate) fn measure(
+    case: &Case,
+    peer: &Peer,
+    processors: Processors,
+    effort: Effort,
+) -> Result<[Outcome; 2], Box<dyn Error>> {
+    keep_on(processors.rest)?;
+    let mut circle = Circle::new(case.features)?;
+    let ways = case.theirs.iter();
+    let mut forwarders = ways
+        .map(|way| Forwarder::start(peer, processors, way))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut ours = Vec::new();
+    let mut theirs = vec![Vec::new(); forwarders.len()];
+    for _ in 0..effort.turns {
+        for (forwarder, cycles) in forwarders.iter_mut().zip(&mut theirs) {
+            forwarder.turn(effort.samples, cycles)?;
+        }
+        keep_on(processors.work)?;
+        circle.turn(effort.samples, &mut ours);
+        keep_on(processors.rest)?;
+    }
+    let theirs = theirs.into_iter().map(|cycles| outcome("dpdk", cycles));
+    let fastest = theirs.min_by(|a, b| a.median.total_cmp(&b.median));
+    Ok([
+        outcome("ours", ours),
+        fastest.ok_or("DPDK has no way to do it")?,
+    ])
+}
+
+fn outcome(name: &'static str, mut cycles: Vec<f64>) -> Outcome {
+    cycles.sort_by(f64::total_cmp);
+    Outcome {
+        name,
+        minimum: cycles[0],
+        median: cycles[cycles.len() / 2],
+    }
+}
