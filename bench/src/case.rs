@@ -32,11 +32,23 @@ pub(crate) struct Format {
     peers: bool,
 }
 
-const FORMATS: &[Format] = &[Format {
-    name: "split",
-    features: Features::NONE,
-    peers: true,
-}];
+const FORMATS: &[Format] = &[
+    Format {
+        name: "split",
+        features: Features::NONE,
+        peers: true,
+    },
+    Format {
+        name: "packed",
+        features: F::RING_PACKED,
+        peers: false,
+    },
+    Format {
+        name: "inorder",
+        features: F::RING_PACKED.union(F::IN_ORDER),
+        peers: false,
+    },
+];
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +71,16 @@ impl Case {
         } else {
             features
         }
+    }
+
+    /// Whether the ring is packed.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.format.features.contains(F::RING_PACKED)
+    }
+
+    /// Whether chains are used in the order in which they were made available, several at a time.
+    pub(crate) fn in_order(&self) -> bool {
+        self.format.features.contains(F::IN_ORDER)
     }
 }
 
@@ -112,8 +134,12 @@ pub(crate) fn subjects(case: &Case) -> Vec<Subject> {
 fn drivers<const R: usize, const W: usize>(case: &Case) -> Vec<Subject> {
     let mut subjects = vec![
         driver("ours", ours::Driver::<R, W>::new(case)),
-        driver("floor", floor::Driver::<R, W>::new(case)),
-        driver("empty", EmptyDriver::new()),
+        match (case.is_packed(), case.in_order()) {
+            (false, _) => driver("floor", floor::split::Driver::<R, W>::new(case)),
+            (true, false) => driver("floor", floor::packed::Driver::<R, W, false>::new(case)),
+            (true, true) => driver("floor", floor::packed::Driver::<R, W, true>::new(case)),
+        },
+        driver("empty", EmptyDriver::new(case)),
     ];
     if case.format.peers {
         subjects.push(driver(
@@ -127,7 +153,11 @@ fn drivers<const R: usize, const W: usize>(case: &Case) -> Vec<Subject> {
 fn devices(case: &Case) -> Vec<Subject> {
     let mut subjects = vec![
         device("ours", ours::Device::new(case)),
-        device("floor", floor::Device::new(case)),
+        match (case.is_packed(), case.in_order()) {
+            (false, _) => device("floor", floor::split::Device::new(case)),
+            (true, false) => device("floor", floor::packed::Device::<false>::new(case)),
+            (true, true) => device("floor", floor::packed::Device::<true>::new(case)),
+        },
         device("empty", EmptyDevice::new(case)),
     ];
     if case.format.peers {

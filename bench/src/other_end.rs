@@ -1,20 +1,20 @@
 //! The ends that are not counted: as little as will do, the same for every subject.
-//!
-//! Spec: VIRTIO 1.4 §2.7 "Split Virtqueues".
+
+pub(crate) mod packed;
+pub(crate) mod split;
 
 use ringway_ring::driver::Areas;
-use ringway_ring::shared::{Shared, Words};
-use ringway_spec::split as spec;
+use ringway_ring::shared::{Shared, Word, Words};
 
-use crate::case::{BYTES, Case, DEPTH_MAX, SIZE};
+use crate::case::{BYTES, Case};
 
 /// A device's memory, as far as it is used: the ring, tables and buffers.
 pub(crate) const RAM_BYTES: usize = 1 << 20;
 /// Where it begins, for the device.
 pub(crate) const RAM: u64 = 0x10_0000;
 /// Where what begins in it.
-const USED: usize = 0x2000;
-const AVAILABLE: usize = 0x1000;
+const DEVICE_AREA: usize = 0x2000;
+const DRIVER_AREA: usize = 0x1000;
 const TABLES: usize = 0x4000;
 const BUFFERS: usize = 0x1_0000;
 /// Bytes from one request's buffers to the next's.
@@ -22,162 +22,81 @@ const STRIDE: usize = 0x2000;
 /// Bytes from one table to the next: four descriptors.
 pub(crate) const TABLE_BYTES: usize = 64;
 
-const NEXT: u64 = 1 << 32;
-const WRITE: u64 = 2 << 32;
-const INDIRECT: u64 = 4 << 32;
-
-/// The two areas of a ring that both ends look at.
-pub(crate) struct RingAreas {
-    pub(crate) available: Shared,
-    pub(crate) used: Shared,
-}
-
-impl RingAreas {
-    /// Those of [`areas`], in `ram`.
-    pub(crate) fn in_ram(ram: &Shared) -> Self {
-        let part = |offset, bytes| ram.slice(offset, bytes).expect("the memory is larger");
-        Self {
-            available: part(AVAILABLE, spec::available_bytes(SIZE)),
-            used: part(USED, spec::used_bytes(SIZE)),
-        }
-    }
-
-    /// The index that the device moves.
-    pub(crate) fn used_index(&self) -> Words<u16> {
-        words(&self.used, spec::INDEX, 1)
-    }
-}
-
 /// Where the ring is, for the device.
 pub(crate) fn areas() -> Areas {
     Areas {
         descriptor: RAM,
-        driver: RAM + AVAILABLE as u64,
-        device: RAM + USED as u64,
+        driver: RAM + DRIVER_AREA as u64,
+        device: RAM + DEVICE_AREA as u64,
     }
-}
-
-fn words<W: ringway_ring::shared::Word>(shared: &Shared, offset: usize, count: usize) -> Words<W> {
-    Words::new(shared, offset, count).expect("the ring is aligned and whole")
 }
 
 /// The device of the drivers: gives every chain back at once, in order.
-pub(crate) struct Echo {
-    available: Words<u16>,
-    used: Elements,
-    used_index: Words<u16>,
-    next: u16,
-    written: u32,
-}
-
-/// Used elements, in whole stores where they are aligned: a load of eight bytes stalls after two
-/// stores of four on the same processor, which no device elsewhere makes it do.
-enum Elements {
-    Whole(Words<u64>),
-    Halves(Words<u32>),
+pub(crate) enum Echo {
+    Split(split::Echo),
+    Packed(packed::Echo),
 }
 
 impl Echo {
-    /// A device that says it wrote `written` bytes of each chain.
-    pub(crate) fn new(areas: &RingAreas, written: u32) -> Self {
-        let count = usize::from(SIZE);
-        let used = match Words::new(&areas.used, spec::RING, count) {
-            Some(elements) => Elements::Whole(elements),
-            None => Elements::Halves(words(&areas.used, spec::RING, count * 2)),
-        };
-        Self {
-            available: words(&areas.available, spec::RING, count),
-            used,
-            used_index: areas.used_index(),
-            next: 0,
-            written,
-        }
-    }
-
     /// Gives the next `chains` back.
     #[inline(never)]
     pub(crate) fn complete(&mut self, chains: usize) {
-        for _ in 0..chains {
-            let at = usize::from(self.next);
-            let id = u32::from(self.available.load(at));
-            match &self.used {
-                Elements::Whole(used) => {
-                    used.store(at, u64::from(self.written) << 32 | u64::from(id));
-                }
-                Elements::Halves(used) => {
-                    used.store(at * 2, id);
-                    used.store(at * 2 + 1, self.written);
-                }
-            }
-            self.next = self.next.wrapping_add(1);
+        match self {
+            Self::Split(echo) => echo.complete(chains),
+            Self::Packed(echo) => echo.complete(chains),
         }
-        self.used_index.store(0, self.next);
     }
 }
 
-/// The driver of the devices: its chains are written once, and made available again and again.
-pub(crate) struct Feeder {
-    available_index: Words<u16>,
-    used_index: Words<u16>,
-    next: u16,
+/// The driver of the devices.
+pub(crate) enum Feeder {
+    Split(split::Feeder),
+    Packed(packed::Feeder),
 }
 
 impl Feeder {
     /// Lays the ring and the chains of `case` out in `ram`, which the device finds at [`RAM`].
     pub(crate) fn new(ram: &Shared, case: &Case) -> Self {
-        let areas = RingAreas::in_ram(ram);
-        let table: Words<u64> = words(ram, 0, usize::from(SIZE) * 2);
-        let available: Words<u16> = words(&areas.available, spec::RING, usize::from(SIZE));
-        let segments = usize::from(case.segments);
-        for chain in 0..DEPTH_MAX {
-            let head = chain * segments;
-            if case.indirect {
-                let at = TABLES + chain * TABLE_BYTES;
-                let indirect = words(ram, at, TABLE_BYTES / 8);
-                write_chain(&indirect, 0, chain, segments);
-                table.store(head * 2, RAM + at as u64);
-                table.store(head * 2 + 1, (segments * 16) as u64 | INDIRECT);
-            } else {
-                write_chain(&table, head, chain, segments);
-            }
-        }
-        for slot in 0..usize::from(SIZE) {
-            available.store(slot, (slot % DEPTH_MAX * segments) as u16);
-        }
-        Self {
-            available_index: words(&areas.available, spec::INDEX, 1),
-            used_index: areas.used_index(),
-            next: 0,
+        if case.is_packed() {
+            Self::Packed(packed::Feeder::new(ram, case))
+        } else {
+            Self::Split(split::Feeder::new(ram, case))
         }
     }
 
     /// Makes the next `chains` available.
     #[inline(never)]
     pub(crate) fn submit(&mut self, chains: usize) {
-        self.next = self.next.wrapping_add(chains as u16);
-        self.available_index.store(0, self.next);
+        match self {
+            Self::Split(feeder) => feeder.submit(chains),
+            Self::Packed(feeder) => feeder.submit(chains),
+        }
     }
 
     /// Whether all came back.
     #[inline(never)]
     pub(crate) fn all_completed(&self) -> bool {
-        self.used_index.load(0) == self.next
+        match self {
+            Self::Split(feeder) => feeder.all_completed(),
+            Self::Packed(feeder) => feeder.all_completed(),
+        }
     }
 }
 
-/// Writes the descriptors of a request from `first` on.
-fn write_chain(table: &Words<u64>, first: usize, request: usize, segments: usize) {
-    let mut address = RAM + (BUFFERS + request * STRIDE) as u64;
-    for (segment, len) in BYTES.iter().enumerate().take(segments) {
-        let mut tail = u64::from(*len);
-        if segment != 0 {
-            tail |= WRITE;
-        }
-        if segment + 1 < segments {
-            tail |= NEXT | ((first + segment + 1) as u64) << 48;
-        }
-        table.store((first + segment) * 2, address);
-        table.store((first + segment) * 2 + 1, tail);
-        address += u64::from(*len);
-    }
+fn words<W: Word>(shared: &Shared, offset: usize, count: usize) -> Words<W> {
+    Words::new(shared, offset, count).expect("the ring is aligned and whole")
+}
+
+/// The segments of `request`, in the memory of a device: address, length, and whether it may write.
+fn segments(request: usize, count: usize) -> impl Iterator<Item = (u64, u32, bool)> {
+    let first = RAM + (BUFFERS + request * STRIDE) as u64;
+    let placed = BYTES.iter().scan(first, |next, &len| {
+        let at = *next;
+        *next += u64::from(len);
+        Some((at, len))
+    });
+    placed
+        .take(count)
+        .enumerate()
+        .map(|(part, (at, len))| (at, len, part != 0))
 }

@@ -9,7 +9,8 @@ use ringway_ring::shared::Shared;
 
 use crate::case::{BYTES, Case, DEPTH_MAX, SIZE};
 use crate::measure;
-use crate::other_end::{Echo, Feeder, RAM, RAM_BYTES, RingAreas, areas};
+use crate::other_end::split::RingAreas;
+use crate::other_end::{Echo, Feeder, RAM, RAM_BYTES, areas, packed, split};
 
 /// A request whose device addresses are known: what the queue keeps while it is in flight.
 struct Request<const R: usize, const W: usize> {
@@ -25,19 +26,25 @@ pub(crate) struct Driver<const R: usize, const W: usize> {
 
 impl<const R: usize, const W: usize> Driver<R, W> {
     pub(crate) fn new(case: &Case) -> (Self, Echo) {
-        let geometry = Geometry::new(SIZE, 4).expect("256 descriptors can be");
+        let geometry = Geometry::largest(SIZE, 4, case.features()).expect("256 descriptors can be");
         let shared = Shared::allocate(geometry.bytes(), 4096).expect("there is memory");
-        // Offsets, since the memory begins at 0.
-        let areas = geometry.areas(0);
-        let rest = |offset: u64| {
-            let offset = offset as usize;
-            shared
-                .slice(offset, shared.len() - offset)
-                .expect("areas lie within")
-        };
-        let ring = RingAreas {
-            available: rest(areas.driver),
-            used: rest(areas.device),
+        let written = u32::from(W != 0);
+        let echo = if case.is_packed() {
+            Echo::Packed(packed::Echo::new(&shared, case, written))
+        } else {
+            // Offsets, since the memory begins at 0.
+            let areas = geometry.areas(0);
+            let rest = |offset: u64| {
+                let offset = offset as usize;
+                shared
+                    .slice(offset, shared.len() - offset)
+                    .expect("areas lie within")
+            };
+            let ring = RingAreas {
+                available: rest(areas.driver),
+                used: rest(areas.device),
+            };
+            Echo::Split(split::Echo::new(&ring, written))
         };
         let memory = Memory {
             shared: shared.clone(),
@@ -53,10 +60,7 @@ impl<const R: usize, const W: usize> Driver<R, W> {
             writable: std::array::from_fn(|part| segment(number, R + part)),
         };
         let requests = Box::leak(Box::new(std::array::from_fn(request)));
-        (
-            Self { queue, requests },
-            Echo::new(&ring, u32::from(W != 0)),
-        )
+        (Self { queue, requests }, echo)
     }
 }
 

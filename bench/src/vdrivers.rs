@@ -15,7 +15,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::case::{BYTES, Case, DEPTH_MAX, SIZE};
 use crate::measure;
-use crate::other_end::{Echo, RingAreas};
+use crate::other_end::Echo;
+use crate::other_end::split::{self as other_end, RingAreas};
 
 /// A request's buffers, and what the queue called it.
 struct Request<const R: usize, const W: usize> {
@@ -54,7 +55,7 @@ impl<const R: usize, const W: usize> Driver<R, W> {
         }));
         (
             Self { queue, requests },
-            Echo::new(&ring, u32::from(W != 0)),
+            Echo::Split(other_end::Echo::new(&ring, u32::from(W != 0))),
         )
     }
 }

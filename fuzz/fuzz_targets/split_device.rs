@@ -2,7 +2,7 @@
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway_fuzz::split_device::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway_fuzz::ring_device::split(data));
 
 #[cfg(not(fuzzing))]
 fn main() {

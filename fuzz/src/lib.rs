@@ -7,13 +7,14 @@
 //! stable one.
 
 mod chance;
+mod format;
 mod input;
 pub mod mmio_device;
 pub mod pci_device;
 pub mod pci_driver;
 mod registers;
-pub mod split_device;
-pub mod split_driver;
+pub mod ring_device;
+pub mod ring_driver;
 
 pub use chance::Chance;
 
@@ -26,14 +27,22 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "split_driver",
-        run: split_driver::run,
+        run: ring_driver::split,
+    },
+    Target {
+        name: "packed_driver",
+        run: ring_driver::packed,
     },
     Target {
         name: "split_device",
-        run: split_device::run,
+        run: ring_device::split,
+    },
+    Target {
+        name: "packed_device",
+        run: ring_device::packed,
     },
     Target {
         name: "pci_driver",

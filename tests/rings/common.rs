@@ -48,6 +48,8 @@ pub(crate) struct History {
     pub(crate) seed: u64,
     pub(crate) size: u16,
     pub(crate) features: Features,
+    /// To what the device area is aligned, in the legacy layout.
+    pub(crate) align: Option<usize>,
 }
 
 impl Drop for History {
@@ -55,8 +57,8 @@ impl Drop for History {
         if std::thread::panicking() {
             let (seed, size) = (self.seed, self.size);
             eprintln!(
-                "in the history of seed {seed}, size {size}, {:?}",
-                self.features
+                "in the history of seed {seed}, size {size}, {:?}, legacy layout {:?}",
+                self.features, self.align
             );
         }
     }

@@ -3,10 +3,14 @@
 //! The peer's device does not read the flag by which a driver without `EVENT_IDX` asks not to be
 //! interrupted, so interrupts are compared with `EVENT_IDX` only; kicks in both cases. Indices
 //! begin at 0 and near their wrap.
+//!
+//! The peer does not know of `IN_ORDER`, and needs not to: it completes chains in their order then,
+//! with an element for each. Nor does it know of the legacy layout: it is given the areas that the
+//! formula says (§2.7.2).
 
 use std::collections::VecDeque;
 
-use ringway_ring::driver::{Geometry, Memory, Queue, Segment};
+use ringway_ring::driver::{Areas, Geometry, Memory, Queue, Segment};
 use ringway_ring::shared::Shared;
 use ringway_spec::{F, Features};
 use virtio_queue::desc::split::Descriptor;
@@ -46,7 +50,10 @@ struct Bench {
     kicks: Notifications,
     interrupts: Notifications,
     by_event: bool,
+    in_order: bool,
     free: Vec<usize>,
+    /// What the device must not see yet.
+    unpublished: VecDeque<Expected>,
     /// What the device will see next: the segments, how many are readable, what those hold, and
     /// the id.
     submitted: VecDeque<Expected>,
@@ -67,7 +74,12 @@ struct Expected {
 impl Bench {
     fn new(history: &History, start: u16) -> Self {
         let (size, features) = (history.size, history.features);
-        let geometry = Geometry::new(size, size.min(SEGMENTS_MAX as u16)).unwrap();
+        let table = size.min(SEGMENTS_MAX as u16);
+        let geometry = match history.align {
+            Some(align) => Geometry::legacy(size, table, align),
+            None => Geometry::new(size, table),
+        };
+        let geometry = geometry.unwrap();
         let slots_from = geometry.bytes().next_multiple_of(4096);
         let (memory, shared) = guest(slots_from + SLOTS * SLOT_BYTES);
         let ring = Memory {
@@ -75,7 +87,10 @@ impl Bench {
             address: BASE,
         };
         let driver = Queue::new(&ring, geometry, features, start).unwrap();
-        let areas = geometry.areas(BASE);
+        let areas = match history.align {
+            Some(align) => legacy_areas(size, align),
+            None => geometry.areas(BASE),
+        };
         let mut device = PeerQueue::new(size).unwrap();
         let halves = |address: u64| (Some(address as u32), Some((address >> 32) as u32));
         let (low, high) = halves(areas.descriptor);
@@ -90,6 +105,9 @@ impl Bench {
         device.set_next_used(start);
         device.set_ready(true);
         assert!(device.is_valid(&memory));
+        let mut interrupts = Notifications::new(features, start);
+        // A driver that is new asks for none.
+        interrupts.event = start.wrapping_sub(1);
         Self {
             random: Random::new(history.seed),
             memory,
@@ -99,9 +117,11 @@ impl Bench {
             driver,
             device,
             kicks: Notifications::new(features, start),
-            interrupts: Notifications::new(features, start),
+            interrupts,
             by_event: features.contains(F::EVENT_IDX),
+            in_order: features.contains(F::IN_ORDER),
             free: (0..SLOTS).collect(),
+            unpublished: VecDeque::new(),
             submitted: VecDeque::new(),
             kept: Vec::new(),
             completed: VecDeque::new(),
@@ -143,15 +163,23 @@ impl Bench {
             .driver
             .submit(&segments[..readable], &segments[readable..], request)
             .unwrap();
-        self.submitted.push_back(Expected {
+        self.unpublished.push_back(Expected {
             segments,
             readable,
             content,
             id: token.id(),
         });
-        self.kicks.publish();
         self.requests += 1;
         true
+    }
+
+    /// The driver publishes what it submitted, and knows whether to kick.
+    fn publish(&mut self) {
+        for expected in self.unpublished.drain(..) {
+            self.submitted.push_back(expected);
+            self.kicks.publish();
+        }
+        assert_eq!(self.driver.kick_needed(), self.kicks.due());
     }
 
     /// The device takes one chain, finds in it what was submitted, and answers.
@@ -199,7 +227,11 @@ impl Bench {
         if self.kept.is_empty() {
             return false;
         }
-        let (id, answer) = self.kept.swap_remove(self.random.below(self.kept.len()));
+        let (id, answer) = if self.in_order {
+            self.kept.remove(0)
+        } else {
+            self.kept.swap_remove(self.random.below(self.kept.len()))
+        };
         self.device
             .add_used(&self.memory, id, answer.len() as u32)
             .unwrap();
@@ -254,7 +286,9 @@ impl Bench {
         match self.random.below(8) {
             0 | 1 => {
                 let _ = (0..batch).take_while(|_| self.submit()).count();
-                assert_eq!(self.driver.kick_needed(), self.kicks.due());
+                if self.random.below(3) != 0 {
+                    self.publish();
+                }
             }
             2 | 3 => {
                 let _ = (0..batch).take_while(|_| self.take()).count();
@@ -291,16 +325,24 @@ impl Bench {
     }
 }
 
-fn run(seed: u64, size: u16, features: Features, start: u16) -> usize {
-    let history = History {
-        seed,
-        size,
-        features,
-    };
-    let mut bench = Bench::new(&history, start);
+/// Where the areas of a ring at [`BASE`] are in the legacy layout (§2.7.2).
+fn legacy_areas(size: u16, align: usize) -> Areas {
+    let size = u64::from(size);
+    let driver = 16 * size;
+    let device = (driver + 2 * (3 + size)).next_multiple_of(align as u64);
+    Areas {
+        descriptor: BASE,
+        driver: BASE + driver,
+        device: BASE + device,
+    }
+}
+
+fn run(history: &History, start: u16) -> usize {
+    let mut bench = Bench::new(history, start);
     while bench.requests < REQUESTS {
         bench.step();
     }
+    bench.publish();
     while bench.take() {}
     while bench.complete() {}
     while bench.poll() {}
@@ -309,17 +351,45 @@ fn run(seed: u64, size: u16, features: Features, start: u16) -> usize {
     bench.requests
 }
 
-#[test]
-fn our_driver_and_the_device_of_virtio_queue_agree_on_every_request() {
+/// Histories of all sizes, with all features, from 0 on and near the wrap.
+fn runs(also: Features, align: Option<usize>) -> usize {
     let mut requests = 0;
-
     for log_size in 0..=8 {
         for features in features() {
             for (seed, start) in [(1, 0), (2, 0xff80)] {
-                requests += run(seed + 16 * log_size, 1 << log_size, features, start);
+                let history = History {
+                    seed: seed + 16 * log_size,
+                    size: 1 << log_size,
+                    features: features | also,
+                    align,
+                };
+                requests += run(&history, start);
             }
         }
     }
+    requests
+}
+
+#[test]
+fn our_driver_and_the_device_of_virtio_queue_agree_on_every_request() {
+    let requests = runs(Features::NONE, None);
 
     assert!(requests >= 9 * 4 * 2 * REQUESTS);
+}
+
+#[test]
+fn our_driver_in_order_and_the_device_of_virtio_queue_agree_on_every_request() {
+    let requests = runs(F::IN_ORDER, None);
+
+    assert!(requests >= 9 * 4 * 2 * REQUESTS);
+}
+
+#[test]
+fn our_driver_and_the_device_of_virtio_queue_agree_in_the_legacy_layout() {
+    let requests: usize = [64, 4096]
+        .map(|align| runs(Features::NONE, Some(align)))
+        .iter()
+        .sum();
+
+    assert!(requests >= 2 * 9 * 4 * 2 * REQUESTS);
 }

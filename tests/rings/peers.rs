@@ -211,6 +211,11 @@ impl<const SIZE: usize> PeerDriver<SIZE> {
         Some(id)
     }
 
+    /// Whether the device has completed one that was not taken back.
+    pub(crate) fn has_used(&self) -> bool {
+        self.queue.can_pop()
+    }
+
     /// Takes back the request that the device completed next, its id and its length.
     pub(crate) fn poll(&mut self) -> Option<(u16, u32, Request)> {
         let id = self.queue.peek_used()?;

@@ -51,7 +51,8 @@ pub(crate) fn ring(verbose: bool, repo: &Path) -> Result<Table> {
             "Packets: 64 bytes, for one virtqueue that one crosses. DPDK {}; no huge pages at either.",
             dpdk.version
         ),
-        "ratio = ours / theirs.".to_owned(),
+        "packed, inorder: no peer has them; theirs is the floor's.".to_owned(),
+        "ratio = ours / theirs; beside says whose theirs is.".to_owned(),
     ];
     Table::new(&counts, &lines(&times.stdout)?, &packets, notes)
 }

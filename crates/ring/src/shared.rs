@@ -542,15 +542,23 @@ impl Slots {
     /// The `count` slots from `first` on, one after the other, if there are so many.
     #[inline]
     pub fn run(&self, first: usize, count: usize) -> Option<Run<'_>> {
-        if first > self.count || count > self.count.wrapping_sub(first) {
-            return None;
-        }
+        let rest = self.rest(first)?;
+        (count <= rest.left).then_some(Run {
+            left: count,
+            ..rest
+        })
+    }
+
+    /// All slots from `first` on, one after the other, if that is no more than their number.
+    #[inline]
+    pub fn rest(&self, first: usize) -> Option<Run<'_>> {
+        let left = self.count.checked_sub(first)?;
         // SAFETY: `first` is at most the number of slots, all of which `new` found within the
         // memory: the result is within it, or one past its end.
         let next = unsafe { self.base.add(first.wrapping_mul(Self::BYTES)) };
         Some(Run {
             next,
-            left: count,
+            left,
             slots: PhantomData,
         })
     }

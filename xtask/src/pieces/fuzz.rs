@@ -7,9 +7,11 @@ use super::cargo::{FUZZ, LIMIT, cargo};
 use crate::failure::{Failure, Result};
 
 /// The targets, as `replay` knows them.
-const TARGETS: [&str; 5] = [
+const TARGETS: [&str; 7] = [
     "split_driver",
+    "packed_driver",
     "split_device",
+    "packed_device",
     "pci_driver",
     "pci_device",
     "mmio_device",

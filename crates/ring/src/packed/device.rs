@@ -169,7 +169,7 @@ impl Device {
         Wish::from_word(self.driver_wish.load(0)).is_granted(
             self.event_index,
             self.next_used,
-            unreported,
+            || unreported,
             self.size,
         )
     }

@@ -4,16 +4,18 @@
 //! and only after its id and its length were checked against private tables: how many descriptors a
 //! chain has, and which ids are free, is never read from the ring.
 
+use core::hint::cold_path;
+
 use ringway_spec::packed::DescriptorFlags;
 use ringway_spec::{F, Features};
 
-use super::{Layout, Position, Tail, Wish};
+use super::{Layout, Position, TURN, Tail, Wish};
 use crate::barrier::Order;
 use crate::driver::{
     Completion, Geometry, Memory, Refusal, Rejected, Segment, Slab, Token, Violation,
 };
 use crate::entries::{Entries, InOrder, View, not_reached};
-use crate::shared::{Slots, Words};
+use crate::shared::{Run, Slots, Words};
 use crate::tables::{Asked, Tables, reportable, why_no_room};
 
 #[derive(Debug)]
@@ -32,12 +34,14 @@ pub(crate) struct Driver<T, S> {
     free_id: u16,
     /// Descriptors. 0 once the queue is broken.
     free: u16,
+    /// 0 once the queue is broken.
     in_flight: u16,
+    /// How many were in flight when the queue broke.
+    stranded: u16,
     /// Where the next chain begins.
     next_available: Position,
-    /// How many descriptors were filled since a kick was last considered.
-    unpublished: u32,
-    /// The first of them, and the word that makes it available. The device looks at none before it.
+    /// The first descriptor that was filled since a kick was last considered, and the word that makes
+    /// it available. The device looks at none before it.
     withheld: Option<(Position, u64)>,
     /// Where the device's next used descriptor will be.
     next_used: Position,
@@ -71,8 +75,8 @@ impl<T, S: Slab<T>> Driver<T, S> {
             free_id: 0,
             free: size,
             in_flight: 0,
+            stranded: 0,
             next_available: start,
-            unpublished: 0,
             withheld: None,
             next_used: start,
             in_order: features.contains(F::IN_ORDER),
@@ -92,7 +96,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u16 {
-        self.in_flight
+        self.in_flight.wrapping_add(self.stranded)
     }
 
     #[inline]
@@ -133,7 +137,6 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.free_id = link.id();
         self.free = self.free.wrapping_sub(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        self.unpublished = self.unpublished.saturating_add(descriptors.into());
         if in_table {
             self.write_indirect(id, &asked);
         } else {
@@ -147,7 +150,6 @@ impl<T, S: Slab<T>> Driver<T, S> {
         let Some((head, word)) = self.withheld.take() else {
             return false;
         };
-        let unpublished = core::mem::take(&mut self.unpublished);
         // All chains, but the flags of the first one's head (stores in `submit`), before these
         // (store below), which the device loads before it looks at the rest.
         self.order.publish();
@@ -161,7 +163,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         Wish::from_word(self.device_wish.load(0)).is_granted(
             self.event_index,
             self.next_available,
-            unpublished,
+            || self.next_available.since(head, self.size),
             self.size,
         )
     }
@@ -175,26 +177,27 @@ impl<T, S: Slab<T>> Driver<T, S> {
 
     #[inline]
     pub(crate) fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
-        if let Some(violation) = self.broken {
-            return Err(violation);
+        if self.in_flight == 0 {
+            cold_path();
+            return self.broken.map_or(Ok(None), Err);
         }
-        let begun = self.batch.begun();
-        let used = if begun.is_some() {
+        let begun = if self.in_order {
+            self.batch.begun()
+        } else {
             None
+        };
+        let (last, written) = if let Some(begun) = begun {
+            begun
         } else {
             let Some(tail) = self.look_for_used() else {
                 return Ok(None);
             };
-            Some(tail)
+            // The device's flags (load above) before what it wrote into the chain (loads to come),
+            // which it stored first.
+            self.order.consume();
+            (tail.id.into(), written(&self.entries.view(), tail))
         };
-        // The device's flags (load above) before what it wrote into the chain (loads to come),
-        // which it stored first.
-        self.order.consume();
         let mut entries = self.entries.view();
-        let said = begun.or_else(|| used.map(|tail| (tail.id.into(), written(&entries, tail))));
-        let Some((last, written)) = said else {
-            return Ok(None);
-        };
         let (id, written) = if self.in_order {
             self.batch.next(&entries, last, written)
         } else {
@@ -265,6 +268,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
     #[cold]
     fn latch(&mut self, violation: Violation) -> Violation {
         self.broken = Some(violation);
+        self.stranded = core::mem::take(&mut self.in_flight);
         self.free = 0;
         self.withheld = None;
         violation
@@ -273,6 +277,10 @@ impl<T, S: Slab<T>> Driver<T, S> {
     /// Writes a chain from the next position on.
     #[inline(always)]
     fn write_direct(&mut self, id: u16, asked: &Asked<'_>) {
+        // No more than are free, of which there are at most 32768.
+        let Some(mut pen) = self.write(id, asked.count as u16) else {
+            return;
+        };
         for (part, flags) in [
             (asked.readable, DescriptorFlags::NEXT),
             (
@@ -281,7 +289,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
             ),
         ] {
             for segment in part {
-                self.write(id, segment, flags);
+                pen.put(segment, flags);
             }
         }
         let flags = if asked.is_last_writable {
@@ -289,7 +297,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         } else {
             DescriptorFlags::empty()
         };
-        self.write(id, asked.last, flags);
+        pen.put(asked.last, flags);
     }
 
     /// Writes a chain into the table of `id`, and the descriptor that leads there.
@@ -302,27 +310,65 @@ impl<T, S: Slab<T>> Driver<T, S> {
             let len = segment.len;
             Tail { len, id: 0, flags }.to_word()
         });
-        self.write(id, &table, DescriptorFlags::INDIRECT);
+        if let Some(mut pen) = self.write(id, 1) {
+            pen.put(&table, DescriptorFlags::INDIRECT);
+        }
     }
 
-    /// Writes the next descriptor, of chain `id`. The flags of the first one since a kick was
-    /// considered are withheld.
+    /// Begins to write the next `count` descriptors, of chain `id`.
     #[inline(always)]
-    fn write(&mut self, id: u16, segment: &Segment, flags: DescriptorFlags) {
-        let at = self.next_available;
-        let flags = flags | at.available();
-        let len = segment.len;
-        let word = Tail { len, id, flags }.to_word();
-        // Always there: positions are below the size.
-        if let Some(slot) = self.ring.slot(at.index()) {
-            slot.set_first(segment.address);
-            if self.withheld.is_none() {
-                self.withheld = Some((at, word));
-            } else {
-                slot.set_second(word);
-            }
+    fn write(&mut self, id: u16, count: u16) -> Option<Pen<'_>> {
+        let first = self.next_available;
+        self.next_available = first.advanced(count, self.size);
+        let flags = first.available();
+        Some(Pen {
+            ring: &self.ring,
+            // Always there: positions are below the size.
+            slots: self.ring.rest(first.index())?,
+            word: Tail { len: 0, id, flags }.to_word(),
+            first,
+            withheld: &mut self.withheld,
+        })
+    }
+}
+
+/// Descriptors of a chain being written, one after the other.
+struct Pen<'r> {
+    ring: &'r Slots,
+    /// Those up to the end of the ring.
+    slots: Run<'r>,
+    /// What all second words have.
+    word: u64,
+    first: Position,
+    /// The second word of the first one since a kick was considered goes here.
+    withheld: &'r mut Option<(Position, u64)>,
+}
+
+impl Pen<'_> {
+    #[inline(always)]
+    fn put(&mut self, segment: &Segment, flags: DescriptorFlags) {
+        let slot = if let Some(slot) = self.slots.next() {
+            slot
+        } else {
+            cold_path();
+            // On at the first descriptor of the ring, which has one.
+            let Some(mut slots) = self.ring.rest(0) else {
+                return;
+            };
+            let Some(slot) = slots.next() else {
+                return;
+            };
+            self.slots = slots;
+            self.word ^= u64::from(TURN.bits()) << 48;
+            slot
+        };
+        let word = self.word | u64::from(segment.len) | u64::from(flags.bits()) << 48;
+        slot.set_first(segment.address);
+        if self.withheld.is_none() {
+            *self.withheld = Some((self.first, word));
+        } else {
+            slot.set_second(word);
         }
-        self.next_available = at.advanced(1, self.size);
     }
 }
 

@@ -101,6 +101,18 @@ impl Position {
         }
     }
 
+    /// How many descriptors were passed since `before`, modulo two laps.
+    #[inline]
+    pub(crate) fn since(self, before: Self, size: u16) -> u32 {
+        let (now, before) = (self.passed(size), before.passed(size));
+        if now < before {
+            let laps = u32::from(size).wrapping_mul(2);
+            now.wrapping_add(laps).wrapping_sub(before)
+        } else {
+            now.wrapping_sub(before)
+        }
+    }
+
     /// How many descriptors were passed, modulo two laps.
     #[inline]
     fn passed(self, size: u16) -> u32 {
@@ -186,23 +198,20 @@ impl Wish {
         self,
         event_index: bool,
         now: Position,
-        passed: u32,
+        passed: impl FnOnce() -> u32,
         size: u16,
     ) -> bool {
         let event = Position(self.0 as u16);
         match (self.0 >> 16) as u16 & spec::EVENT_FLAGS {
             spec::EVENT_DISABLE => false,
             spec::EVENT_DESC if event_index && event.index() < usize::from(size) => {
-                let laps = u32::from(size).wrapping_mul(2);
-                let (now, event) = (now.passed(size), event.passed(size));
                 // How many descriptors ago the event was; as many as two laps have if it is the
                 // next one.
-                let ago = match now.wrapping_sub(event) {
-                    0 => laps,
-                    _ if now < event => now.wrapping_add(laps).wrapping_sub(event),
+                let ago = match now.since(event, size) {
+                    0 => u32::from(size).wrapping_mul(2),
                     ago => ago,
                 };
-                ago <= passed
+                ago <= passed()
             }
             _ => true,
         }
@@ -229,7 +238,7 @@ mod tests {
                 at = at.advanced(1, size);
             }
 
-            let granted = Wish::at(wanted).is_granted(true, at, steps.into(), size);
+            let granted = Wish::at(wanted).is_granted(true, at, || steps.into(), size);
 
             prop_assert_eq!(granted, stepped_over);
         }
@@ -254,7 +263,7 @@ mod tests {
     fn a_wish_that_makes_no_sense_is_one_for_everything() {
         let now = Position::after(0, 8);
         let granted =
-            |word: u32, event_index| Wish::from_word(word).is_granted(event_index, now, 1, 8);
+            |word: u32, event_index| Wish::from_word(word).is_granted(event_index, now, || 1, 8);
 
         assert!(granted(3 << 16, true), "a reserved value");
         assert!(granted(2 << 16 | 8, true), "a place outside the ring");

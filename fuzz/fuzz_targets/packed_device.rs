@@ -1,0 +1,10 @@
+//! `packed_device`, behind cargo-fuzz.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway_fuzz::ring_device::packed(data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    eprintln!("built without cargo-fuzz: run the `replay` program instead");
+}
