@@ -256,18 +256,21 @@ impl<T, S: Slab<T>> Driver<T, S> {
         };
 
         let id = self.free_head;
+        // Counted before it is written, so that fewer registers are held meanwhile; nothing is
+        // published here.
         self.available.store(usize::from(self.next_available), id);
-        let mut entries = self.entries.view();
-        let Some((last, link)) = write(&self.descriptors, &entries, &self.tables, id) else {
-            return Err(not_reached(owner));
-        };
+        self.next_available = self.next_available.wrapping_add(1);
         // No more than are free, of which there are at most 32768.
         let descriptors = descriptors as u16;
-        let token = entries.put(id, owner, writable, descriptors, last)?;
-        self.free_head = link.id();
         self.free = self.free.wrapping_sub(descriptors);
-        self.next_available = self.next_available.wrapping_add(1);
-        Ok(token)
+        let mut entries = self.entries.view();
+        let Some((last, link)) = write(&self.descriptors, &entries, &self.tables, id) else {
+            self.next_available = self.next_available.wrapping_sub(1);
+            self.free = self.free.wrapping_add(descriptors);
+            return Err(not_reached(owner));
+        };
+        self.free_head = link.id();
+        entries.put(id, owner, writable, descriptors, last)
     }
 
     /// Reads the device's used index. Says whether it moved.
