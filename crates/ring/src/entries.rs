@@ -141,19 +141,26 @@ impl<T> View<'_, T> {
     /// `None`, and it stays, if that [breaks a rule](Self::why_not).
     #[inline(always)]
     pub(crate) fn take(&mut self, id: u32, written: u32) -> Option<Returned<T>> {
-        let entry = self.0.get_mut(id as usize)?;
+        let entry = self.0.get(id as usize)?;
         if written > entry.writable {
             return None;
         }
+        // Below the size of the queue, since there is an entry.
+        self.give(id as u16, |_| written)
+    }
+
+    /// Gives up the owner of chain `id`. `written` says how many of its writable bytes were.
+    #[inline(always)]
+    fn give(&mut self, id: u16, written: impl FnOnce(u32) -> u32) -> Option<Returned<T>> {
+        let entry = self.0.get_mut(usize::from(id))?;
         let owner = entry.owner.take()?;
         Some(Returned {
             completion: Completion {
                 token: Token {
-                    // Below the size of the queue, since there is an entry.
-                    id: id as u16,
+                    id,
                     generation: entry.generation,
                 },
-                written,
+                written: written(entry.writable),
                 owner: ManuallyDrop::into_inner(owner),
             },
             descriptors: entry.descriptors,
@@ -230,33 +237,37 @@ impl InOrder {
         }
     }
 
-    /// What was said of the batch of which chains are still to be taken: its last chain, and the
-    /// bytes written to that.
+    /// Whether chains of a batch are still to be taken.
     #[inline(always)]
-    pub(crate) fn begun(&self) -> Option<(u32, u32)> {
-        self.batch.map(|(last, written)| (last.into(), written))
+    pub(crate) const fn is_begun(&self) -> bool {
+        self.batch.is_some()
     }
 
-    /// The chain of a batch that is to be taken next, and the bytes written to it. Of the batch the
-    /// device says that its last chain is `last`, to which it wrote `written` bytes; if it may not,
-    /// that is what comes back.
+    /// Begins the batch that ends with chain `last`, to which the device says that it wrote `written`
+    /// bytes. Says whether it may.
     #[inline(always)]
-    pub(crate) fn next<T>(&mut self, entries: &View<'_, T>, last: u32, written: u32) -> (u32, u32) {
-        let oldest = self.oldest.into();
-        if oldest == last || !entries.may_take(last, written) {
-            self.batch = None;
-            return (last, written);
+    pub(crate) fn begin<T>(&mut self, entries: &View<'_, T>, last: u32, written: u32) -> bool {
+        let may = entries.may_take(last, written);
+        if may {
+            // Below the size of the queue, since it may be taken. It is in flight: so there are
+            // only chains in flight from the oldest to it.
+            self.batch = Some((last as u16, written));
         }
-        // Below the size of the queue, since it may be taken. It is in flight: so there are only
-        // chains in flight from the oldest to it.
-        self.batch = Some((last as u16, written));
-        (oldest, entries.writable(self.oldest))
+        may
     }
 
-    /// Goes on after a chain, which ends at `last`.
+    /// Takes the next chain of the batch that was begun.
     #[inline(always)]
-    pub(crate) fn passed<T>(&mut self, entries: &View<'_, T>, last: u16) {
+    pub(crate) fn take<T>(&mut self, entries: &mut View<'_, T>) -> Option<Returned<T>> {
+        let (last, written) = self.batch?;
+        let id = self.oldest;
+        let is_last = id == last;
+        if is_last {
+            self.batch = None;
+        }
+        let returned = entries.give(id, |writable| if is_last { written } else { writable })?;
         // Always there: it was put with the chain.
-        self.oldest = entries.link(last).map_or(0, Link::id);
+        self.oldest = entries.link(returned.last).map_or(0, Link::id);
+        Some(returned)
     }
 }

@@ -43,8 +43,6 @@ pub(crate) struct Driver<T, S> {
     /// The first descriptor that was filled since a kick was last considered, and the word that makes
     /// it available. The device looks at none before it.
     withheld: Option<(Position, u64)>,
-    /// Where the device's next used descriptor will be.
-    next_used: Position,
     /// With `IN_ORDER`: the free list is the ring of all ids.
     in_order: bool,
     batch: InOrder,
@@ -78,7 +76,6 @@ impl<T, S: Slab<T>> Driver<T, S> {
             stranded: 0,
             next_available: start,
             withheld: None,
-            next_used: start,
             in_order: features.contains(F::IN_ORDER),
             batch: InOrder::new(0),
             event_index: features.contains(F::EVENT_IDX),
@@ -181,13 +178,8 @@ impl<T, S: Slab<T>> Driver<T, S> {
             cold_path();
             return self.broken.map_or(Ok(None), Err);
         }
-        let begun = if self.in_order {
-            self.batch.begun()
-        } else {
-            None
-        };
-        let (last, written) = if let Some(begun) = begun {
-            begun
+        let returned = if self.in_order && self.batch.is_begun() {
+            self.batch.take(&mut self.entries.view())
         } else {
             let Some(tail) = self.look_for_used() else {
                 return Ok(None);
@@ -195,34 +187,37 @@ impl<T, S: Slab<T>> Driver<T, S> {
             // The device's flags (load above) before what it wrote into the chain (loads to come),
             // which it stored first.
             self.order.consume();
-            (tail.id.into(), written(&self.entries.view(), tail))
+            let mut entries = self.entries.view();
+            let (id, written) = (tail.id.into(), written(&entries, tail));
+            let returned = if !self.in_order {
+                entries.take(id, written).inspect(|returned| {
+                    entries.set_link(returned.last, self.free_id);
+                    self.free_id = returned.completion.token.id;
+                })
+            } else if self.batch.begin(&entries, id, written) {
+                self.batch.take(&mut entries)
+            } else {
+                None
+            };
+            if returned.is_none() {
+                let violation = entries.why_not(id, written);
+                return Err(self.latch(violation));
+            }
+            returned
         };
-        let mut entries = self.entries.view();
-        let (id, written) = if self.in_order {
-            self.batch.next(&entries, last, written)
-        } else {
-            (last, written)
+        // Always there: of a batch that has begun all chains are in flight.
+        let Some(returned) = returned else {
+            return Ok(None);
         };
-        let Some(returned) = entries.take(id, written) else {
-            let violation = entries.why_not(id, written);
-            return Err(self.latch(violation));
-        };
-        if self.in_order {
-            self.batch.passed(&entries, returned.last);
-        } else {
-            entries.set_link(returned.last, self.free_id);
-            self.free_id = returned.completion.token.id;
-        }
         self.free = self.free.wrapping_add(returned.descriptors);
         self.in_flight = self.in_flight.wrapping_sub(1);
-        self.next_used = self.next_used.advanced(returned.descriptors, self.size);
         Ok(Some(returned.completion))
     }
 
     #[inline]
     pub(crate) fn arm(&mut self) -> bool {
         let wish = if self.event_index {
-            Wish::at(self.next_used)
+            Wish::at(self.next_used())
         } else {
             Wish::ALL
         };
@@ -231,7 +226,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         // flags and then loads our wish: either it sees the wish and interrupts, or we see
         // the flags here.
         self.order.store_load();
-        self.batch.begun().is_some() || self.look_for_used().is_some()
+        self.batch.is_begun() || self.look_for_used().is_some()
     }
 
     #[inline]
@@ -251,18 +246,27 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.entries.reclaim()
     }
 
+    /// Where the device's next used descriptor will be: as far before the next available one as there
+    /// are descriptors of chains in flight.
+    #[inline(always)]
+    fn next_used(&self) -> Position {
+        self.next_available
+            .back(self.size.wrapping_sub(self.free), self.size)
+    }
+
     /// The next used descriptor, if it is one. With nothing that the device knows of in flight there
     /// is none, whatever the ring says; with something, what is there was written in this lap, by
     /// us or by the device.
     #[inline(always)]
     fn look_for_used(&self) -> Option<Tail> {
+        let next_used = self.next_used();
         let withheld = self.withheld.map(|(head, _)| head);
-        if self.in_flight == 0 || withheld == Some(self.next_used) {
+        if self.in_flight == 0 || withheld == Some(next_used) {
             return None;
         }
-        let slot = self.ring.slot(self.next_used.index())?;
+        let slot = self.ring.slot(next_used.index())?;
         // Length, id and flags in one load: they are read once, and together.
-        Some(Tail::from_word(slot.second())).filter(|tail| tail.is_used(self.next_used))
+        Some(Tail::from_word(slot.second())).filter(|tail| tail.is_used(next_used))
     }
 
     #[cold]

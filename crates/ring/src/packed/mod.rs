@@ -81,6 +81,16 @@ impl Position {
         }
     }
 
+    /// Further back by `count` descriptors, at most `size`, on a ring of `size`.
+    #[inline(always)]
+    pub(crate) fn back(self, count: u16, size: u16) -> Self {
+        let (at, wrap) = (self.0 & !spec::EVENT_WRAP, self.0 & spec::EVENT_WRAP);
+        match at.checked_sub(count) {
+            Some(at) => Self(at | wrap),
+            None => Self(at.wrapping_add(size).wrapping_sub(count) | wrap ^ spec::EVENT_WRAP),
+        }
+    }
+
     /// The flags of a descriptor that is made available here (§2.8.1).
     #[inline]
     pub(crate) fn available(self) -> DescriptorFlags {
@@ -251,6 +261,7 @@ mod tests {
             let moved = Position::after(start, size).advanced(count, size);
 
             prop_assert_eq!(moved, Position::after(passed, size));
+            prop_assert_eq!(moved.back(count, size), Position::after(start, size));
         }
 
         #[test]

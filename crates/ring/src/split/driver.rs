@@ -177,24 +177,30 @@ impl<T, S: Slab<T>> Driver<T, S> {
             let element = self.used.load(usize::from(self.next_used));
             (element as u32, (element >> 32) as u32)
         };
-        let (id, written) = if self.in_order {
+        let returned = if self.in_order {
             cold_path();
-            let (last, written) = self.batch.begun().unwrap_or_else(element);
-            self.batch.next(&entries, last, written)
+            if !self.batch.is_begun() {
+                let (last, written) = element();
+                if !self.batch.begin(&entries, last, written) {
+                    let violation = entries.why_not(last, written);
+                    return Err(self.latch(violation));
+                }
+            }
+            match self.batch.take(&mut entries) {
+                Some(returned) => returned,
+                // Not reached: a batch has begun, and all of its chains are in flight.
+                None => return Ok(None),
+            }
         } else {
-            element()
-        };
-        let Some(returned) = entries.take(id, written) else {
-            let violation = entries.why_not(id, written);
-            return Err(self.latch(violation));
-        };
-        if self.in_order {
-            cold_path();
-            self.batch.passed(&entries, returned.last);
-        } else {
+            let (id, written) = element();
+            let Some(returned) = entries.take(id, written) else {
+                let violation = entries.why_not(id, written);
+                return Err(self.latch(violation));
+            };
             entries.set_link(returned.last, self.free_head);
             self.free_head = returned.completion.token.id;
-        }
+            returned
+        };
         self.free = self.free.wrapping_add(returned.descriptors);
         self.next_used = self.next_used.wrapping_add(1);
         Ok(Some(returned.completion))
@@ -279,7 +285,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         if let Some(violation) = self.broken {
             return Err(violation);
         }
-        if self.batch.begun().is_some() {
+        if self.batch.is_begun() {
             return Err(self.latch(Violation::BatchTooLong));
         }
         let index = self.used_index.load(0);
