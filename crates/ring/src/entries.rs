@@ -145,19 +145,19 @@ impl<T> View<'_, T> {
         if written > entry.writable {
             return None;
         }
-        // Below the size of the queue, since there is an entry.
-        self.give(id as u16, |_| written)
+        self.give(id as usize, |_| written)
     }
 
     /// Gives up the owner of chain `id`. `written` says how many of its writable bytes were.
     #[inline(always)]
-    fn give(&mut self, id: u16, written: impl FnOnce(u32) -> u32) -> Option<Returned<T>> {
-        let entry = self.0.get_mut(usize::from(id))?;
+    fn give(&mut self, id: usize, written: impl FnOnce(u32) -> u32) -> Option<Returned<T>> {
+        let entry = self.0.get_mut(id)?;
         let owner = entry.owner.take()?;
         Some(Returned {
             completion: Completion {
                 token: Token {
-                    id,
+                    // Below the size of the queue, since there is an entry.
+                    id: id as u16,
                     generation: entry.generation,
                 },
                 written: written(entry.writable),
@@ -265,7 +265,10 @@ impl InOrder {
         if is_last {
             self.batch = None;
         }
-        let returned = entries.give(id, |writable| if is_last { written } else { writable })?;
+        let returned = entries.give(
+            id.into(),
+            |writable| if is_last { written } else { writable },
+        )?;
         // Always there: it was put with the chain.
         self.oldest = entries.link(returned.last).map_or(0, Link::id);
         Some(returned)

@@ -14,7 +14,7 @@ use crate::barrier::Order;
 use crate::driver::{
     Completion, Geometry, Memory, Refusal, Rejected, Segment, Slab, Token, Violation,
 };
-use crate::entries::{Entries, InOrder, Link, View, not_reached};
+use crate::entries::{Entries, InOrder, Link, Returned, View, not_reached};
 use crate::shared::{Pairs, Slots, Words};
 use crate::tables::{Asked, Tables, reportable, why_no_room};
 
@@ -171,28 +171,12 @@ impl<T, S: Slab<T>> Driver<T, S> {
         if self.next_used == self.used_seen && !self.look_for_used()? {
             return Ok(None);
         }
-        let mut entries = self.entries.view();
-        // Id and length in one load: they are read once, and together.
-        let element = || {
-            let element = self.used.load(usize::from(self.next_used));
-            (element as u32, (element >> 32) as u32)
-        };
         let returned = if self.in_order {
             cold_path();
-            if !self.batch.is_begun() {
-                let (last, written) = element();
-                if !self.batch.begin(&entries, last, written) {
-                    let violation = entries.why_not(last, written);
-                    return Err(self.latch(violation));
-                }
-            }
-            match self.batch.take(&mut entries) {
-                Some(returned) => returned,
-                // Not reached: a batch has begun, and all of its chains are in flight.
-                None => return Ok(None),
-            }
+            self.take_in_order()?
         } else {
-            let (id, written) = element();
+            let (id, written) = self.element();
+            let mut entries = self.entries.view();
             let Some(returned) = entries.take(id, written) else {
                 let violation = entries.why_not(id, written);
                 return Err(self.latch(violation));
@@ -201,8 +185,8 @@ impl<T, S: Slab<T>> Driver<T, S> {
             self.free_head = returned.completion.token.id;
             returned
         };
-        self.free = self.free.wrapping_add(returned.descriptors);
         self.next_used = self.next_used.wrapping_add(1);
+        self.free = self.free.wrapping_add(returned.descriptors);
         Ok(Some(returned.completion))
     }
 
@@ -277,6 +261,31 @@ impl<T, S: Slab<T>> Driver<T, S> {
         };
         self.free_head = link.id();
         entries.put(id, owner, writable, descriptors, last)
+    }
+
+    /// The id and the length of the next used element, in one load: they are read once, and
+    /// together.
+    #[inline(always)]
+    fn element(&self) -> (u32, u32) {
+        let element = self.used.load(usize::from(self.next_used));
+        (element as u32, (element >> 32) as u32)
+    }
+
+    /// Takes the next chain of a batch that the device gave back. The free list needs no care: it is
+    /// the ring.
+    #[cold]
+    fn take_in_order(&mut self) -> Result<Returned<T>, Violation> {
+        if !self.batch.is_begun() {
+            let (last, written) = self.element();
+            let entries = self.entries.view();
+            if !self.batch.begin(&entries, last, written) {
+                let violation = entries.why_not(last, written);
+                return Err(self.latch(violation));
+            }
+        }
+        // Always there: of a batch that has begun all chains are in flight.
+        let returned = self.batch.take(&mut self.entries.view());
+        returned.ok_or(Violation::BatchTooLong)
     }
 
     /// Reads the device's used index. Says whether it moved.
