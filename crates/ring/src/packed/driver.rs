@@ -9,7 +9,7 @@ use core::hint::cold_path;
 use ringway_spec::packed::DescriptorFlags;
 use ringway_spec::{F, Features};
 
-use super::{Layout, Position, TURN, Tail, Wish};
+use super::{Cursor, Layout, Position, TURN_BITS, Tail, Wish};
 use crate::barrier::Order;
 use crate::driver::{
     Completion, Geometry, Memory, Refusal, Rejected, Segment, Slab, Token, Violation,
@@ -39,7 +39,9 @@ pub(crate) struct Driver<T, S> {
     /// How many were in flight when the queue broke.
     stranded: u16,
     /// Where the next chain begins.
-    next_available: Position,
+    next_available: Cursor,
+    /// Where the device's next used descriptor will be.
+    next_used: Cursor,
     /// The first descriptor that was filled since a kick was last considered, and the word that makes
     /// it available. The device looks at none before it.
     withheld: Option<(Position, u64)>,
@@ -74,7 +76,8 @@ impl<T, S: Slab<T>> Driver<T, S> {
             free: size,
             in_flight: 0,
             stranded: 0,
-            next_available: start,
+            next_available: Cursor::available(start),
+            next_used: Cursor::used(start),
             withheld: None,
             in_order: features.contains(F::IN_ORDER),
             batch: InOrder::new(0),
@@ -157,10 +160,11 @@ impl<T, S: Slab<T>> Driver<T, S> {
         // Our flags (store above) before the device's wish (load below). The device stores that one
         // and then loads our flags: one of the two sees the other's store.
         self.order.store_load();
+        let now = self.next_available.position();
         Wish::from_word(self.device_wish.load(0)).is_granted(
             self.event_index,
-            self.next_available,
-            || self.next_available.since(head, self.size),
+            now,
+            || now.since(head, self.size),
             self.size,
         )
     }
@@ -168,7 +172,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
     #[inline]
     pub(crate) fn notification_data(&self) -> u16 {
         self.withheld
-            .map_or(self.next_available, |(head, _)| head)
+            .map_or(self.next_available.position(), |(head, _)| head)
             .to_bits()
     }
 
@@ -211,13 +215,14 @@ impl<T, S: Slab<T>> Driver<T, S> {
         };
         self.free = self.free.wrapping_add(returned.descriptors);
         self.in_flight = self.in_flight.wrapping_sub(1);
+        self.next_used.advance(returned.descriptors, self.size);
         Ok(Some(returned.completion))
     }
 
     #[inline]
     pub(crate) fn arm(&mut self) -> bool {
         let wish = if self.event_index {
-            Wish::at(self.next_used())
+            Wish::at(self.next_used.position())
         } else {
             Wish::ALL
         };
@@ -246,27 +251,21 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.entries.reclaim()
     }
 
-    /// Where the device's next used descriptor will be: as far before the next available one as there
-    /// are descriptors of chains in flight.
-    #[inline(always)]
-    fn next_used(&self) -> Position {
-        self.next_available
-            .back(self.size.wrapping_sub(self.free), self.size)
-    }
-
     /// The next used descriptor, if it is one. With nothing that the device knows of in flight there
     /// is none, whatever the ring says; with something, what is there was written in this lap, by
     /// us or by the device.
     #[inline(always)]
     fn look_for_used(&self) -> Option<Tail> {
-        let next_used = self.next_used();
-        let withheld = self.withheld.map(|(head, _)| head);
-        if self.in_flight == 0 || withheld == Some(next_used) {
+        let next = usize::from(self.next_used.at);
+        // The head of a chain in flight is less than a lap further: the same place is the same
+        // position.
+        let is_withheld = self.withheld.is_some_and(|(head, _)| head.index() == next);
+        if self.in_flight == 0 || is_withheld {
             return None;
         }
-        let slot = self.ring.slot(next_used.index())?;
         // Length, id and flags in one load: they are read once, and together.
-        Some(Tail::from_word(slot.second())).filter(|tail| tail.is_used(next_used))
+        let word = self.ring.slot(next)?.second();
+        ((word ^ self.next_used.turn) & TURN_BITS == 0).then(|| Tail::from_word(word))
     }
 
     #[cold]
@@ -323,13 +322,12 @@ impl<T, S: Slab<T>> Driver<T, S> {
     #[inline(always)]
     fn write(&mut self, id: u16, count: u16) -> Option<Pen<'_>> {
         let first = self.next_available;
-        self.next_available = first.advanced(count, self.size);
-        let flags = first.available();
+        self.next_available.advance(count, self.size);
         Some(Pen {
             ring: &self.ring,
             // Always there: positions are below the size.
-            slots: self.ring.rest(first.index())?,
-            word: Tail { len: 0, id, flags }.to_word(),
+            slots: self.ring.rest(first.at.into())?,
+            word: u64::from(id) << 32 | first.turn,
             first,
             withheld: &mut self.withheld,
         })
@@ -343,7 +341,7 @@ struct Pen<'r> {
     slots: Run<'r>,
     /// What all second words have.
     word: u64,
-    first: Position,
+    first: Cursor,
     /// The second word of the first one since a kick was considered goes here.
     withheld: &'r mut Option<(Position, u64)>,
 }
@@ -363,13 +361,13 @@ impl Pen<'_> {
                 return;
             };
             self.slots = slots;
-            self.word ^= u64::from(TURN.bits()) << 48;
+            self.word ^= TURN_BITS;
             slot
         };
         let word = self.word | u64::from(segment.len) | u64::from(flags.bits()) << 48;
         slot.set_first(segment.address);
         if self.withheld.is_none() {
-            *self.withheld = Some((self.first, word));
+            *self.withheld = Some((self.first.position(), word));
         } else {
             slot.set_second(word);
         }

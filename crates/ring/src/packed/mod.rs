@@ -6,6 +6,8 @@
 pub(crate) mod device;
 pub(crate) mod driver;
 
+use core::hint::cold_path;
+
 use ringway_spec::packed as spec;
 use ringway_spec::packed::DescriptorFlags;
 
@@ -81,16 +83,6 @@ impl Position {
         }
     }
 
-    /// Further back by `count` descriptors, at most `size`, on a ring of `size`.
-    #[inline(always)]
-    pub(crate) fn back(self, count: u16, size: u16) -> Self {
-        let (at, wrap) = (self.0 & !spec::EVENT_WRAP, self.0 & spec::EVENT_WRAP);
-        match at.checked_sub(count) {
-            Some(at) => Self(at | wrap),
-            None => Self(at.wrapping_add(size).wrapping_sub(count) | wrap ^ spec::EVENT_WRAP),
-        }
-    }
-
     /// The flags of a descriptor that is made available here (§2.8.1).
     #[inline]
     pub(crate) fn available(self) -> DescriptorFlags {
@@ -135,6 +127,58 @@ impl Position {
     }
 }
 
+/// A position, as the driver's end goes along with it: what is asked of it for every descriptor is
+/// at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    /// The place in the ring.
+    pub(crate) at: u16,
+    /// The flags of this lap's descriptors that say whose they are, where a second word has them.
+    pub(crate) turn: u64,
+    wrap: u16,
+}
+
+impl Cursor {
+    /// At `position`, where descriptors are made available.
+    pub(crate) fn available(position: Position) -> Self {
+        Self::new(position, position.available())
+    }
+
+    /// At `position`, where descriptors are used.
+    pub(crate) fn used(position: Position) -> Self {
+        Self::new(position, position.used())
+    }
+
+    fn new(position: Position, turn: DescriptorFlags) -> Self {
+        Self {
+            at: position.0 & !spec::EVENT_WRAP,
+            turn: u64::from(turn.bits()) << 48,
+            wrap: position.0 & spec::EVENT_WRAP,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn position(self) -> Position {
+        Position(self.at | self.wrap)
+    }
+
+    /// Goes on by `count` descriptors, at most `size`, on a ring of `size`.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self, count: u16, size: u16) {
+        // Below twice 32768.
+        self.at = self.at.wrapping_add(count);
+        if self.at >= size {
+            cold_path();
+            self.at = self.at.wrapping_sub(size);
+            self.turn ^= TURN_BITS;
+            self.wrap ^= spec::EVENT_WRAP;
+        }
+    }
+}
+
+/// [`TURN`], where a second word has it.
+pub(crate) const TURN_BITS: u64 = (TURN.bits() as u64) << 48;
+
 /// The two flags that say whose a descriptor is.
 const TURN: DescriptorFlags = DescriptorFlags::AVAIL.union(DescriptorFlags::USED);
 
@@ -165,12 +209,6 @@ impl Tail {
     #[inline]
     pub(crate) fn is_available(self, position: Position) -> bool {
         self.flags.intersection(TURN) == position.available()
-    }
-
-    /// Whether the descriptor was used, if it stands at `position`.
-    #[inline]
-    pub(crate) fn is_used(self, position: Position) -> bool {
-        self.flags.intersection(TURN) == position.used()
     }
 }
 
@@ -261,7 +299,13 @@ mod tests {
             let moved = Position::after(start, size).advanced(count, size);
 
             prop_assert_eq!(moved, Position::after(passed, size));
-            prop_assert_eq!(moved.back(count, size), Position::after(start, size));
+            let mut cursor = Cursor::available(Position::after(start, size));
+            cursor.advance(count, size);
+            prop_assert_eq!(cursor.position(), moved);
+            prop_assert_eq!(cursor.turn, u64::from(moved.available().bits()) << 48);
+            let mut cursor = Cursor::used(Position::after(start, size));
+            cursor.advance(count, size);
+            prop_assert_eq!(cursor.turn, u64::from(moved.used().bits()) << 48);
         }
 
         #[test]
