@@ -9,13 +9,13 @@ use ringway_spec::{F, Features};
 
 use super::{Position, Tail, Wish};
 use crate::barrier::Order;
-use crate::chain::Chain;
+use crate::chain::Walked;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
 use crate::shared::{Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Begun, Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -98,7 +98,7 @@ impl Device {
         &mut self,
         look: &mut Look<'_>,
         blocks: &mut Blocks<S>,
-    ) -> Option<Chain> {
+    ) -> Option<Walked> {
         if let Some(violation) = self.broken {
             return Stop::violation(&mut look.why, violation);
         }
@@ -107,7 +107,6 @@ impl Device {
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let begun = Begun::new(self.size);
         let ring = Ring {
             device: self,
             at: self.next_available,
@@ -115,13 +114,13 @@ impl Device {
             left: self.size.wrapping_sub(self.taken),
             id: tail.id,
         };
-        let chain = walk(look, blocks, begun, ring)?;
+        let walked = walk(look, blocks, self.size, ring)?;
         look.left = left;
-        let descriptors = chain.descriptors as u16;
+        let descriptors = walked.descriptors;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Some(chain)
+        Some(walked)
     }
 
     /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
@@ -229,6 +228,7 @@ impl Device {
 }
 
 /// The descriptors of a chain in the ring, no more than are not in flight already.
+#[derive(Clone, Copy)]
 struct Ring<'r> {
     device: &'r Device,
     /// Where the next one is.
@@ -242,6 +242,8 @@ struct Ring<'r> {
 
 impl<'m> Source<'m> for Ring<'_> {
     const FLAGS: u32 = FLAGS;
+
+    type Table = Nested<'m>;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -285,14 +287,8 @@ impl<'m> Source<'m> for Ring<'_> {
         (self.id, not_in_flight.wrapping_sub(self.left))
     }
 
-    #[inline(never)]
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        blocks: &mut Blocks<S>,
-        begun: Begun,
-        piece: Piece,
-    ) -> Option<Chain> {
+    #[inline(always)]
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
         let (id, descriptors) = self.name();
         if descriptors != 1 || self.goes_on((piece.word >> FLAGS) as u32) {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
@@ -300,16 +296,16 @@ impl<'m> Source<'m> for Ring<'_> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
-        let nested = Nested {
+        Some(Nested {
             id,
             table: look.table(piece.address, piece.word as u32, self.device.size)?,
             at: 0,
-        };
-        walk(look, blocks, begun, nested)
+        })
     }
 }
 
 /// All descriptors of an indirect table, in their order (§2.8.7).
+#[derive(Clone, Copy)]
 struct Nested<'m> {
     id: u16,
     table: Table<'m>,
@@ -318,6 +314,8 @@ struct Nested<'m> {
 
 impl<'m> Source<'m> for Nested<'m> {
     const FLAGS: u32 = FLAGS;
+
+    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, _: &mut Why) -> Option<Piece> {
@@ -338,13 +336,7 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[cold]
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        _: &mut Blocks<S>,
-        _: Begun,
-        _: Piece,
-    ) -> Option<Chain> {
+    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
