@@ -1,6 +1,7 @@
 //! What a device's end knows of a chain, and the bytes behind it.
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -27,10 +28,10 @@ pub(crate) struct Walked {
     pub(crate) first: u16,
     pub(crate) last: u16,
     /// What the driver calls it.
-    pub(crate) id: u16,
+    pub(crate) id: u32,
     /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
     /// place in the used ring.
-    pub(crate) descriptors: u16,
+    pub(crate) descriptors: NonZeroU32,
     pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
 }

@@ -442,10 +442,11 @@ impl<'q, S: Slab> Batch<'q, S> {
         queue.starved = false;
         let walked = chain.walked;
         let used = Used {
-            id: walked.id,
+            // As they came.
+            id: walked.id as u16,
             written: written.min(walked.writable_bytes),
             chains: 1,
-            descriptors: walked.descriptors,
+            descriptors: walked.descriptors.get() as u16,
         };
         match &mut queue.in_order {
             Some(in_order) => in_order.done(&mut queue.blocks, walked, used),

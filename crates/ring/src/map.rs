@@ -3,7 +3,6 @@
 //! [`Regions`] is the view itself, borrowed; [`Map`] owns one on the heap.
 
 use core::fmt;
-use core::hint::cold_path;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -108,16 +107,10 @@ impl<'m> Found<'m> {
     #[inline(always)]
     pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
         let offset = address.wrapping_sub(self.start);
-        // Each of the two is told to be rare, so that neither is computed before it is asked for.
-        let Some(left) = (self.memory.len() as u64).checked_sub(offset) else {
-            cold_path();
-            return None;
-        };
-        if left < len.into() {
-            cold_path();
-            return None;
-        }
-        Some(Segment {
+        // An end that passes the last address is left at the offset, which is further than any
+        // memory reaches by itself: one comparison does for both.
+        let end = offset.checked_add(len.into()).unwrap_or(offset);
+        (end <= self.memory.len() as u64).then_some(Segment {
             region: self.region,
             len,
             offset,

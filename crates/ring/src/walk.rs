@@ -1,7 +1,7 @@
 //! What a device's end makes of a chain's descriptors, in either format: segments, each checked to
 //! lie in memory, in blocks of the queue's slab.
 
-use core::num::NonZeroU64;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use ringway_spec::split::DescriptorFlags;
 
@@ -43,7 +43,7 @@ pub(crate) trait Source<'m>: Copy {
 
     /// What the driver calls the chain, and how many descriptors of the ring it has, once there was
     /// the last one.
-    fn name(&self) -> (u16, u16);
+    fn name(&self) -> (u16, NonZeroU32);
 
     /// The table to which descriptor `piece`, the one read last, refers.
     fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Self::Table>;
@@ -192,7 +192,7 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
         return Stop::no_block(&mut look.why);
     };
     if usize::from(most) < BLOCK_SEGMENTS {
-        let read = Read::new(first, most, BLOCK_SEGMENTS, 0, ALL);
+        let read = Read::new(first, most, 0, 0, ALL);
         return walk_on(look, blocks, read, source, None).map(Walked::from);
     }
     let mut bytes = 0;
@@ -205,11 +205,11 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
         let flags = (piece.word >> Src::FLAGS) as u32 ^ usual;
         if flags & (WRITE | INDIRECT) != 0 {
             if flags & INDIRECT != 0 {
-                let unused = places.len().wrapping_add(1);
-                if unused == BLOCK_SEGMENTS {
+                let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
+                if filled == 0 {
                     return walk_table(look, blocks, most, source, piece).map(Walked::from);
                 }
-                let read = Read::new(first, most, unused, bytes, readable_bytes);
+                let read = Read::new(first, most, filled, bytes, readable_bytes);
                 return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
             }
             if usual != 0 {
@@ -219,8 +219,8 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
         }
         let len = piece.word as u32;
         let Some(segment) = look.found.segment(piece.address, len) else {
-            let unused = places.len().wrapping_add(1);
-            let read = Read::new(first, most, unused, bytes, readable_bytes);
+            let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
+            let read = Read::new(first, most, filled, bytes, readable_bytes);
             return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
         };
         *place = segment;
@@ -234,7 +234,7 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
             return walked;
         }
     }
-    let read = Read::new(first, most, 0, bytes, readable_bytes);
+    let read = Read::new(first, most, BLOCK_SEGMENTS, bytes, readable_bytes);
     walk_on(look, blocks, read, source, None).map(Walked::from)
 }
 
@@ -315,7 +315,7 @@ impl Walked {
         Some(Self {
             first,
             last,
-            id,
+            id: id.into(),
             descriptors,
             // Just found to be below 2³².
             readable_bytes: readable_bytes as u32,
@@ -327,7 +327,7 @@ impl Walked {
 /// A [`Walked`] as a function that is called returns it: in registers.
 #[derive(Clone, Copy)]
 struct TwoWords {
-    /// From the lowest bits on: the first and the last block, the id, how many descriptors.
+    /// From the lowest bits on: how many descriptors, the first and the last block, the id.
     name: NonZeroU64,
     /// Readable bytes in the lower half, writable bytes in the upper one.
     bytes: u64,
@@ -339,13 +339,10 @@ impl From<Walked> for TwoWords {
         let Walked {
             first, last, id, ..
         } = walked;
-        let name = u64::from(first)
-            | u64::from(last) << 16
-            | u64::from(id) << 32
-            | u64::from(walked.descriptors) << 48;
+        let name = u64::from(first) << 16 | u64::from(last) << 32 | u64::from(id) << 48;
         Self {
-            // A chain has a descriptor.
-            name: NonZeroU64::new(name).unwrap_or(NonZeroU64::MAX),
+            // No more than the descriptors of a ring: they have 16 bits.
+            name: NonZeroU64::from(walked.descriptors) | name,
             bytes: u64::from(walked.readable_bytes) | u64::from(walked.writable_bytes) << 32,
         }
     }
@@ -357,10 +354,11 @@ impl From<TwoWords> for Walked {
         let TwoWords { name, bytes } = words;
         let name = name.get();
         Self {
-            first: name as u16,
-            last: (name >> 16) as u16,
-            id: (name >> 32) as u16,
-            descriptors: (name >> 48) as u16,
+            first: (name >> 16) as u16,
+            last: (name >> 32) as u16,
+            id: (name >> 48) as u32,
+            // As it was put there.
+            descriptors: NonZeroU32::new(name as u16 as u32).unwrap_or(NonZeroU32::MIN),
             readable_bytes: bytes as u32,
             writable_bytes: (bytes >> 32) as u32,
         }
@@ -368,11 +366,9 @@ impl From<TwoWords> for Walked {
 }
 
 impl Read {
-    /// As many descriptors as fill block `first` but for `unused` places, of a chain that may have
-    /// `most`.
+    /// As many descriptors as fill `filled` places of block `first`, of a chain that may have `most`.
     #[inline(always)]
-    const fn new(first: u16, most: u16, unused: usize, bytes: u64, readable_bytes: u64) -> Self {
-        let filled = BLOCK_SEGMENTS.wrapping_sub(unused);
+    const fn new(first: u16, most: u16, filled: usize, bytes: u64, readable_bytes: u64) -> Self {
         Self {
             first,
             at: At {

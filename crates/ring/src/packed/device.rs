@@ -4,6 +4,8 @@
 //! into a private copy that is checked and used. A used descriptor is written over whatever stands
 //! where the driver looks next; how many descriptors a chain has is remembered with the chain.
 
+use core::num::NonZeroU32;
+
 use ringway_spec::packed::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
@@ -116,7 +118,7 @@ impl Device {
         };
         let walked = walk(look, blocks, self.size, ring)?;
         look.left = left;
-        let descriptors = walked.descriptors;
+        let descriptors = walked.descriptors.get() as u16;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
@@ -282,15 +284,18 @@ impl<'m> Source<'m> for Ring<'_> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
+    fn name(&self) -> (u16, NonZeroU32) {
         let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
-        (self.id, not_in_flight.wrapping_sub(self.left))
+        let read = not_in_flight.wrapping_sub(self.left);
+        // One was read at least.
+        let descriptors = NonZeroU32::new(read.into()).unwrap_or(NonZeroU32::MIN);
+        (self.id, descriptors)
     }
 
     #[inline(always)]
     fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
         let (id, descriptors) = self.name();
-        if descriptors != 1 || self.goes_on((piece.word >> FLAGS) as u32) {
+        if descriptors != NonZeroU32::MIN || self.goes_on((piece.word >> FLAGS) as u32) {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         if !self.device.indirect {
@@ -331,8 +336,8 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
-        (self.id, 1)
+    fn name(&self) -> (u16, NonZeroU32) {
+        (self.id, NonZeroU32::MIN)
     }
 
     #[cold]

@@ -4,6 +4,8 @@
 //! into a private copy that is checked and used. What this end wrote (the used index, its own
 //! notification wishes) is remembered privately.
 
+use core::num::NonZeroU32;
+
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
@@ -285,8 +287,8 @@ impl<'m> Source<'m> for Ring<'_> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
-        (self.id, 1)
+    fn name(&self) -> (u16, NonZeroU32) {
+        (self.id, NonZeroU32::MIN)
     }
 
     #[inline(always)]
@@ -339,8 +341,8 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
-        (self.id, 1)
+    fn name(&self) -> (u16, NonZeroU32) {
+        (self.id, NonZeroU32::MIN)
     }
 
     #[cold]
