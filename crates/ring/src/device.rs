@@ -435,12 +435,15 @@ impl<'q, S: Slab> Batch<'q, S> {
     #[inline(always)]
     pub fn complete(&mut self, chain: Chain, written: u32) {
         let queue = &mut *self.queue;
-        if chain.queue != queue.number {
+        let Chain {
+            walked,
+            queue: number,
+        } = chain;
+        if number != queue.number {
             // Of another queue, or of this one before it was made anew.
             return;
         }
         queue.starved = false;
-        let walked = chain.walked;
         let used = Used {
             // As they came.
             id: walked.id as u16,

@@ -358,7 +358,7 @@ impl From<TwoWords> for Walked {
             last: (name >> 32) as u16,
             id: (name >> 48) as u32,
             // As it was put there.
-            descriptors: NonZeroU32::new(name as u16 as u32).unwrap_or(NonZeroU32::MIN),
+            descriptors: NonZeroU32::new(u32::from(name as u16)).unwrap_or(NonZeroU32::MIN),
             readable_bytes: bytes as u32,
             writable_bytes: (bytes >> 32) as u32,
         }
