@@ -22,7 +22,7 @@ pub struct Chain {
 }
 
 /// What a walk found of a chain.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Walked {
     /// The first and the last block of its segments.
     pub(crate) first: u16,
@@ -72,9 +72,9 @@ impl<'m> Readable<'m> {
             first,
             readable_bytes,
             ..
-        } = chain.walked;
+        } = &chain.walked;
         Self {
-            cursor: Cursor::new(regions, blocks, first, readable_bytes),
+            cursor: Cursor::new(regions, blocks, *first, *readable_bytes),
         }
     }
 
@@ -137,11 +137,11 @@ impl<'m> Writable<'m> {
             readable_bytes,
             writable_bytes,
             ..
-        } = chain.walked;
+        } = &chain.walked;
         // A walk found that there are fewer than 2³².
-        let all = readable_bytes.wrapping_add(writable_bytes);
-        let mut cursor = Cursor::new(regions, blocks, first, all);
-        if cursor.take(readable_bytes.into(), |_| Ok(())).is_err() {
+        let all = readable_bytes.wrapping_add(*writable_bytes);
+        let mut cursor = Cursor::new(regions, blocks, *first, all);
+        if cursor.take((*readable_bytes).into(), |_| Ok(())).is_err() {
             // The map no longer has the readable ones, and where the others begin is not known.
             cursor.remaining = 0;
         }

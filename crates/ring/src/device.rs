@@ -452,7 +452,7 @@ impl<'q, S: Slab> Batch<'q, S> {
             descriptors: walked.descriptors.get() as u16,
         };
         match &mut queue.in_order {
-            Some(in_order) => in_order.done(&mut queue.blocks, walked, used),
+            Some(in_order) => in_order.done(&mut queue.blocks, &walked, used),
             None => {
                 queue.blocks.give(walked.first, walked.last);
                 queue.ring.put(used);

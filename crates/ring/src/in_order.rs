@@ -50,8 +50,8 @@ impl InOrder {
     /// Notes that the device is done with `chain`, to which it has written as `used` says. All blocks
     /// of it but the first are free again.
     #[inline]
-    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: Walked, used: Used) {
-        let Walked {
+    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Walked, used: Used) {
+        let &Walked {
             first,
             last,
             writable_bytes,

@@ -176,7 +176,8 @@ impl<'m> Look<'m> {
     }
 }
 
-/// Takes a block for a chain that may have `most` descriptors, and walks those of `source`.
+/// Takes a block for a chain that may have `most` descriptors, and walks those of the
+/// source that `begin` gives.
 ///
 /// Most chains fill some places of one block with bytes of the region found last, and those places
 /// count the descriptors. A chain that is not so is left to [`walk_on`] where it is found out.
@@ -185,12 +186,13 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
     look: &mut Look<'m>,
     blocks: &mut Blocks<S>,
     most: u16,
-    source: Src,
+    begin: impl FnOnce() -> Src,
 ) -> Option<Walked> {
-    let mut source = source;
+    // Before anything is read: there may be a block when this is tried again.
     let Some((first, next, room)) = blocks.first() else {
         return Stop::no_block(&mut look.why);
     };
+    let mut source = begin();
     if usize::from(most) < BLOCK_SEGMENTS {
         let read = Read::new(first, most, 0, 0, ALL);
         return walk_on(look, blocks, read, source, None).map(Walked::from);
@@ -248,7 +250,7 @@ fn walk_table<'m, S: Slab, Src: Source<'m>>(
     piece: Piece,
 ) -> Option<TwoWords> {
     let table = source.table(look, piece)?;
-    walk(look, blocks, most, table).map(TwoWords::from)
+    walk(look, blocks, most, || table).map(TwoWords::from)
 }
 
 /// Walks a chain on, whatever it is like: first `piece` of `source`, if that was read already.

@@ -116,7 +116,7 @@ impl Device {
             left: self.size.wrapping_sub(self.taken),
             id: tail.id,
         };
-        let walked = walk(look, blocks, self.size, ring)?;
+        let walked = walk(look, blocks, self.size, || ring)?;
         look.left = left;
         let descriptors = walked.descriptors.get() as u16;
         self.next_available = self.next_available.advanced(descriptors, self.size);

@@ -122,13 +122,14 @@ impl Device {
         if self.next_available == self.available_seen && !self.look_for_available(look) {
             return None;
         }
-        let id = self.available.load(usize::from(self.next_available));
-        let ring = Ring {
-            device: self,
-            id,
-            at: id.into(),
-        };
-        let walked = walk(look, blocks, self.size, ring)?;
+        let walked = walk(look, blocks, self.size, || {
+            let id = self.available.load(usize::from(self.next_available));
+            Ring {
+                device: self,
+                id,
+                at: id.into(),
+            }
+        })?;
         self.next_available = self.next_available.wrapping_add(1);
         Some(walked)
     }
