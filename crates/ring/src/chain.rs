@@ -1,6 +1,7 @@
 //! What a device's end knows of a chain, and the bytes behind it.
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -15,6 +16,14 @@ use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
 #[derive(Debug)]
 #[must_use = "the driver waits for it to be completed"]
 pub struct Chain {
+    pub(crate) walked: Walked,
+    /// Whose it is.
+    pub(crate) queue: u32,
+}
+
+/// What a walk found of a chain.
+#[derive(Debug)]
+pub(crate) struct Walked {
     /// The first and the last block of its segments.
     pub(crate) first: u16,
     pub(crate) last: u16,
@@ -22,24 +31,20 @@ pub struct Chain {
     pub(crate) id: u32,
     /// How many descriptors of the ring it has, in the packed format; in the split format, 1: its
     /// place in the used ring.
-    pub(crate) descriptors: u32,
-    /// The first writable segment, if there are writable bytes.
-    pub(crate) writable: At,
+    pub(crate) descriptors: NonZeroU32,
     pub(crate) readable_bytes: u32,
     pub(crate) writable_bytes: u32,
-    /// Whose it is.
-    pub(crate) queue: u32,
 }
 
 impl Chain {
     /// How many bytes the device may read.
     pub const fn readable_bytes(&self) -> u32 {
-        self.readable_bytes
+        self.walked.readable_bytes
     }
 
     /// How many bytes the device may write.
     pub const fn writable_bytes(&self) -> u32 {
-        self.writable_bytes
+        self.walked.writable_bytes
     }
 }
 
@@ -63,12 +68,13 @@ pub struct Readable<'m> {
 
 impl<'m> Readable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        let at = At {
-            block: chain.first,
-            within: 0,
-        };
+        let Walked {
+            first,
+            readable_bytes,
+            ..
+        } = &chain.walked;
         Self {
-            cursor: Cursor::new(regions, blocks, at, chain.readable_bytes),
+            cursor: Cursor::new(regions, blocks, *first, *readable_bytes),
         }
     }
 
@@ -126,9 +132,20 @@ pub struct Writable<'m> {
 
 impl<'m> Writable<'m> {
     pub(crate) fn new<S: Slab>(chain: &Chain, regions: Regions<'m>, blocks: &'m Blocks<S>) -> Self {
-        Self {
-            cursor: Cursor::new(regions, blocks, chain.writable, chain.writable_bytes),
+        let Walked {
+            first,
+            readable_bytes,
+            writable_bytes,
+            ..
+        } = &chain.walked;
+        // A walk found that there are fewer than 2³².
+        let all = readable_bytes.wrapping_add(*writable_bytes);
+        let mut cursor = Cursor::new(regions, blocks, *first, all);
+        if cursor.take((*readable_bytes).into(), |_| Ok(())).is_err() {
+            // The map no longer has the readable ones, and where the others begin is not known.
+            cursor.remaining = 0;
         }
+        Self { cursor }
     }
 
     /// How many bytes are left.
@@ -187,11 +204,14 @@ struct Cursor<'m> {
 }
 
 impl<'m> Cursor<'m> {
-    fn new<S: Slab>(regions: Regions<'m>, blocks: &'m Blocks<S>, at: At, bytes: u32) -> Self {
+    fn new<S: Slab>(regions: Regions<'m>, blocks: &'m Blocks<S>, first: u16, bytes: u32) -> Self {
         Self {
             regions,
             blocks: blocks.all(),
-            at,
+            at: At {
+                block: first,
+                within: 0,
+            },
             taken: 0,
             remaining: bytes.into(),
         }

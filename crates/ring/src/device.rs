@@ -266,7 +266,6 @@ impl<S: Slab> Queue<S> {
             found: regions.found(self.region),
             left,
             why: None,
-            queue: self.number,
         };
         Batch { queue: self, look }
     }
@@ -404,11 +403,12 @@ impl<'q, S: Slab> Batch<'q, S> {
                 Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
                 Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
             };
-            if let Some(chain) = taken {
+            if let Some(walked) = taken {
                 if let Some(in_order) = &mut queue.in_order {
-                    in_order.taken(&mut queue.blocks, chain.first);
+                    in_order.taken(&mut queue.blocks, walked.first);
                 }
-                return Ok(Some(chain));
+                let queue = queue.number;
+                return Ok(Some(Chain { walked, queue }));
             }
             // Three times at most: again only after there is a block, and after all that can be
             // given back was.
@@ -435,22 +435,26 @@ impl<'q, S: Slab> Batch<'q, S> {
     #[inline(always)]
     pub fn complete(&mut self, chain: Chain, written: u32) {
         let queue = &mut *self.queue;
-        if chain.queue != queue.number {
+        let Chain {
+            walked,
+            queue: number,
+        } = chain;
+        if number != queue.number {
             // Of another queue, or of this one before it was made anew.
             return;
         }
         queue.starved = false;
         let used = Used {
             // As they came.
-            id: chain.id as u16,
-            written: written.min(chain.writable_bytes),
+            id: walked.id as u16,
+            written: written.min(walked.writable_bytes),
             chains: 1,
-            descriptors: chain.descriptors as u16,
+            descriptors: walked.descriptors.get() as u16,
         };
         match &mut queue.in_order {
-            Some(in_order) => in_order.done(&mut queue.blocks, chain, used),
+            Some(in_order) => in_order.done(&mut queue.blocks, &walked, used),
             None => {
-                queue.blocks.give(chain.first, chain.last);
+                queue.blocks.give(walked.first, walked.last);
                 queue.ring.put(used);
             }
         }

@@ -7,7 +7,7 @@
 //!
 //! Spec: VIRTIO 1.4 §2.7.9 "In-order use of descriptors".
 
-use crate::chain::Chain;
+use crate::chain::Walked;
 use crate::device::Used;
 use crate::slab::{Blocks, Done, NONE, Slab};
 
@@ -50,8 +50,8 @@ impl InOrder {
     /// Notes that the device is done with `chain`, to which it has written as `used` says. All blocks
     /// of it but the first are free again.
     #[inline]
-    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: Chain, used: Used) {
-        let Chain {
+    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Walked, used: Used) {
+        let &Walked {
             first,
             last,
             writable_bytes,

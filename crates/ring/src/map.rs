@@ -107,7 +107,9 @@ impl<'m> Found<'m> {
     #[inline(always)]
     pub(crate) fn segment(&self, address: u64, len: u32) -> Option<Segment> {
         let offset = address.wrapping_sub(self.start);
-        let end = offset.checked_add(len.into())?;
+        // An end that passes the last address is left at the offset, which is further than any
+        // memory reaches by itself: one comparison does for both.
+        let end = offset.checked_add(len.into()).unwrap_or(offset);
         (end <= self.memory.len() as u64).then_some(Segment {
             region: self.region,
             len,

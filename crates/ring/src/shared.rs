@@ -684,7 +684,8 @@ impl<'m> Table<'m> {
         }
         // SAFETY: `index` is below the number of pairs, all of which lie within the memory.
         let base = unsafe { self.base.add(index.wrapping_mul(Slots::BYTES)) };
-        if base.addr().get() & size_of::<u64>().wrapping_sub(1) != 0 {
+        // As it is for the first pair, so it is for all: they are multiples of a word long.
+        if self.base.addr().get() & size_of::<u64>().wrapping_sub(1) != 0 {
             let pair = View {
                 base,
                 len: Slots::BYTES,

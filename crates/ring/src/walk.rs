@@ -1,15 +1,15 @@
 //! What a device's end makes of a chain's descriptors, in either format: segments, each checked to
 //! lie in memory, in blocks of the queue's slab.
 
-use core::hint::cold_path;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use ringway_spec::split::DescriptorFlags;
 
-use crate::chain::Chain;
+use crate::chain::Walked;
 use crate::device::Violation;
 use crate::map::{Found, Regions};
 use crate::shared::{Table, View};
-use crate::slab::{At, BLOCK_SEGMENTS, Blocks, NONE, Slab};
+use crate::slab::{At, BLOCK_SEGMENTS, Blocks, Slab};
 
 /// Bytes of a descriptor, in a table of either format.
 const DESCRIPTOR_BYTES: u32 = 16;
@@ -27,9 +27,12 @@ pub(crate) struct Piece {
 }
 
 /// Where the descriptors of a chain come from: a ring, or an indirect table.
-pub(crate) trait Source<'m> {
+pub(crate) trait Source<'m>: Copy {
     /// Where the second word of a descriptor has its flags.
     const FLAGS: u32;
+
+    /// The descriptors of an indirect table.
+    type Table: Source<'m>;
 
     /// The next one. There are no more of them than a bound of the source's own, or those that the
     /// walk allows.
@@ -40,46 +43,28 @@ pub(crate) trait Source<'m> {
 
     /// What the driver calls the chain, and how many descriptors of the ring it has, once there was
     /// the last one.
-    fn name(&self) -> (u16, u16);
+    fn name(&self) -> (u16, NonZeroU32);
 
-    /// Ends a chain that has begun with the table to which descriptor `piece` refers.
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        blocks: &mut Blocks<S>,
-        begun: Begun,
-        piece: Piece,
-    ) -> Option<Chain>;
+    /// The table to which descriptor `piece`, the one read last, refers.
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Self::Table>;
 }
 
-/// A chain of which descriptors of a ring were read before one that refers to a table: nothing, as
-/// drivers do it.
-#[derive(Clone, Copy)]
-pub(crate) struct Begun {
-    /// How many descriptors it may have in all.
-    most: u16,
-    /// What was read, if there was something.
-    read: Option<Read>,
-}
-
+/// A chain of which descriptors were read already.
 #[derive(Clone, Copy)]
 struct Read {
     first: u16,
     /// Where the next segment goes.
     at: At,
-    /// How many descriptors it may still have.
+    /// How many descriptors it may have in all, and still.
+    most: u16,
     left: u16,
     bytes: u64,
-    /// Where the writable segments begin, and how many bytes are before them, once there are any.
-    writable: Option<(At, u64)>,
+    /// How many bytes are before the writable ones, or [`ALL`] if none is writable yet.
+    readable_bytes: u64,
 }
 
-impl Begun {
-    /// Nothing of a chain that may have as many as `most` descriptors.
-    pub(crate) fn new(most: u16) -> Self {
-        Self { most, read: None }
-    }
-}
+/// More bytes than a chain can have.
+const ALL: u64 = u64::MAX;
 
 /// Why a chain is not taken.
 #[derive(Debug)]
@@ -104,6 +89,12 @@ impl Stop {
     }
 
     #[cold]
+    fn no_block<T>(why: &mut Why) -> Option<T> {
+        *why = Some(Self::NoBlock);
+        None
+    }
+
+    #[cold]
     fn no_room<T>(why: &mut Why) -> Option<T> {
         *why = Some(Self::NoRoom);
         None
@@ -120,8 +111,6 @@ pub(crate) struct Look<'m> {
     /// for ever.
     pub(crate) left: u16,
     pub(crate) why: Why,
-    /// Whose chains they are.
-    pub(crate) queue: u32,
 }
 
 impl<'m> Look<'m> {
@@ -155,7 +144,6 @@ impl<'m> Look<'m> {
 
     /// Puts the `len` bytes at `address` to `at` and after it: one segment, or as many as regions
     /// that they lie in, or none if there are no bytes. Returns where the next segment goes.
-    #[cold]
     fn put<S: Slab>(
         &mut self,
         blocks: &mut Blocks<S>,
@@ -167,7 +155,8 @@ impl<'m> Look<'m> {
         let (mut to, mut at, mut left) = (at, address, len);
         while left != 0 {
             // Each turn takes one region to its end, so there are no more turns than regions.
-            let found = self.regions.find(at);
+            let same = self.found.part(at, 1).map(|_| self.found);
+            let found = same.or_else(|| self.regions.find(at));
             let Some((found, segment)) = found.and_then(|f| Some((f, f.part(at, left)?))) else {
                 return Stop::violation(&mut self.why, not_mapped);
             };
@@ -187,201 +176,212 @@ impl<'m> Look<'m> {
     }
 }
 
-/// Takes blocks for a chain that has begun, and goes on with the descriptors of `source`.
+/// Takes a block for a chain that may have `most` descriptors, and walks those of the
+/// source that `begin` gives.
 ///
-/// Places of the first block count the descriptors: each takes one, and there are no more than the
-/// chain may have. What that does not do for is done by [`Progress::put`].
+/// Most chains fill some places of one block with bytes of the region found last, and those places
+/// count the descriptors. A chain that is not so is left to [`walk_on`] where it is found out.
 #[inline(always)]
 pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
     look: &mut Look<'m>,
     blocks: &mut Blocks<S>,
-    begun: Begun,
-    source: Src,
-) -> Option<Chain> {
-    let mut source = source;
-    let mut bytes = 0;
-    // What the flags of a descriptor are that is as the one before; and of the first writable one,
-    // the place and how many bytes are before it.
-    let mut usual = 0;
-    let mut writable = NOWHERE;
-    let mut readable_bytes = u64::MAX;
-    let Some((mut first, next, room)) = blocks.first() else {
-        look.why = Some(Stop::NoBlock);
-        return None;
+    most: u16,
+    begin: impl FnOnce() -> Src,
+) -> Option<Walked> {
+    // Before anything is read: there may be a block when this is tried again.
+    let Some((first, next, room)) = blocks.first() else {
+        return Stop::no_block(&mut look.why);
     };
-    let mut places = room.iter_mut();
-    let mut progress = None;
-    if begun.read.is_some() || usize::from(begun.most) < BLOCK_SEGMENTS {
-        cold_path();
-        let read = begun.read.unwrap_or(Read::nothing(first, begun.most));
-        progress = Some(Progress::new(read, begun.most, blocks));
-        places = blocks.room(read.at, read.left)?.iter_mut();
-        first = read.first;
-        bytes = read.bytes;
-        if let Some((at, before)) = read.writable {
-            (usual, writable, readable_bytes) = (WRITE, at, before);
-        }
+    let mut source = begin();
+    if usize::from(most) < BLOCK_SEGMENTS {
+        let read = Read::new(first, most, 0, 0, ALL);
+        return walk_on(look, blocks, read, source, None).map(Walked::from);
     }
-    loop {
-        let Piece { address, word } = source.next(&mut look.why)?;
-        let flags = (word >> Src::FLAGS) as u32 ^ usual;
+    let mut bytes = 0;
+    let mut readable_bytes = ALL;
+    // What the flags of a descriptor are that is as the one before.
+    let mut usual = 0;
+    let mut places = room.iter_mut();
+    while let Some(place) = places.next() {
+        let piece = source.next(&mut look.why)?;
+        let flags = (piece.word >> Src::FLAGS) as u32 ^ usual;
         if flags & (WRITE | INDIRECT) != 0 {
-            let start = Read::nothing(first, begun.most);
-            let so_far = progress.unwrap_or(Progress::start(start, next, begun.most));
-            let at = so_far.at(places.len());
             if flags & INDIRECT != 0 {
-                let read = Read {
-                    first,
-                    at,
-                    left: so_far.left(places.len()),
-                    bytes,
-                    writable: (usual != 0).then_some((writable, readable_bytes)),
-                };
-                let read = (read.left != begun.most).then_some(read);
-                let begun = Begun { read, ..begun };
-                return source.enter(look, blocks, begun, Piece { address, word });
+                let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
+                if filled == 0 {
+                    return walk_table(look, blocks, most, source, piece).map(Walked::from);
+                }
+                let read = Read::new(first, most, filled, bytes, readable_bytes);
+                return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
             }
             if usual != 0 {
                 return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
             }
-            (usual, writable, readable_bytes) = (WRITE, at, bytes);
+            (usual, readable_bytes) = (WRITE, bytes);
         }
-        let len = word as u32;
+        let len = piece.word as u32;
+        let Some(segment) = look.found.segment(piece.address, len) else {
+            let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
+            let read = Read::new(first, most, filled, bytes, readable_bytes);
+            return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
+        };
+        *place = segment;
         // At most 32768 descriptors of less than 2³² bytes each.
         bytes = u64::wrapping_add(bytes, len.into());
-        if let Some(segment) = look.found.segment(address, len)
-            && let Some(place) = places.next()
-        {
-            *place = segment;
-        } else {
-            let start = Read::nothing(first, begun.most);
-            let so_far = progress.unwrap_or(Progress::start(start, next, begun.most));
-            let unused = places.len();
-            let put = so_far.put(look, blocks, unused, address, len)?;
-            places = blocks.room(put.at, put.left)?.iter_mut();
-            progress = Some(put);
+        if !source.goes_on(flags) {
+            let walked = Walked::new(&mut look.why, (first, first), bytes, readable_bytes, source);
+            if walked.is_some() {
+                blocks.take(next);
+            }
+            return walked;
         }
+    }
+    let read = Read::new(first, most, BLOCK_SEGMENTS, bytes, readable_bytes);
+    walk_on(look, blocks, read, source, None).map(Walked::from)
+}
+
+/// Walks a chain that is all in the table to which `piece` of `source` refers.
+#[inline(never)]
+fn walk_table<'m, S: Slab, Src: Source<'m>>(
+    look: &mut Look<'m>,
+    blocks: &mut Blocks<S>,
+    most: u16,
+    source: Src,
+    piece: Piece,
+) -> Option<TwoWords> {
+    let table = source.table(look, piece)?;
+    walk(look, blocks, most, || table).map(TwoWords::from)
+}
+
+/// Walks a chain on, whatever it is like: first `piece` of `source`, if that was read already.
+#[cold]
+#[inline(never)]
+fn walk_on<'m, S: Slab, Src: Source<'m>>(
+    look: &mut Look<'m>,
+    blocks: &mut Blocks<S>,
+    read: Read,
+    source: Src,
+    piece: Option<Piece>,
+) -> Option<TwoWords> {
+    let (mut read, mut source, mut piece) = (read, source, piece);
+    loop {
+        let now = match piece.take() {
+            Some(piece) => piece,
+            None => source.next(&mut look.why)?,
+        };
+        let flags = (now.word >> Src::FLAGS) as u32;
+        if flags & INDIRECT != 0 {
+            let table = source.table(look, now)?;
+            return walk_on(look, blocks, read, table, None);
+        }
+        if flags & WRITE != 0 {
+            read.readable_bytes = read.readable_bytes.min(read.bytes);
+        } else if read.readable_bytes != ALL {
+            return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
+        }
+        let Some(left) = read.left.checked_sub(1) else {
+            return Stop::violation(&mut look.why, Violation::ChainTooLong(read.most));
+        };
+        read.left = left;
+        let len = now.word as u32;
+        read.at = look.put(blocks, read.at, now.address, len)?;
+        // At most 32768 descriptors of less than 2³² bytes each.
+        read.bytes = read.bytes.wrapping_add(len.into());
         if !source.goes_on(flags) {
             break;
         }
     }
-    if bytes > u64::from(u32::MAX) {
-        return Stop::violation(&mut look.why, Violation::ChainTooLarge);
-    }
-    let (last, next) = match progress {
-        None => (first, next),
-        Some(progress) => (progress.at.block, progress.next),
-    };
-    blocks.take(next);
-    let readable_bytes = readable_bytes.min(bytes);
-    let (id, descriptors) = source.name();
-    Some(Chain {
-        first,
-        last,
-        id: id.into(),
-        descriptors: descriptors.into(),
-        writable,
-        // Just found to be below 2³².
-        readable_bytes: readable_bytes as u32,
-        writable_bytes: bytes.wrapping_sub(readable_bytes) as u32,
-        queue: look.queue,
-    })
+    let Read { first, at, .. } = read;
+    let ends = (first, at.block);
+    let walked = Walked::new(&mut look.why, ends, read.bytes, read.readable_bytes, source)?;
+    blocks.take(blocks.next(at.block));
+    Some(walked.into())
 }
 
-const NOWHERE: At = At {
-    block: NONE,
-    within: 0,
-};
+impl Walked {
+    /// A chain in blocks from the first to the last of `ends`, if it is not too large.
+    #[inline(always)]
+    fn new<'m, Src: Source<'m>>(
+        why: &mut Why,
+        ends: (u16, u16),
+        bytes: u64,
+        readable_bytes: u64,
+        source: Src,
+    ) -> Option<Self> {
+        if bytes > u64::from(u32::MAX) {
+            return Stop::violation(why, Violation::ChainTooLarge);
+        }
+        let (first, last) = ends;
+        let (id, descriptors) = source.name();
+        let readable_bytes = readable_bytes.min(bytes);
+        Some(Self {
+            first,
+            last,
+            id: id.into(),
+            descriptors,
+            // Just found to be below 2³².
+            readable_bytes: readable_bytes as u32,
+            writable_bytes: bytes.wrapping_sub(readable_bytes) as u32,
+        })
+    }
+}
+
+/// A [`Walked`] as a function that is called returns it: in registers.
+#[derive(Clone, Copy)]
+struct TwoWords {
+    /// From the lowest bits on: how many descriptors, the first and the last block, the id.
+    name: NonZeroU64,
+    /// Readable bytes in the lower half, writable bytes in the upper one.
+    bytes: u64,
+}
+
+impl From<Walked> for TwoWords {
+    #[inline(always)]
+    fn from(walked: Walked) -> Self {
+        let Walked {
+            first, last, id, ..
+        } = walked;
+        let name = u64::from(first) << 16 | u64::from(last) << 32 | u64::from(id) << 48;
+        Self {
+            // No more than the descriptors of a ring: they have 16 bits.
+            name: NonZeroU64::from(walked.descriptors) | name,
+            bytes: u64::from(walked.readable_bytes) | u64::from(walked.writable_bytes) << 32,
+        }
+    }
+}
+
+impl From<TwoWords> for Walked {
+    #[inline(always)]
+    fn from(words: TwoWords) -> Self {
+        let TwoWords { name, bytes } = words;
+        let name = name.get();
+        Self {
+            first: (name >> 16) as u16,
+            last: (name >> 32) as u16,
+            id: (name >> 48) as u32,
+            // As it was put there.
+            descriptors: NonZeroU32::new(u32::from(name as u16)).unwrap_or(NonZeroU32::MIN),
+            readable_bytes: bytes as u32,
+            writable_bytes: (bytes >> 32) as u32,
+        }
+    }
+}
 
 impl Read {
-    /// No descriptor yet of a chain in block `first`, which may have `left`.
+    /// As many descriptors as fill `filled` places of block `first`, of a chain that may have `most`.
     #[inline(always)]
-    const fn nothing(first: u16, left: u16) -> Self {
+    const fn new(first: u16, most: u16, filled: usize, bytes: u64, readable_bytes: u64) -> Self {
         Self {
             first,
             at: At {
                 block: first,
-                within: 0,
+                // No more than the places of a block.
+                within: filled as u8,
             },
-            left,
-            bytes: 0,
-            writable: None,
-        }
-    }
-}
-
-/// How far a chain got that does not fill one block from its beginning.
-#[derive(Clone, Copy)]
-struct Progress {
-    /// The free block after the last one of the chain.
-    next: u16,
-    most: u16,
-    /// The first of the places that are gone through, and how many descriptors the chain could still
-    /// have when it got there.
-    at: At,
-    left: u16,
-}
-
-impl Progress {
-    #[cold]
-    fn new<S: Slab>(read: Read, most: u16, blocks: &Blocks<S>) -> Self {
-        Self::start(read, blocks.next(read.at.block), most)
-    }
-
-    #[inline(always)]
-    fn start(read: Read, next: u16, most: u16) -> Self {
-        Self {
-            next,
             most,
-            at: read.at,
-            left: read.left,
+            left: most.wrapping_sub(filled as u16),
+            bytes,
+            readable_bytes,
         }
-    }
-
-    /// How many places were filled, if `unused` are left.
-    #[inline(always)]
-    fn filled(self, unused: usize) -> usize {
-        let places = BLOCK_SEGMENTS.wrapping_sub(self.at.within.into());
-        places.min(self.left.into()).wrapping_sub(unused)
-    }
-
-    /// Where the next segment goes, if `unused` places are left.
-    #[inline(always)]
-    fn at(self, unused: usize) -> At {
-        let within = usize::from(self.at.within).wrapping_add(self.filled(unused));
-        At {
-            // No more than those of a block.
-            within: within as u8,
-            ..self.at
-        }
-    }
-
-    /// How many descriptors there may still be, if `unused` places are left.
-    #[inline(always)]
-    fn left(self, unused: usize) -> u16 {
-        self.left.wrapping_sub(self.filled(unused) as u16)
-    }
-
-    /// Puts bytes that have no place left or are not in the region found last, if `unused` places
-    /// are left. Returns how far that got.
-    #[cold]
-    fn put<S: Slab>(
-        self,
-        look: &mut Look<'_>,
-        blocks: &mut Blocks<S>,
-        unused: usize,
-        address: u64,
-        len: u32,
-    ) -> Option<Self> {
-        let Some(left) = self.left(unused).checked_sub(1) else {
-            return Stop::violation(&mut look.why, Violation::ChainTooLong(self.most));
-        };
-        let at = look.put(blocks, self.at(unused), address, len)?;
-        Some(Self {
-            next: blocks.next(at.block),
-            at,
-            left,
-            ..self
-        })
     }
 }

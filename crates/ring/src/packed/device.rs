@@ -4,18 +4,20 @@
 //! into a private copy that is checked and used. A used descriptor is written over whatever stands
 //! where the driver looks next; how many descriptors a chain has is remembered with the chain.
 
+use core::num::NonZeroU32;
+
 use ringway_spec::packed::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
 use super::{Position, Tail, Wish};
 use crate::barrier::Order;
-use crate::chain::Chain;
+use crate::chain::Walked;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
 use crate::shared::{Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Begun, Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -98,7 +100,7 @@ impl Device {
         &mut self,
         look: &mut Look<'_>,
         blocks: &mut Blocks<S>,
-    ) -> Option<Chain> {
+    ) -> Option<Walked> {
         if let Some(violation) = self.broken {
             return Stop::violation(&mut look.why, violation);
         }
@@ -107,7 +109,6 @@ impl Device {
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let begun = Begun::new(self.size);
         let ring = Ring {
             device: self,
             at: self.next_available,
@@ -115,13 +116,13 @@ impl Device {
             left: self.size.wrapping_sub(self.taken),
             id: tail.id,
         };
-        let chain = walk(look, blocks, begun, ring)?;
+        let walked = walk(look, blocks, self.size, || ring)?;
         look.left = left;
-        let descriptors = chain.descriptors as u16;
+        let descriptors = walked.descriptors.get() as u16;
         self.next_available = self.next_available.advanced(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
-        Some(chain)
+        Some(walked)
     }
 
     /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that
@@ -229,6 +230,7 @@ impl Device {
 }
 
 /// The descriptors of a chain in the ring, no more than are not in flight already.
+#[derive(Clone, Copy)]
 struct Ring<'r> {
     device: &'r Device,
     /// Where the next one is.
@@ -242,6 +244,8 @@ struct Ring<'r> {
 
 impl<'m> Source<'m> for Ring<'_> {
     const FLAGS: u32 = FLAGS;
+
+    type Table = Nested<'m>;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -280,36 +284,33 @@ impl<'m> Source<'m> for Ring<'_> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
+    fn name(&self) -> (u16, NonZeroU32) {
         let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
-        (self.id, not_in_flight.wrapping_sub(self.left))
+        let read = not_in_flight.wrapping_sub(self.left);
+        // One was read at least.
+        let descriptors = NonZeroU32::new(read.into()).unwrap_or(NonZeroU32::MIN);
+        (self.id, descriptors)
     }
 
-    #[inline(never)]
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        blocks: &mut Blocks<S>,
-        begun: Begun,
-        piece: Piece,
-    ) -> Option<Chain> {
+    #[inline(always)]
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
         let (id, descriptors) = self.name();
-        if descriptors != 1 || self.goes_on((piece.word >> FLAGS) as u32) {
+        if descriptors != NonZeroU32::MIN || self.goes_on((piece.word >> FLAGS) as u32) {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
-        let nested = Nested {
+        Some(Nested {
             id,
             table: look.table(piece.address, piece.word as u32, self.device.size)?,
             at: 0,
-        };
-        walk(look, blocks, begun, nested)
+        })
     }
 }
 
 /// All descriptors of an indirect table, in their order (§2.8.7).
+#[derive(Clone, Copy)]
 struct Nested<'m> {
     id: u16,
     table: Table<'m>,
@@ -318,6 +319,8 @@ struct Nested<'m> {
 
 impl<'m> Source<'m> for Nested<'m> {
     const FLAGS: u32 = FLAGS;
+
+    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, _: &mut Why) -> Option<Piece> {
@@ -333,18 +336,12 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
-        (self.id, 1)
+    fn name(&self) -> (u16, NonZeroU32) {
+        (self.id, NonZeroU32::MIN)
     }
 
     #[cold]
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        _: &mut Blocks<S>,
-        _: Begun,
-        _: Piece,
-    ) -> Option<Chain> {
+    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }

@@ -4,18 +4,20 @@
 //! into a private copy that is checked and used. What this end wrote (the used index, its own
 //! notification wishes) is remembered privately.
 
+use core::num::NonZeroU32;
+
 use ringway_spec::split::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
 use super::passed;
 use crate::barrier::Order;
-use crate::chain::Chain;
+use crate::chain::Walked;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
 use crate::shared::{Pairs, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Begun, Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -116,20 +118,20 @@ impl Device {
         &mut self,
         look: &mut Look<'_>,
         blocks: &mut Blocks<S>,
-    ) -> Option<Chain> {
+    ) -> Option<Walked> {
         if self.next_available == self.available_seen && !self.look_for_available(look) {
             return None;
         }
-        let id = self.available.load(usize::from(self.next_available));
-        let begun = Begun::new(self.size);
-        let ring = Ring {
-            device: self,
-            id,
-            at: id.into(),
-        };
-        let chain = walk(look, blocks, begun, ring)?;
+        let walked = walk(look, blocks, self.size, || {
+            let id = self.available.load(usize::from(self.next_available));
+            Ring {
+                device: self,
+                id,
+                at: id.into(),
+            }
+        })?;
         self.next_available = self.next_available.wrapping_add(1);
-        Some(chain)
+        Some(walked)
     }
 
     /// Writes a used element, of chains that are in flight.
@@ -257,6 +259,7 @@ impl Device {
 }
 
 /// The descriptors of a chain in the table of the ring.
+#[derive(Clone, Copy)]
 struct Ring<'r> {
     device: &'r Device,
     id: u16,
@@ -265,6 +268,8 @@ struct Ring<'r> {
 
 impl<'m> Source<'m> for Ring<'_> {
     const FLAGS: u32 = FLAGS;
+
+    type Table = Nested<'m>;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -283,18 +288,12 @@ impl<'m> Source<'m> for Ring<'_> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
-        (self.id, 1)
+    fn name(&self) -> (u16, NonZeroU32) {
+        (self.id, NonZeroU32::MIN)
     }
 
     #[inline(always)]
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        blocks: &mut Blocks<S>,
-        begun: Begun,
-        piece: Piece,
-    ) -> Option<Chain> {
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
         if !self.device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
@@ -302,16 +301,16 @@ impl<'m> Source<'m> for Ring<'_> {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
         // The descriptor that refers to the table does not count.
-        let nested = Nested {
+        Some(Nested {
             id: self.id,
             table: look.table(piece.address, piece.word as u32, self.device.size)?,
             at: 0,
-        };
-        walk(look, blocks, begun, nested)
+        })
     }
 }
 
 /// The descriptors of a chain in an indirect table.
+#[derive(Clone, Copy)]
 struct Nested<'m> {
     id: u16,
     table: Table<'m>,
@@ -320,6 +319,8 @@ struct Nested<'m> {
 
 impl<'m> Source<'m> for Nested<'m> {
     const FLAGS: u32 = FLAGS;
+
+    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -341,18 +342,12 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u16, u16) {
-        (self.id, 1)
+    fn name(&self) -> (u16, NonZeroU32) {
+        (self.id, NonZeroU32::MIN)
     }
 
     #[cold]
-    fn enter<S: Slab>(
-        self,
-        look: &mut Look<'m>,
-        _: &mut Blocks<S>,
-        _: Begun,
-        _: Piece,
-    ) -> Option<Chain> {
+    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
 }
