@@ -330,23 +330,14 @@ impl<S: Slab> Queue<S> {
     /// Lets the driver see what was completed.
     #[inline]
     fn publish(&mut self) {
-        self.give_back();
+        if let Some(in_order) = &mut self.in_order {
+            let ring = &mut self.ring;
+            in_order.give_back(|used| ring.put(used));
+        }
         match &mut self.ring {
             Ring::Split(ring) => ring.publish(),
             Ring::Packed(ring) => ring.publish(),
         }
-    }
-
-    /// Puts the chains that waited for their turn and have it. Says whether there were any.
-    #[inline]
-    fn give_back(&mut self) -> bool {
-        let Some(in_order) = &mut self.in_order else {
-            return false;
-        };
-        let before = in_order.waiting();
-        let ring = &mut self.ring;
-        in_order.give_back(&mut self.blocks, |used| ring.put(used));
-        in_order.waiting() != before
     }
 
     fn latch(&mut self, violation: Violation) -> Violation {
@@ -397,25 +388,21 @@ impl<'q, S: Slab> Batch<'q, S> {
     /// [`Violation`] if the driver broke a rule. It is latched: the queue stays broken until reset.
     #[inline(always)]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
-        loop {
-            let queue = &mut *self.queue;
-            let taken = match &mut queue.ring {
-                Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
-                Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
-            };
-            if let Some(walked) = taken {
-                if let Some(in_order) = &mut queue.in_order {
-                    in_order.taken(&mut queue.blocks, walked.first);
-                }
-                let queue = queue.number;
-                return Ok(Some(Chain { walked, queue }));
-            }
-            // Three times at most: again only after there is a block, and after all that can be
-            // given back was.
-            if !self.nothing_taken()? {
-                return Ok(None);
-            }
+        let queue = &mut *self.queue;
+        // Before anything is read.
+        queue.blocks.prepare();
+        let taken = match &mut queue.ring {
+            Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
+            Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
+        };
+        let Some(walked) = taken else {
+            return self.nothing_taken().map(|()| None);
+        };
+        if let Some(in_order) = &mut queue.in_order {
+            in_order.taken(&mut queue.blocks, walked.first);
         }
+        let queue = queue.number;
+        Ok(Some(Chain { walked, queue }))
     }
 
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier
@@ -452,7 +439,10 @@ impl<'q, S: Slab> Batch<'q, S> {
             descriptors: walked.descriptors.get() as u16,
         };
         match &mut queue.in_order {
-            Some(in_order) => in_order.done(&mut queue.blocks, &walked, used),
+            Some(in_order) => {
+                let ring = &mut queue.ring;
+                in_order.done(&mut queue.blocks, &walked, used, |used| ring.put(used));
+            }
             None => {
                 queue.blocks.give(walked.first, walked.last);
                 queue.ring.put(used);
@@ -472,21 +462,19 @@ impl<'q, S: Slab> Batch<'q, S> {
         self.queue.latch(violation)
     }
 
-    /// Says whether to try again, after there was no chain, or one that was not taken.
+    /// Sees why there was no chain, or one that was not taken.
     #[cold]
-    fn nothing_taken(&mut self) -> Result<bool, Violation> {
+    fn nothing_taken(&mut self) -> Result<(), Violation> {
         match self.look.why.take() {
-            None => Ok(false),
+            None => Ok(()),
             Some(Stop::Violation(violation)) => Err(self.queue.latch(violation)),
-            // Chains that are done and wait for their turn have blocks.
-            Some(Stop::NoBlock) if self.queue.blocks.more() => Ok(true),
-            Some(Stop::NoBlock | Stop::NoRoom) if self.queue.give_back() => Ok(true),
-            Some(Stop::NoBlock | Stop::NoRoom) if self.queue.taken() == 0 => {
+            // No chain has a block.
+            Some(Stop::NoRoom) if self.queue.in_flight() == 0 => {
                 Err(self.queue.latch(Violation::TooManySegments))
             }
-            Some(Stop::NoBlock | Stop::NoRoom) => {
+            Some(Stop::NoRoom) => {
                 self.queue.starved = true;
-                Ok(false)
+                Ok(())
             }
         }
     }

@@ -16,8 +16,11 @@ use crate::slab::{Blocks, Done, NONE, Slab};
 pub(crate) struct InOrder {
     first: u16,
     last: u16,
-    /// How many of them are done.
+    /// How many of them are done, all after one that is not.
     waiting: u16,
+    /// Chains before all of them that were used completely, for which the element of a later one may
+    /// speak. None, if it has none.
+    run: Used,
 }
 
 impl InOrder {
@@ -26,85 +29,106 @@ impl InOrder {
             first: NONE,
             last: NONE,
             waiting: 0,
+            run: Used::default(),
         }
     }
 
     /// How many chains are done and not given back.
     pub(crate) fn waiting(&self) -> u16 {
-        self.waiting
+        self.waiting.wrapping_add(self.run.chains)
     }
 
     /// Puts the chain that was just taken, which begins with block `first`, at the end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, first: u16) {
-        if let Some(block) = blocks.get_mut(first) {
-            block.following = NONE;
-        }
-        match blocks.get_mut(self.last) {
-            Some(before) if self.first != NONE => before.following = first,
-            _ => self.first = first,
+        if self.first == NONE {
+            self.first = first;
+        } else if let Some(before) = blocks.get_mut(self.last) {
+            before.following = first;
         }
         self.last = first;
     }
 
-    /// Notes that the device is done with `chain`, to which it has written as `used` says. All blocks
-    /// of it but the first are free again.
-    #[inline]
-    pub(crate) fn done<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Walked, used: Used) {
-        let &Walked {
-            first,
-            last,
-            writable_bytes,
-            ..
-        } = chain;
-        let Some(block) = blocks.get_mut(first) else {
-            return;
-        };
-        block.done = Some(Done {
-            used,
-            is_whole: used.written == writable_bytes,
-        });
-        let rest = block.next;
-        self.waiting = self.waiting.wrapping_add(1);
-        if last != first {
-            blocks.give(rest, last);
+    /// Notes that the device is done with `chain`, to which it has written as `used` says, and gives
+    /// back what need not wait for others.
+    #[inline(always)]
+    pub(crate) fn done<S: Slab>(
+        &mut self,
+        blocks: &mut Blocks<S>,
+        chain: &Walked,
+        used: Used,
+        mut give: impl FnMut(Used),
+    ) {
+        let is_whole = used.written == chain.writable_bytes;
+        if chain.first != self.first {
+            return self.wait(blocks, chain, Done { used, is_whole });
+        }
+        self.pass(blocks, chain.last);
+        self.add(Done { used, is_whole }, &mut give);
+        if self.waiting != 0 {
+            self.go_on(blocks, &mut give);
         }
     }
 
-    /// Gives back what is done, up to the first chain that is not.
-    pub(crate) fn give_back<S: Slab>(
-        &mut self,
-        blocks: &mut Blocks<S>,
-        mut give: impl FnMut(Used),
-    ) {
-        // Chains used completely, for which the element of a later one will speak.
-        let mut run: Option<Used> = None;
+    /// Gives back the run, if there is one.
+    #[inline(always)]
+    pub(crate) fn give_back(&mut self, give: impl FnOnce(Used)) {
+        if self.run.chains != 0 {
+            give(core::mem::take(&mut self.run));
+        }
+    }
+
+    /// Keeps what is to be said of a chain, of whose blocks all but the first are free again.
+    #[cold]
+    fn wait<S: Slab>(&mut self, blocks: &mut Blocks<S>, chain: &Walked, done: Done) {
+        let Some(block) = blocks.get_mut(chain.first) else {
+            return;
+        };
+        block.done = Some(done);
+        let rest = block.next;
+        self.waiting = self.waiting.wrapping_add(1);
+        if chain.last != chain.first {
+            blocks.give(rest, chain.last);
+        }
+    }
+
+    /// Gives back those that waited for the first one, up to the next that is not done.
+    #[cold]
+    fn go_on<S: Slab>(&mut self, blocks: &mut Blocks<S>, give: &mut impl FnMut(Used)) {
         // At most as many turns as chains are done, which the size of the ring bounds.
         while self.waiting != 0 {
-            let Some(block) = blocks.get_mut(self.first) else {
-                break;
+            let first = blocks.get_mut(self.first);
+            let Some(done) = first.and_then(|block| block.done.take()) else {
+                return;
             };
-            let Some(done) = block.done.take() else {
-                break;
-            };
-            let following = block.following;
-            blocks.give(self.first, self.first);
-            self.first = following;
             self.waiting = self.waiting.wrapping_sub(1);
-            let skipped = run.take().unwrap_or_default();
-            let used = Used {
-                chains: skipped.chains.wrapping_add(1),
-                descriptors: skipped.descriptors.wrapping_add(done.used.descriptors),
-                ..done.used
-            };
-            if done.is_whole {
-                run = Some(used);
-            } else {
-                give(used);
-            }
+            self.pass(blocks, self.first);
+            self.add(done, give);
         }
-        if let Some(used) = run {
-            give(used);
+    }
+
+    /// Goes on to the chain after the first, whose blocks up to `last` are free again.
+    #[inline(always)]
+    fn pass<S: Slab>(&mut self, blocks: &mut Blocks<S>, last: u16) {
+        let first = self.first;
+        let following = blocks.get(first).map_or(NONE, |block| block.following);
+        self.first = if first == self.last { NONE } else { following };
+        blocks.give(first, last);
+    }
+
+    /// Adds a chain to the run; gives it back with the run, if it was not used completely.
+    #[inline(always)]
+    fn add(&mut self, done: Done, give: &mut impl FnMut(Used)) {
+        let run = Used {
+            chains: self.run.chains.wrapping_add(1),
+            descriptors: self.run.descriptors.wrapping_add(done.used.descriptors),
+            ..done.used
+        };
+        if done.is_whole {
+            self.run = run;
+        } else {
+            self.run = Used::default();
+            give(run);
         }
     }
 }

@@ -15,10 +15,10 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
 #[cfg(loom)]
-use crate::model::{self, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use crate::model::{self, AtomicU16, AtomicU32, AtomicU64};
 #[cfg(feature = "alloc")]
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -218,8 +218,8 @@ impl<'m> View<'m> {
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
         let from = self.slice(offset, into.len()).ok_or(OutOfRange)?;
         // SAFETY: `from` is `into.len()` bytes of live shared memory (`slice` checked it, `'m`
-        // keeps it alive).
-        unsafe { copy::out_of_shared(from.base.as_ptr(), into) };
+        // keeps it alive), of which the program makes only atomic accesses; `into` is borrowed.
+        unsafe { copy_out(from.base.as_ptr(), into) };
         Ok(())
     }
 
@@ -232,8 +232,8 @@ impl<'m> View<'m> {
     pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
         let to = self.slice(offset, from.len()).ok_or(OutOfRange)?;
         // SAFETY: `to` is `from.len()` bytes of live shared memory (`slice` checked it, `'m` keeps
-        // it alive).
-        unsafe { copy::into_shared(to.base.as_ptr(), from) };
+        // it alive), of which the program makes only atomic accesses; `from` is borrowed.
+        unsafe { copy_in(to.base.as_ptr(), from) };
         Ok(())
     }
 
@@ -758,10 +758,60 @@ mod sealed {
     atomic!(u64, AtomicU64);
 }
 
+/// Copies `into.len()` bytes out of shared memory.
+///
+/// # Safety
+///
+/// The bytes at `from` are live shared memory, of which the program makes only atomic accesses.
+#[inline]
+unsafe fn copy_out(from: *mut u8, into: &mut [u8]) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri))))]
+    // SAFETY: the caller's promise is what is asked of `from`; `into` is borrowed.
+    unsafe {
+        wide::copy(from, into.as_mut_ptr(), into.len());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri)))))]
+    // SAFETY: the caller's promise is what is asked.
+    unsafe {
+        copy::out_of_shared(from, into);
+    }
+}
+
+/// Copies `from.len()` bytes into shared memory.
+///
+/// # Safety
+///
+/// As for [`copy_out`], of the bytes at `to`.
+#[inline]
+unsafe fn copy_in(to: *mut u8, from: &[u8]) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri))))]
+    // SAFETY: the caller's promise is what is asked of `to`; `from` is borrowed.
+    unsafe {
+        wide::copy(from.as_ptr(), to, from.len());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri)))))]
+    // SAFETY: the caller's promise is what is asked.
+    unsafe {
+        copy::into_shared(to, from);
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri))))]
+mod wide;
+
 /// Copies between private and shared memory: single bytes up to the first aligned word, whole
-/// words, single bytes again.
+/// words, single bytes again. Where the processor is not asked directly, and for comparison.
+#[cfg(any(
+    test,
+    not(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri))))
+))]
 mod copy {
-    use super::{AtomicU8, AtomicU64, Ordering};
+    #[cfg(loom)]
+    use crate::model::AtomicU8;
+    #[cfg(not(loom))]
+    use core::sync::atomic::AtomicU8;
+
+    use super::{AtomicU64, Ordering};
 
     const WORD: usize = size_of::<u64>();
 
@@ -949,6 +999,25 @@ mod tests {
             let mut out = vec![0; bytes.len()];
             shared.view().read(offset, &mut out).unwrap();
             prop_assert_eq!(out, bytes);
+        }
+
+        #[test]
+        fn words_copy_what_other_ways_copy(
+            offset in 0_usize..40, bytes in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let shared = Shared::allocate(128, 64).unwrap();
+            let at = shared.slice(offset, bytes.len()).unwrap().base().as_ptr();
+
+            // SAFETY: the slice is as long as what is copied.
+            unsafe { copy::into_shared(at, &bytes) };
+
+            let mut seen = vec![0; bytes.len()];
+            shared.view().read(offset, &mut seen).unwrap();
+            prop_assert_eq!(&seen, &bytes);
+            seen.fill(0);
+            // SAFETY: as above.
+            unsafe { copy::out_of_shared(at, &mut seen) };
+            prop_assert_eq!(seen, bytes);
         }
 
         #[test]

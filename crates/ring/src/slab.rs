@@ -185,12 +185,12 @@ impl<S: Slab> Blocks<S> {
         Some((first, block.next, &mut block.segments))
     }
 
-    /// Sees to it that there is a free block. Says whether there is.
-    pub(crate) fn more(&mut self) -> bool {
+    /// Sees to it that there is a free block, if there can be one.
+    #[inline(always)]
+    pub(crate) fn prepare(&mut self) {
         if self.get(self.free).is_none() {
             self.free = self.unused().unwrap_or(NONE);
         }
-        self.free != NONE
     }
 
     /// The `most` places for segments from `at` on, as far as they are in the same block.

@@ -71,8 +71,6 @@ const ALL: u64 = u64::MAX;
 pub(crate) enum Stop {
     /// The driver broke a rule.
     Violation(Violation),
-    /// No block of the slab is free.
-    NoBlock,
     /// The slab has no room for its segments.
     NoRoom,
 }
@@ -85,12 +83,6 @@ impl Stop {
     #[cold]
     pub(crate) fn violation<T>(why: &mut Why, violation: Violation) -> Option<T> {
         *why = Some(Self::Violation(violation));
-        None
-    }
-
-    #[cold]
-    fn no_block<T>(why: &mut Why) -> Option<T> {
-        *why = Some(Self::NoBlock);
         None
     }
 
@@ -188,9 +180,8 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
     most: u16,
     begin: impl FnOnce() -> Src,
 ) -> Option<Walked> {
-    // Before anything is read: there may be a block when this is tried again.
     let Some((first, next, room)) = blocks.first() else {
-        return Stop::no_block(&mut look.why);
+        return Stop::no_room(&mut look.why);
     };
     let mut source = begin();
     if usize::from(most) < BLOCK_SEGMENTS {

@@ -9,7 +9,7 @@ use core::num::NonZeroU32;
 use ringway_spec::packed::{self as spec, DescriptorFlags};
 use ringway_spec::{F, Features};
 
-use super::{Position, Tail, Wish};
+use super::{Cursor, Position, TURN_BITS, Tail, Wish};
 use crate::barrier::Order;
 use crate::chain::Walked;
 use crate::device::{Used, Violation};
@@ -28,12 +28,12 @@ pub(crate) struct Device {
     wish: Words<u32>,
     size: u16,
     /// Where the next chain begins.
-    next_available: Position,
+    next_available: Cursor,
     /// Where the next used descriptor goes.
-    next_used: Position,
+    next_used: Cursor,
     /// The first used descriptor that the driver was not yet told of, and its second word: it hides
     /// those after it.
-    held: Option<(Position, Tail)>,
+    held: Option<(u16, u64)>,
     /// How many descriptors were used since an interrupt was last considered.
     unreported: u32,
     in_flight: u16,
@@ -81,8 +81,8 @@ impl Device {
             driver_wish: wish(areas.driver)?,
             wish: wish(areas.device)?,
             size,
-            next_available: start,
-            next_used: start,
+            next_available: Cursor::available(start),
+            next_used: Cursor::used(start),
             held: None,
             unreported: 0,
             in_flight: 0,
@@ -105,21 +105,21 @@ impl Device {
             return Stop::violation(&mut look.why, violation);
         }
         let left = look.left.checked_sub(1)?;
-        let tail = self.look_for_available()?;
+        let head = self.look_for_available()?;
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
         let ring = Ring {
             device: self,
             at: self.next_available,
-            tail: Some(tail),
+            head: Some(head),
             left: self.size.wrapping_sub(self.taken),
-            id: tail.id,
+            last: head,
         };
         let walked = walk(look, blocks, self.size, || ring)?;
         look.left = left;
         let descriptors = walked.descriptors.get() as u16;
-        self.next_available = self.next_available.advanced(descriptors, self.size);
+        self.next_available.advance(descriptors, self.size);
         self.taken = self.taken.wrapping_add(descriptors);
         self.in_flight = self.in_flight.wrapping_add(1);
         Some(walked)
@@ -131,30 +131,27 @@ impl Device {
     pub(crate) fn put(&mut self, used: Used) {
         self.in_flight = self.in_flight.wrapping_sub(used.chains);
         self.taken = self.taken.wrapping_sub(used.descriptors);
-        let mut flags = self.next_used.used();
+        let mut flags = DescriptorFlags::empty();
         flags.set(DescriptorFlags::WRITE, used.written != 0);
-        let tail = Tail {
-            len: used.written,
-            id: used.id,
-            flags,
-        };
+        let (len, id) = (used.written, used.id);
+        let word = Tail { len, id, flags }.to_word() | self.next_used.turn;
         if self.held.is_none() {
-            self.held = Some((self.next_used, tail));
+            self.held = Some((self.next_used.at, word));
         } else {
-            self.write(self.next_used, tail);
+            self.write(self.next_used.at, word);
         }
-        self.next_used = self.next_used.advanced(used.descriptors, self.size);
+        self.next_used.advance(used.descriptors, self.size);
         self.unreported = self.unreported.saturating_add(used.descriptors.into());
     }
 
     #[inline]
     pub(crate) fn publish(&mut self) {
-        if let Some((position, tail)) = self.held.take() {
+        if let Some((at, word)) = self.held.take() {
             // What was written for the driver and the used descriptors after this one (stores
             // before) before the word of this one (store below), which the driver loads before it
             // looks at them.
             self.order.publish();
-            self.write(position, tail);
+            self.write(at, word);
         }
     }
 
@@ -169,7 +166,7 @@ impl Device {
         self.order.store_load();
         Wish::from_word(self.driver_wish.load(0)).is_granted(
             self.event_index,
-            self.next_used,
+            self.next_used.position(),
             || unreported,
             self.size,
         )
@@ -178,7 +175,7 @@ impl Device {
     #[inline]
     pub(crate) fn arm(&mut self) -> bool {
         let wish = if self.event_index {
-            Wish::at(self.next_available)
+            Wish::at(self.next_available.position())
         } else {
             Wish::ALL
         };
@@ -213,18 +210,19 @@ impl Device {
     }
 
     /// The second word of the next descriptor, if that was made available.
-    #[inline]
-    fn look_for_available(&self) -> Option<Tail> {
-        let slot = self.ring.slot(self.next_available.index())?;
-        Some(Tail::from_word(slot.second())).filter(|tail| tail.is_available(self.next_available))
+    #[inline(always)]
+    fn look_for_available(&self) -> Option<u64> {
+        let Cursor { at, turn, .. } = self.next_available;
+        let word = self.ring.slot(at.into())?.second();
+        ((word ^ turn) & TURN_BITS == 0).then_some(word)
     }
 
-    /// Writes the second word of the descriptor at `position`.
+    /// Writes the second word of descriptor `at`.
     #[inline]
-    fn write(&self, position: Position, tail: Tail) {
+    fn write(&self, at: u16, word: u64) {
         // Always there: positions are below the size.
-        if let Some(slot) = self.ring.slot(position.index()) {
-            slot.set_second(tail.to_word());
+        if let Some(slot) = self.ring.slot(at.into()) {
+            slot.set_second(word);
         }
     }
 }
@@ -234,12 +232,12 @@ impl Device {
 struct Ring<'r> {
     device: &'r Device,
     /// Where the next one is.
-    at: Position,
+    at: Cursor,
     /// Its second word, if it was read.
-    tail: Option<Tail>,
+    head: Option<u64>,
     left: u16,
-    /// The id of the last one.
-    id: u16,
+    /// The second word of the last one.
+    last: u64,
 }
 
 impl<'m> Source<'m> for Ring<'_> {
@@ -259,22 +257,21 @@ impl<'m> Source<'m> for Ring<'_> {
             return Stop::violation(why, violation);
         };
         // Always there: positions are below the size.
-        let slot = ring.slot(self.at.index())?;
-        let tail = match self.tail.take() {
-            Some(tail) => tail,
+        let slot = ring.slot(self.at.at.into())?;
+        let word = match self.head.take() {
+            Some(word) => word,
             None => {
-                let tail = Tail::from_word(slot.second());
-                if !tail.is_available(self.at) {
-                    let violation = Violation::NotAvailable(self.at.index() as u16);
-                    return Stop::violation(why, violation);
+                let word = slot.second();
+                if (word ^ self.at.turn) & TURN_BITS != 0 {
+                    return Stop::violation(why, Violation::NotAvailable(self.at.at));
                 }
-                tail
+                word
             }
         };
         self.left = left;
-        self.at = self.at.advanced(1, *size);
-        self.id = tail.id;
-        let (address, word) = (slot.first(), tail.to_word());
+        self.at.advance(1, *size);
+        self.last = word;
+        let address = slot.first();
         Some(Piece { address, word })
     }
 
@@ -289,7 +286,7 @@ impl<'m> Source<'m> for Ring<'_> {
         let read = not_in_flight.wrapping_sub(self.left);
         // One was read at least.
         let descriptors = NonZeroU32::new(read.into()).unwrap_or(NonZeroU32::MIN);
-        (self.id, descriptors)
+        (id(self.last), descriptors)
     }
 
     #[inline(always)]
@@ -344,6 +341,12 @@ impl<'m> Source<'m> for Nested<'m> {
     fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
         Stop::violation(&mut look.why, Violation::IndirectInIndirect)
     }
+}
+
+/// The id that the second word of a descriptor says.
+#[inline(always)]
+fn id(word: u64) -> u16 {
+    (word >> 32) as u16
 }
 
 /// Where the second word of a descriptor has its flags.
