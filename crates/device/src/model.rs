@@ -53,4 +53,17 @@ pub trait Worker: Send {
     ///
     /// [`Violation`] if the driver broke a rule: the carrier asks the driver for a reset (§2.1.2).
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation>;
+
+    /// Whether chains are kept for whose completion nothing is needed but time: serve again when
+    /// there was some. A queue whose place is to be known is not stopped before.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// What becomes readable when kept chains can be completed: serve again then. The number of a
+    /// file descriptor that the worker owns, where there are such things. Asked once, of a new
+    /// worker; one that has none is asked again and again while it [is busy](Self::is_busy).
+    fn ready(&self) -> Option<i32> {
+        None
+    }
 }

@@ -86,6 +86,21 @@ impl Task {
         }
     }
 
+    /// Whether chains are kept that will be completed in time: [`Worker::is_busy`].
+    pub fn is_busy(&self) -> bool {
+        self.worker.is_busy()
+    }
+
+    /// What becomes readable when they can be: [`Worker::ready`].
+    pub fn ready(&self) -> Option<i32> {
+        self.worker.ready()
+    }
+
+    /// Where in its ring the next chain will be taken: [`Queue::position`].
+    pub fn position(&self) -> u16 {
+        self.queue.position()
+    }
+
     /// Serves one batch. Bounded: it ends even if the driver never stops adding chains.
     pub fn run(&mut self) -> Ran {
         let map = self.memory.map();

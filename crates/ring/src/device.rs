@@ -253,6 +253,16 @@ impl<S: Slab> Queue<S> {
         }
     }
 
+    /// Where the next chain will be taken: in a split ring, the available index; in a packed one, the
+    /// place of the descriptor, and in bit 15 the wrap counter, as in a notification (§2.9). With
+    /// nothing in flight it is also where the next one will be given back.
+    pub fn position(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(ring) => ring.position(),
+            Ring::Packed(ring) => ring.position(),
+        }
+    }
+
     /// Begins to serve, with buffers looked up in `regions`.
     #[inline]
     pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {

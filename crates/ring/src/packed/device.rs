@@ -192,6 +192,10 @@ impl Device {
         self.wish.store(0, Wish::NONE.to_word());
     }
 
+    pub(crate) fn position(&self) -> u16 {
+        self.next_available.position().to_bits()
+    }
+
     pub(crate) fn size(&self) -> u16 {
         self.size
     }

@@ -201,6 +201,10 @@ impl Device {
         self.available_seen.wrapping_sub(self.next_available)
     }
 
+    pub(crate) fn position(&self) -> u16 {
+        self.next_available
+    }
+
     pub(crate) fn size(&self) -> u16 {
         self.size
     }

@@ -1,0 +1,11 @@
+//! vhost-user, both ends: devices in a process of their own, and drivers in an ordinary one.
+//!
+//! The *front-end* has the driver's memory and shares it; the *back-end* serves the queues in it. They
+//! talk over a Unix socket, with file descriptors beside the messages.
+//!
+//! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//!
+//! Protocol: QEMU's `docs/interop/vhost-user.rst`.
+#![cfg(target_os = "linux")]
+
+pub mod protocol;
