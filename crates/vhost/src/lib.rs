@@ -4,8 +4,10 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`ledger`]: what a back-end writes down while it serves a ring.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod ledger;
 pub mod protocol;
