@@ -5,9 +5,14 @@
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
 //! - [`ledger`]: what a back-end writes down while it serves a ring.
+//! - [`memory`]: files that processes share, mapped.
+//! - [`eventfd`]: notifications between processes.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod eventfd;
 pub mod ledger;
+pub mod memory;
 pub mod protocol;
+mod sys;
