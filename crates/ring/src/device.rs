@@ -18,6 +18,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use ringway_spec::{F, Features};
 
+use crate::chain::Walked;
 use crate::driver::Areas;
 use crate::in_order::InOrder;
 #[cfg(feature = "alloc")]
@@ -26,7 +27,7 @@ use crate::map::{Access, Missing, Regions};
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Stop};
+use crate::walk::{Look, Stop, TwoWords};
 use crate::{packed, split};
 
 pub use crate::chain::{Chain, Readable, TooShort, Writable};
@@ -566,17 +567,36 @@ impl<'q, S: Slab> Batch<'q, S> {
             Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
             Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
         };
-        let Some(walked) = taken else {
-            return self.nothing_taken();
+        let walked = match taken {
+            Some(walked) => walked,
+            None => match self.nothing_taken()? {
+                Some(again) => return Ok(Some(self.chain(again.into()))),
+                None => return Ok(None),
+            },
         };
         match &mut queue.books {
             Books::None => {}
             Books::InOrder(in_order) => in_order.taken(&mut queue.blocks, walked.first),
             #[cfg(feature = "alloc")]
-            Books::Ledger(kept) => kept.taken(&mut queue.blocks, &queue.ring, &walked),
+            Books::Ledger(kept) => {
+                // By value: a reference would have the chain of every queue in memory.
+                let (id, descriptors) = (walked.id, walked.descriptors.get());
+                kept.taken(
+                    &mut queue.blocks,
+                    &queue.ring,
+                    walked.first,
+                    id,
+                    descriptors,
+                );
+            }
         }
-        let queue = queue.number;
-        Ok(Some(Chain { walked, queue }))
+        Ok(Some(self.chain(walked)))
+    }
+
+    #[inline(always)]
+    fn chain(&self, walked: Walked) -> Chain {
+        let queue = self.queue.number;
+        Chain { walked, queue }
     }
 
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier
@@ -629,6 +649,15 @@ impl<'q, S: Slab> Batch<'q, S> {
             }
             #[cfg(feature = "alloc")]
             Books::Ledger(kept) => {
+                // By value, field by field, as above.
+                let walked = Walked {
+                    first: walked.first,
+                    last: walked.last,
+                    id: walked.id,
+                    descriptors: walked.descriptors,
+                    readable_bytes: walked.readable_bytes,
+                    writable_bytes: walked.writable_bytes,
+                };
                 kept.completed(&mut queue.blocks, &mut queue.ring, &walked, used);
             }
         }
@@ -646,9 +675,10 @@ impl<'q, S: Slab> Batch<'q, S> {
         self.queue.latch(violation)
     }
 
-    /// Sees why there was no chain, or one that was not taken.
+    /// Sees why there was no chain, or one that was not taken. There may be one that was taken before.
     #[cold]
-    pub(crate) fn nothing_taken(&mut self) -> Result<Option<Chain>, Violation> {
+    #[inline(never)]
+    pub(crate) fn nothing_taken(&mut self) -> Result<Option<TwoWords>, Violation> {
         let queue = &mut *self.queue;
         match self.look.why.take() {
             #[cfg(feature = "alloc")]

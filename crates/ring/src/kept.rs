@@ -8,13 +8,14 @@ use alloc::vec::Vec;
 
 use ringway_spec::Features;
 
-use crate::chain::{Chain, Walked};
+use crate::chain::Walked;
 use crate::device::{Batch, Books, Place, Queue, Ring, Used, Violation};
 use crate::driver::Areas;
 use crate::in_order::InOrder;
 use crate::ledger::{InFlight, Ledger, Start, Taken};
 use crate::map::Regions;
 use crate::slab::{Blocks, Slab};
+use crate::walk::TwoWords;
 
 /// What a queue with a ledger keeps.
 pub(crate) struct Kept {
@@ -112,7 +113,7 @@ impl<S: Slab> Queue<S> {
 
 impl<S: Slab> Batch<'_, S> {
     /// Takes the next of the chains that were taken before.
-    pub(crate) fn resume(&mut self) -> Result<Option<Chain>, Violation> {
+    pub(crate) fn resume(&mut self) -> Result<Option<TwoWords>, Violation> {
         let queue = &mut *self.queue;
         let Books::Ledger(kept) = &mut queue.books else {
             return Ok(None);
@@ -140,11 +141,10 @@ impl<S: Slab> Batch<'_, S> {
             // From here on, what the ring has.
             self.look.left = queue.ring.left();
         }
-        let queue = queue.number;
-        Ok(Some(Chain { walked, queue }))
+        Ok(Some(walked.into()))
     }
 
-    fn why_not_resumed(&mut self) -> Result<Option<Chain>, Violation> {
+    fn why_not_resumed(&mut self) -> Result<Option<TwoWords>, Violation> {
         if self.look.why.is_none() {
             return Ok(None);
         }
@@ -164,15 +164,22 @@ impl Kept {
     }
 
     #[cold]
-    pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, ring: &Ring, walked: &Walked) {
+    pub(crate) fn taken<S: Slab>(
+        &mut self,
+        blocks: &mut Blocks<S>,
+        ring: &Ring,
+        first: u16,
+        id: u32,
+        descriptors: u32,
+    ) {
         if let Some(in_order) = &mut self.in_order {
-            in_order.taken(blocks, walked.first);
+            in_order.taken(blocks, first);
         }
-        let descriptors = walked.descriptors.get() as u16;
+        // Both as the ring has them.
+        let (id, descriptors) = (id as u16, descriptors as u16);
         self.ledger.taken(&Taken {
-            key: walked.first,
-            // As the ring has it.
-            id: walked.id as u16,
+            key: first,
+            id,
             descriptors,
             ring: match ring {
                 Ring::Split(_) => None,

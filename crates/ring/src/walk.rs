@@ -343,8 +343,8 @@ impl Walked {
 }
 
 /// A [`Walked`] as a function that is called returns it: in registers.
-#[derive(Clone, Copy)]
-struct TwoWords {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TwoWords {
     /// From the lowest bits on: how many descriptors, the first and the last block, the id.
     name: NonZeroU64,
     /// Readable bytes in the lower half, writable bytes in the upper one.
