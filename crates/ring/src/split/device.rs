@@ -12,9 +12,11 @@ use ringway_spec::{F, Features};
 use super::passed;
 use crate::barrier::Order;
 use crate::chain::Walked;
-use crate::device::{Place, Used, Violation};
+use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
+#[cfg(feature = "alloc")]
+use crate::shared::Shared;
 use crate::shared::{Pairs, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
 use crate::walk::{Look, Piece, Source, Stop, Why, walk};
@@ -23,6 +25,8 @@ use crate::walk::{Look, Piece, Source, Stop, Why, walk};
 pub(crate) struct Device {
     descriptors: Slots,
     available: Words<u16>,
+    /// While that is a list of our own, of chains that were taken before: the driver's.
+    later: Option<Words<u16>>,
     available_index: Words<u16>,
     available_flags: Words<u16>,
     /// Id and length of each element.
@@ -57,18 +61,10 @@ impl Device {
         size: u16,
         areas: Areas,
         features: Features,
-        start: Place,
+        start: u16,
     ) -> Result<Self, Violation> {
         if !size.is_power_of_two() || size > spec::MAX_SIZE {
             return Err(Violation::Size(size));
-        }
-        let Place {
-            available,
-            used,
-            chains,
-        } = start;
-        if available.wrapping_sub(used) != chains || chains > size {
-            return Err(Violation::Start { available, used });
         }
         let count = usize::from(size);
         let area = |address: u64, bytes: usize, align: usize| {
@@ -99,6 +95,7 @@ impl Device {
             descriptors: Slots::new(&descriptor, 0, count)
                 .ok_or(Violation::Area(areas.descriptor))?,
             available: in_driver(spec::RING, count)?,
+            later: None,
             available_index: in_driver(spec::INDEX, 1)?,
             available_flags: in_driver(spec::FLAGS, 1)?,
             used: Pairs::new(&device, spec::RING, count).ok_or(Violation::Area(areas.device))?,
@@ -107,11 +104,11 @@ impl Device {
             used_event: in_driver(spec::used_event_offset(size), 1)?,
             available_event: in_device(spec::avail_event_offset(size))?,
             size,
-            next_available: start.available,
-            available_seen: start.available,
-            next_used: start.used,
-            published: start.used,
-            interrupt_considered: start.used,
+            next_available: start,
+            available_seen: start,
+            next_used: start,
+            published: start,
+            interrupt_considered: start,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -164,20 +161,22 @@ impl Device {
         true
     }
 
-    /// Walks again the chain that begins with descriptor `id`, which was taken already.
+    /// Takes the chains that begin with `heads` first, as if the driver made them available from the
+    /// place on at which the queue begins. Says whether there is memory for that.
     #[cfg(feature = "alloc")]
-    pub(crate) fn walk_again<S: Slab>(
-        &mut self,
-        look: &mut Look<'_>,
-        blocks: &mut Blocks<S>,
-        id: u16,
-    ) -> Option<Walked> {
-        let ring = Ring {
-            device: self,
-            id,
-            at: id.into(),
+    pub(crate) fn resume(&mut self, heads: impl ExactSizeIterator<Item = u16>) -> bool {
+        let count = usize::from(self.size);
+        let memory = Shared::allocate(count.wrapping_mul(size_of::<u16>()), spec::AVAILABLE_ALIGN);
+        let Some(list) = memory.and_then(|memory| Words::new(&memory, 0, count)) else {
+            return false;
         };
-        walk(look, blocks, self.size, || ring)
+        // No more than the size.
+        self.available_seen = self.next_available.wrapping_add(heads.len() as u16);
+        for (at, head) in heads.enumerate() {
+            list.store(usize::from(self.next_available).wrapping_add(at), head);
+        }
+        self.later = Some(core::mem::replace(&mut self.available, list));
+        true
     }
 
     #[inline]
@@ -254,6 +253,9 @@ impl Device {
     /// Reads the driver's available index. Says whether there is a chain to take.
     #[inline(never)]
     fn look_for_available(&mut self, look: &mut Look<'_>) -> bool {
+        if let Some(available) = self.later.take() {
+            self.available = available;
+        }
         let moved = match self.available() {
             Ok(moved) => moved.min(look.left),
             Err(violation) => {
