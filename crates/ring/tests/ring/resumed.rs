@@ -6,10 +6,10 @@ use ringway_spec::{F, Features};
 
 use crate::common::{Pair, segment};
 
-fn resume(pair: &Pair, features: Features, start: Start) -> Result<Queue, Violation> {
+fn resume(pair: &Pair, features: Features, start: &Start) -> Result<Queue, Violation> {
     let features = pair.features(features);
     let size = pair.geometry.size();
-    Queue::resume(&pair.map, size, pair.areas, features, &start, None)
+    Queue::resume(&pair.map, size, pair.areas, features, start, None)
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn chains_that_were_in_flight_come_first_and_in_their_order() {
         ],
     };
 
-    let mut device = resume(&pair, Features::NONE, start).unwrap();
+    let mut device = resume(&pair, Features::NONE, &start).unwrap();
     let before = device.in_flight();
     let mut batch = device.batch(&pair.map);
     while let Some(chain) = batch.next_chain().unwrap() {
@@ -77,7 +77,7 @@ fn a_start_that_does_not_fit_what_is_in_flight_is_refused() {
         (&packed, start(1, &[0; 7].map(words))),
     ] {
         let used = start.used;
-        let refused = resume(pair, Features::NONE, start).err();
+        let refused = resume(pair, Features::NONE, &start).err();
         assert_eq!(refused, Some(Violation::Start(used)));
     }
     assert!(
@@ -101,7 +101,7 @@ fn a_chain_in_flight_that_cannot_be_is_a_violation_as_any() {
         in_flight: vec![nowhere],
     };
 
-    let mut device = resume(&pair, Features::NONE, start).unwrap();
+    let mut device = resume(&pair, Features::NONE, &start).unwrap();
     let taken = device.batch(&pair.map).next_chain();
 
     let address = u64::MAX;
@@ -129,7 +129,7 @@ fn the_position_of_a_queue_is_where_another_begins() {
                 used: position,
                 in_flight: vec![],
             };
-            device = resume(&pair, features, start).unwrap();
+            device = resume(&pair, features, &start).unwrap();
 
             assert_eq!(driver.poll().unwrap().unwrap().owner, round);
         }
