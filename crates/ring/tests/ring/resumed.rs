@@ -84,7 +84,7 @@ fn a_start_that_does_not_fit_what_is_in_flight_is_refused() {
         resume(
             &packed,
             Features::NONE,
-            start(WRAP | 4, &[words(3), words(3)])
+            &start(WRAP | 4, &[words(3), words(3)])
         )
         .is_ok()
     );
