@@ -513,8 +513,6 @@ impl<'q, S: Slab> Batch<'q, S> {
     #[inline(always)]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
         let queue = &mut *self.queue;
-        // Before anything is read.
-        queue.blocks.prepare();
         let taken = match &mut queue.ring {
             Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
             Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),

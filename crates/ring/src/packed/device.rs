@@ -19,7 +19,7 @@ use crate::map::Regions;
 use crate::shared::{Run, Shared};
 use crate::shared::{Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{INDIRECT, Look, Piece, Source, Stop, TwoWords, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -121,14 +121,26 @@ impl Device {
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let ring = Ring {
+        // Before anything else is read of the chain.
+        let Some(first) = blocks.first() else {
+            return Stop::no_room(&mut look.why);
+        };
+        let mut ring = Ring {
             device: self,
             at: self.next_available,
             head: Some(head),
             left: self.size.wrapping_sub(self.taken),
             last: head,
         };
-        let walked = walk(look, blocks, self.size, || ring)?;
+        let head = ring.next(&mut look.why)?;
+        let walked = if (head.word >> FLAGS) as u32 & INDIRECT == 0 {
+            walk(look, blocks, first, ring, head)?
+        } else {
+            let mut table = ring.table_of_head(look, head)?;
+            let head = table.next(&mut look.why)?;
+            // So there are fewer values to keep where the two ways meet.
+            TwoWords::from(walk(look, blocks, first, table, head)?).into()
+        };
         look.left = left;
         let descriptors = walked.descriptors.get() as u16;
         self.next_available.advance(descriptors, self.size);
@@ -337,8 +349,6 @@ struct Ring<'r> {
 impl<'m> Source<'m> for Ring<'_> {
     const FLAGS: u32 = FLAGS;
 
-    type Table = Nested<'m>;
-
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
         let Device { ring, size, .. } = self.device;
@@ -375,6 +385,11 @@ impl<'m> Source<'m> for Ring<'_> {
     }
 
     #[inline(always)]
+    fn most(&self) -> u16 {
+        self.device.size
+    }
+
+    #[inline(always)]
     fn name(&self) -> (u16, NonZeroU32) {
         let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
         let read = not_in_flight.wrapping_sub(self.left);
@@ -383,18 +398,28 @@ impl<'m> Source<'m> for Ring<'_> {
         (id(self.last), descriptors)
     }
 
+    #[cold]
+    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
+        Stop::violation(&mut look.why, Violation::IndirectWithNext)
+    }
+}
+
+impl<'d> Ring<'d> {
+    /// The table to which `head`, the first descriptor and the one read last, refers.
     #[inline(always)]
-    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
-        let (id, descriptors) = self.name();
-        if descriptors != NonZeroU32::MIN || self.goes_on((piece.word >> FLAGS) as u32) {
+    fn table_of_head<'m: 'd>(&self, look: &mut Look<'m>, head: Piece) -> Option<Nested<'d>> {
+        let Piece { address, word } = head;
+        if self.goes_on((word >> FLAGS) as u32) {
             return Stop::violation(&mut look.why, Violation::IndirectWithNext);
         }
-        if !self.device.indirect {
+        let device = self.device;
+        if !device.indirect {
             return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
         }
         Some(Nested {
-            id,
-            table: look.table(piece.address, piece.word as u32, self.device.size)?,
+            device,
+            table: look.table(address, word as u32, device.size)?,
+            id: id(word),
             at: 0,
         })
     }
@@ -402,16 +427,15 @@ impl<'m> Source<'m> for Ring<'_> {
 
 /// All descriptors of an indirect table, in their order (§2.8.7).
 #[derive(Clone, Copy)]
-struct Nested<'m> {
+struct Nested<'d> {
+    device: &'d Device,
+    table: Table<'d>,
     id: u16,
-    table: Table<'m>,
     at: usize,
 }
 
-impl<'m> Source<'m> for Nested<'m> {
+impl<'d, 'm: 'd> Source<'m> for Nested<'d> {
     const FLAGS: u32 = FLAGS;
-
-    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, _: &mut Why) -> Option<Piece> {
@@ -424,6 +448,11 @@ impl<'m> Source<'m> for Nested<'m> {
     #[inline(always)]
     fn goes_on(&self, _: u32) -> bool {
         self.at < self.table.len()
+    }
+
+    #[inline(always)]
+    fn most(&self) -> u16 {
+        self.device.size
     }
 
     #[inline(always)]

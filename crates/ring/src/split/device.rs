@@ -19,7 +19,7 @@ use crate::map::Regions;
 use crate::shared::Shared;
 use crate::shared::{Pairs, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{INDIRECT, Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -127,14 +127,25 @@ impl Device {
         if self.next_available == self.available_seen && !self.look_for_available(look) {
             return None;
         }
-        let walked = walk(look, blocks, self.size, || {
-            let id = self.available.load(usize::from(self.next_available));
-            Ring {
-                device: self,
-                id,
-                at: id.into(),
-            }
-        })?;
+        // Before anything is read of the chain.
+        let Some(first) = blocks.first() else {
+            return Stop::no_room(&mut look.why);
+        };
+        let id = self.available.load(usize::from(self.next_available));
+        let mut source = Descriptors {
+            device: self,
+            table: self.descriptors.table(),
+            indirect: false,
+            id,
+            at: id.into(),
+        };
+        let mut head = source.next(&mut look.why)?;
+        if (head.word >> FLAGS) as u32 & INDIRECT != 0 {
+            // From here on as if the table were the ring's.
+            source = source.table(look, head)?;
+            head = source.next(&mut look.why)?;
+        }
+        let walked = walk(look, blocks, first, source, head)?;
         self.next_available = self.next_available.wrapping_add(1);
         Some(walked)
     }
@@ -290,69 +301,20 @@ impl Device {
     }
 }
 
-/// The descriptors of a chain in the table of the ring.
+/// The descriptors of a chain.
 #[derive(Clone, Copy)]
-struct Ring<'r> {
-    device: &'r Device,
+struct Descriptors<'d> {
+    device: &'d Device,
+    /// Where they are: the table of the ring, or an indirect one.
+    table: Table<'d>,
+    indirect: bool,
     id: u16,
+    /// Where the next one is.
     at: usize,
 }
 
-impl<'m> Source<'m> for Ring<'_> {
+impl<'d, 'm: 'd> Source<'m> for Descriptors<'d> {
     const FLAGS: u32 = FLAGS;
-
-    type Table = Nested<'m>;
-
-    #[inline(always)]
-    fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let Some(slot) = self.device.descriptors.slot(self.at) else {
-            let (index, size) = (self.at as u16, self.device.size);
-            return Stop::violation(why, Violation::DescriptorIndex { index, size });
-        };
-        let (address, word) = (slot.first(), slot.second());
-        self.at = next(word);
-        Some(Piece { address, word })
-    }
-
-    #[inline(always)]
-    fn goes_on(&self, flags: u32) -> bool {
-        flags & NEXT != 0
-    }
-
-    #[inline(always)]
-    fn name(&self) -> (u16, NonZeroU32) {
-        (self.id, NonZeroU32::MIN)
-    }
-
-    #[inline(always)]
-    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
-        if !self.device.indirect {
-            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
-        }
-        if self.goes_on((piece.word >> FLAGS) as u32) {
-            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
-        }
-        // The descriptor that refers to the table does not count.
-        Some(Nested {
-            id: self.id,
-            table: look.table(piece.address, piece.word as u32, self.device.size)?,
-            at: 0,
-        })
-    }
-}
-
-/// The descriptors of a chain in an indirect table.
-#[derive(Clone, Copy)]
-struct Nested<'m> {
-    id: u16,
-    table: Table<'m>,
-    at: usize,
-}
-
-impl<'m> Source<'m> for Nested<'m> {
-    const FLAGS: u32 = FLAGS;
-
-    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -364,7 +326,7 @@ impl<'m> Source<'m> for Nested<'m> {
             };
             return Stop::violation(why, violation);
         };
-        self.at = next(word);
+        self.at = (word >> 48) as usize;
         Some(Piece { address, word })
     }
 
@@ -374,13 +336,33 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[inline(always)]
+    fn most(&self) -> u16 {
+        self.device.size
+    }
+
+    #[inline(always)]
     fn name(&self) -> (u16, NonZeroU32) {
         (self.id, NonZeroU32::MIN)
     }
 
-    #[cold]
-    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
-        Stop::violation(&mut look.why, Violation::IndirectInIndirect)
+    #[inline(always)]
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Self> {
+        if self.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectInIndirect);
+        }
+        if !self.device.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
+        }
+        if self.goes_on((piece.word >> FLAGS) as u32) {
+            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
+        }
+        // The descriptor that refers to the table does not count.
+        Some(Self {
+            table: look.table(piece.address, piece.word as u32, self.device.size)?,
+            indirect: true,
+            at: 0,
+            ..*self
+        })
     }
 }
 
@@ -388,9 +370,3 @@ impl<'m> Source<'m> for Nested<'m> {
 const FLAGS: u32 = 32;
 /// Says there that the chain goes on.
 const NEXT: u32 = DescriptorFlags::NEXT.bits() as u32;
-
-/// Where the chain goes on after a descriptor, of whose second word this is the last part.
-#[inline(always)]
-fn next(word: u64) -> usize {
-    (word >> 48) as usize
-}
