@@ -6,10 +6,12 @@
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
+//! - [`event_loop`]: a thread that serves rings.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod event_loop;
 pub mod eventfd;
 pub mod memory;
 pub mod protocol;
