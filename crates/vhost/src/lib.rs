@@ -4,6 +4,7 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`ledger`]: what a back-end writes down while it serves a ring.
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
 //! - [`event_loop`]: a thread that serves rings.
@@ -13,6 +14,7 @@
 
 pub mod event_loop;
 pub mod eventfd;
+pub mod ledger;
 pub mod memory;
 pub mod protocol;
 mod sys;
