@@ -4,13 +4,15 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
-//! - [`memory`]: files that processes share, mapped.
-//! - [`eventfd`]: notifications between processes.
+//! - [`socket`]: carries them, with the file descriptors beside them.
+//! - [`backend`]: a device, served.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod backend;
 pub mod eventfd;
 pub mod memory;
 pub mod protocol;
+pub mod socket;
 mod sys;
