@@ -4,6 +4,10 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`ledger`]: what a back-end writes down while it serves a ring.
+//! - [`memory`]: files that processes share, mapped.
+//! - [`eventfd`]: notifications between processes.
+//! - [`event_loop`]: a thread that serves rings.
 //! - [`socket`]: carries them, with the file descriptors beside them.
 //! - [`backend`]: a device, served.
 //!
@@ -11,7 +15,9 @@
 #![cfg(target_os = "linux")]
 
 pub mod backend;
+pub mod event_loop;
 pub mod eventfd;
+pub mod ledger;
 pub mod memory;
 pub mod protocol;
 pub mod socket;
