@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::{Logging, Refusal};
 use crate::eventfd::EventFd;
+use crate::ledger::{Record, RingFormat};
 use crate::memory;
 use crate::protocol::{Inflight, LogArea};
 
@@ -40,9 +41,6 @@ pub struct Remembered {
     /// All of it.
     pub memory: Shared,
 }
-
-/// The parts of that memory begin at multiples of so many bytes, a cache line.
-const INFLIGHT_ALIGN: u64 = 64;
 
 impl Records {
     /// Where pages are to be marked that were written, if they are: bit by bit, from the driver's
@@ -143,11 +141,13 @@ pub(super) fn make_inflight(
 /// larger one takes.
 fn bytes_of(inflight: Inflight, features: Option<Features>) -> u64 {
     let is_split = features.is_some_and(|features| !features.contains(F::RING_PACKED));
-    // The head of a queue, and each of its descriptors.
-    let each = if is_split { 16 } else { 32 };
-    // At most 2¹⁶ of 2¹⁶ descriptors.
-    let queue = (each + each * u64::from(inflight.queue_size)).next_multiple_of(INFLIGHT_ALIGN);
-    queue * u64::from(inflight.queues)
+    let format = if is_split {
+        RingFormat::Split
+    } else {
+        RingFormat::Packed
+    };
+    // At most 2¹⁶ times what 2¹⁶ descriptors take.
+    Record::bytes(format, inflight.queue_size) as u64 * u64::from(inflight.queues)
 }
 
 fn refused(inflight: Inflight) -> Refusal {
