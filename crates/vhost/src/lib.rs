@@ -8,13 +8,17 @@
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
 //! - [`event_loop`]: a thread that serves rings.
+//! - [`socket`]: carries them, with the file descriptors beside them.
+//! - [`backend`]: a device, served.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod backend;
 pub mod event_loop;
 pub mod eventfd;
 pub mod ledger;
 pub mod memory;
 pub mod protocol;
+pub mod socket;
 mod sys;
