@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use ringway_device as device;
-use ringway_device::blk::{Abilities, Disk, Unmap};
+use ringway_device::blk::{Abilities, Blocking, Bounced, Channel, Disk, Unmap};
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE, Topology};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
@@ -142,6 +143,12 @@ impl Disk for Image {
         }
     }
 
+    fn channel(self: Arc<Self>) -> Box<dyn Channel> {
+        Box::new(Bounced::new(self))
+    }
+}
+
+impl Blocking for Image {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> device::Result {
         self.file.read_exact_at(into, offset).map_err(medium)
     }

@@ -186,6 +186,12 @@ impl<'m> Regions<'m> {
             .slice(usize::try_from(segment.offset).ok()?, segment.len as usize)
     }
 
+    /// The memory in which the bytes of `segment` are to be, and how far into it.
+    pub(crate) fn place(&self, segment: &Segment) -> Option<(&'m Shared, usize)> {
+        let region = self.regions.get(segment.region as usize)?;
+        Some((&region.memory, usize::try_from(segment.offset).ok()?))
+    }
+
     /// Region `index`, if there is one: a guess at what will be found next.
     #[inline]
     pub(crate) fn found(&self, index: u32) -> Found<'m> {
