@@ -172,8 +172,8 @@ impl<'m> Writable<'m> {
         // A walk found that there are fewer than 2³².
         let all = readable_bytes.wrapping_add(*writable_bytes);
         let mut cursor = Cursor::new(regions, blocks, *first, all);
-        if cursor.take((*readable_bytes).into(), |_| Ok(())).is_err() {
-            // The map no longer has the readable ones, and where the others begin is not known.
+        if cursor.skip((*readable_bytes).into()).is_err() {
+            // There are as many, so it cannot be.
             cursor.remaining = 0;
         }
         Self { cursor }
@@ -285,6 +285,24 @@ impl<'m> Cursor<'m> {
         Ok(())
     }
 
+    /// Passes the next `len` bytes, wherever they lie.
+    #[inline]
+    fn skip(&mut self, len: u64) -> Result<(), TooShort> {
+        if len > self.remaining {
+            return Err(TooShort);
+        }
+        let mut left = len;
+        // At most once for each segment, as above.
+        while left != 0 {
+            let segment = self.segment()?;
+            let there = (segment.len as usize).wrapping_sub(self.taken);
+            let now = usize::try_from(left).map_or(there, |left| left.min(there));
+            left = left.wrapping_sub(now as u64);
+            self.pass(now, there);
+        }
+        Ok(())
+    }
+
     fn next_run(&mut self) -> Result<Run<'m>, TooShort> {
         // At most once for each segment, as above.
         while self.remaining != 0 {
@@ -334,7 +352,7 @@ impl<'m> Cursor<'m> {
 
     fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
         let mut front = self.clone();
-        self.take(len, |_| Ok(()))?;
+        self.skip(len)?;
         front.remaining = len;
         Ok(front)
     }
