@@ -112,6 +112,9 @@ impl<'m> Readable<'m> {
     /// [`TooShort`] if fewer are left; none was taken.
     #[inline]
     pub fn read(&mut self, into: &mut [u8]) -> Result<(), TooShort> {
+        if let Some(view) = self.cursor.take_within(into.len()) {
+            return view.read(0, into).map_err(|_| TooShort);
+        }
         let mut left = into;
         self.cursor.take(left.len() as u64, |view| {
             let (now, later) = core::mem::take(&mut left)
@@ -191,6 +194,9 @@ impl<'m> Writable<'m> {
     /// [`TooShort`] if fewer are left; none was written.
     #[inline]
     pub fn write(&mut self, from: &[u8]) -> Result<(), TooShort> {
+        if let Some(view) = self.cursor.take_within(from.len()) {
+            return view.write(0, from).map_err(|_| TooShort);
+        }
         let mut left = from;
         self.cursor.take(left.len() as u64, |view| {
             let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
@@ -261,8 +267,21 @@ impl<'m> Cursor<'m> {
         self.blocks.get(usize::from(self.at.block))
     }
 
-    /// Takes the next `len` bytes, one run after the other.
+    /// Takes the next `len` bytes, if they are the next ones of one segment.
     #[inline]
+    fn take_within(&mut self, len: usize) -> Option<View<'m>> {
+        let segment = self.block()?.segments.get(usize::from(self.at.within))?;
+        let there = (segment.len as usize).wrapping_sub(self.taken);
+        if len > there || len as u64 > self.remaining {
+            return None;
+        }
+        let (memory, start) = self.regions.place(segment)?;
+        let view = memory.view().slice(start.checked_add(self.taken)?, len)?;
+        self.pass(len, there);
+        Some(view)
+    }
+
+    /// Takes the next `len` bytes, one run after the other.
     fn take(
         &mut self,
         len: u64,
