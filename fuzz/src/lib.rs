@@ -6,6 +6,7 @@
 //! function runs behind cargo-fuzz, with a nightly compiler, and in the `replay` program, with a
 //! stable one.
 
+pub mod blk_queue;
 mod chance;
 mod format;
 mod input;
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -55,5 +56,9 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "mmio_device",
         run: mmio_device::run,
+    },
+    Target {
+        name: "blk_queue",
+        run: blk_queue::run,
     },
 ];

@@ -7,7 +7,7 @@ use super::cargo::{FUZZ, LIMIT, cargo};
 use crate::failure::{Failure, Result};
 
 /// The targets, as `replay` knows them.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     "split_driver",
     "packed_driver",
     "split_device",
@@ -15,6 +15,7 @@ const TARGETS: [&str; 7] = [
     "pci_driver",
     "pci_device",
     "mmio_device",
+    "blk_queue",
 ];
 /// Seconds of chance for each target.
 const SECONDS: &str = "3";
