@@ -15,6 +15,7 @@ pub mod pci_driver;
 mod registers;
 pub mod ring_device;
 pub mod ring_driver;
+pub mod vhost;
 
 pub use chance::Chance;
 
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -55,5 +56,13 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "mmio_device",
         run: mmio_device::run,
+    },
+    Target {
+        name: "vhost_messages",
+        run: vhost::messages,
+    },
+    Target {
+        name: "vhost_session",
+        run: vhost::session,
     },
 ];
