@@ -4,6 +4,7 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`iotlb`]: what a back-end knows of memory behind an IOMMU.
 //! - [`ledger`]: what a back-end writes down while it serves a ring.
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
@@ -17,6 +18,7 @@
 pub mod backend;
 pub mod event_loop;
 pub mod eventfd;
+pub mod iotlb;
 pub mod ledger;
 pub mod memory;
 pub mod protocol;
