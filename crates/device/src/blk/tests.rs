@@ -1,7 +1,15 @@
+use ringway_ring::device::Violation;
+use ringway_spec::blk::{
+    ID_BYTES, RequestHeader, RequestStatus, RequestType, SECTOR_SIZE, Segment,
+};
+
+use super::bounced::BOUNCE_BYTES;
 use super::*;
+use crate::error::{Error, Result};
 use crate::task::Ran;
 use crate::testing::{Answer, Loop, Random, UNTOUCHED};
 use spin::Mutex;
+use zerocopy::FromBytes;
 
 const OK: u8 = RequestStatus::OK.0;
 const IOERR: u8 = RequestStatus::IOERR.0;
@@ -74,6 +82,12 @@ impl Disk for Memory {
         self.abilities
     }
 
+    fn channel(self: Arc<Self>) -> Box<dyn Channel> {
+        Box::new(Bounced::new(self))
+    }
+}
+
+impl Blocking for Memory {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result {
         let at = offset as usize;
         if offset + into.len() as u64 > self.bad_from {
@@ -459,12 +473,7 @@ fn a_request_for_more_than_the_largest_is_refused() {
         outcome(blk.request(&[&request, &range(0, sectors, 0)], &[1])).1
     };
     let most = [DISCARD_SECTORS_MAX, DISCARD_SECTORS_MAX + 1].map(&mut discard);
-    let requests = Requests {
-        disk,
-        features: Features::NONE,
-        writeback: Arc::default(),
-        bounce: Box::default(),
-    };
+    let requests = Requests::new(disk, Features::NONE, Arc::default());
 
     assert_eq!(most, [OK, IOERR]);
     assert!(requests.offset(0, REQUEST_BYTES_MAX).is_ok());
