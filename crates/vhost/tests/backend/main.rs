@@ -6,4 +6,5 @@ mod front;
 mod leaks;
 mod notifications;
 mod requests;
+mod rust_vmm;
 mod served;
