@@ -12,6 +12,12 @@ use crate::model::Worker;
 pub trait Memory: Send + Sync {
     /// The view of this moment. A batch is served against one view.
     fn map(&self) -> Arc<Map>;
+
+    /// Whether something of it went away since: what was read there may be nothing that the driver
+    /// wrote. Asked after each batch.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// Memory that never changes.
@@ -55,6 +61,8 @@ pub struct Task {
     worker: Box<dyn Worker>,
     memory: Arc<dyn Memory>,
     signal: Arc<dyn Signal>,
+    /// Whether the driver was asked to kick.
+    armed: bool,
 }
 
 /// What became of a task that ran.
@@ -64,6 +72,17 @@ pub enum Ran {
     Idle,
     /// There is more to do, and no kick may come: run again.
     More,
+    /// The driver broke a rule. Nothing is served before a reset.
+    Broken,
+}
+
+/// What was found by a task that looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// Nothing to do.
+    Nothing,
+    /// Chains that were taken, or given back.
+    Something,
     /// The driver broke a rule. Nothing is served before a reset.
     Broken,
 }
@@ -83,6 +102,8 @@ impl Task {
             worker,
             memory,
             signal,
+            // As drivers find a ring that was just made.
+            armed: true,
         }
     }
 
@@ -103,19 +124,130 @@ impl Task {
 
     /// Serves one batch. Bounded: it ends even if the driver never stops adding chains.
     pub fn run(&mut self) -> Ran {
+        if self.serve().is_err() {
+            return Ran::Broken;
+        }
+        self.armed = true;
+        if self.queue.arm() {
+            Ran::More
+        } else {
+            Ran::Idle
+        }
+    }
+
+    /// Serves one batch, as [`run`](Self::run) does, and does not ask the driver to kick: for who
+    /// looks again soon. Whoever will not, runs the task.
+    pub fn look(&mut self) -> Looked {
+        let progress = |queue: &Queue| (queue.position(), queue.in_flight());
+        let before = progress(&self.queue);
+        match self.serve() {
+            Err(_) => Looked::Broken,
+            Ok(()) if progress(&self.queue) == before => Looked::Nothing,
+            Ok(()) => Looked::Something,
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
-        self.queue.disarm();
+        // The driver reads what this writes: it is not written over and over.
+        if core::mem::take(&mut self.armed) {
+            self.queue.disarm();
+        }
         let served = self.worker.serve(&mut self.queue.batch(&*map));
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }
-        match served {
-            Err(violation) => {
-                self.signal.broken(self.index, violation);
-                Ran::Broken
-            }
-            Ok(()) if self.queue.arm() => Ran::More,
-            Ok(()) => Ran::Idle,
+        let lost = || self.memory.is_lost().then_some(Violation::MemoryLost);
+        let served = served.and_then(|()| lost().map_or(Ok(()), Err));
+        served.inspect_err(|&violation| self.signal.broken(self.index, violation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    use ringway_ring::driver::Geometry;
+    use ringway_spec::{F, Features};
+    use spin::Mutex;
+
+    use super::*;
+    use crate::entropy::{Entropy, Source};
+    use crate::model::Device;
+    use crate::testing::{Loop, Ram};
+
+    struct Fives;
+
+    impl Source for Fives {
+        fn fill(&mut self, into: &mut [u8]) -> crate::Result {
+            into.fill(5);
+            Ok(())
         }
+    }
+
+    #[test]
+    fn who_looks_finds_what_came_without_being_kicked_and_who_runs_is_kicked_again() {
+        for format in [Features::NONE, F::EVENT_IDX, F::RING_PACKED] {
+            let mut bench = Loop::new(&mut Entropy::new(Fives), format);
+            let room = bench.ram.holding(&[0; 8]);
+
+            bench.driver.submit(&[], &[room], ()).unwrap();
+            let at_first = bench.driver.kick_needed();
+            let found = bench.look();
+            bench.driver.submit(&[], &[room], ()).unwrap();
+            let while_looking = bench.driver.kick_needed();
+            let found_again = bench.look();
+            let found_then = bench.look();
+            let ran = bench.run();
+            bench.driver.submit(&[], &[room], ()).unwrap();
+
+            assert!(at_first && !while_looking && bench.driver.kick_needed());
+            assert_eq!([found, found_again], [Looked::Something; 2]);
+            assert_eq!((found_then, ran), (Looked::Nothing, Ran::Idle));
+        }
+    }
+
+    struct Losing(Arc<Map>, AtomicBool);
+
+    impl Memory for Losing {
+        fn map(&self) -> Arc<Map> {
+            self.0.clone()
+        }
+
+        fn is_lost(&self) -> bool {
+            self.1.load(Ordering::Relaxed)
+        }
+    }
+
+    struct Broken(Mutex<Option<Violation>>);
+
+    impl Signal for Broken {
+        fn used(&self, _index: u16) {}
+
+        fn broken(&self, _index: u16, violation: Violation) {
+            *self.0.lock() = Some(violation);
+        }
+    }
+
+    #[test]
+    fn a_queue_whose_memory_went_away_is_broken_although_nothing_in_it_is_wrong() {
+        let mut ram = Ram::new(1 << 20);
+        let map = ram.memory().map();
+        let geometry = Geometry::largest(8, 0, F::VERSION_1).unwrap();
+        let areas = geometry.areas(ram.give(geometry.bytes()).address);
+        let queue = Queue::new(&*map, 8, areas, F::VERSION_1, 0).unwrap();
+        let worker = Entropy::new(Fives).worker(0, F::VERSION_1);
+        let memory = Arc::new(Losing(map, AtomicBool::new(false)));
+        let broken = Arc::new(Broken(Mutex::new(None)));
+        let mut task = Task::new(0, queue, worker, memory.clone(), broken.clone());
+
+        let before = (task.run(), task.look());
+        memory.1.store(true, Ordering::Relaxed);
+        let after = vec![task.look() == Looked::Broken, task.run() == Ran::Broken];
+
+        assert_eq!(before, (Ran::Idle, Looked::Nothing));
+        assert_eq!(after, [true; 2]);
+        assert_eq!(*broken.0.lock(), Some(Violation::MemoryLost));
     }
 }

@@ -18,7 +18,7 @@ use spin::Mutex;
 use crate::interrupt::{Line, MessageSink};
 use crate::model::{Device, Worker};
 use crate::parts::{Offer, Parts};
-use crate::task::{Memory, Ran, Runner, Signal, Task};
+use crate::task::{Looked, Memory, Ran, Runner, Signal, Task};
 
 /// Device address of the first byte of memory: not a host address, so that mixing them up fails.
 pub(crate) const RAM: u64 = 0x4000_0000;
@@ -397,6 +397,11 @@ impl Loop {
         self.driver.submit(&readable, &writable, ()).unwrap();
         self.driver.kick_needed();
         writable
+    }
+
+    /// Has the device serve one batch, and not ask for a kick.
+    pub(crate) fn look(&mut self) -> Looked {
+        self.task.look()
     }
 
     /// Has the device serve one batch.

@@ -87,6 +87,8 @@ pub enum Violation {
     IndirectLength(u32),
     /// A request too short for what its type asks of it, or too long.
     Request(&'static str),
+    /// Memory that the driver shares went away under the device.
+    MemoryLost,
 }
 
 impl fmt::Display for Violation {
@@ -139,6 +141,7 @@ impl fmt::Display for Violation {
             }
             Self::IndirectLength(len) => write!(f, "indirect table of {len} bytes (§2.7.5.3.1)"),
             Self::Request(what) => f.write_str(what),
+            Self::MemoryLost => f.write_str("memory of the driver went away under the device"),
         }
     }
 }

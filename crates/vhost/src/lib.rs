@@ -4,8 +4,13 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`memory`]: files that processes share, mapped.
+//! - [`eventfd`]: notifications between processes.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod eventfd;
+pub mod memory;
 pub mod protocol;
+mod sys;
