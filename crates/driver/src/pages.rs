@@ -13,7 +13,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use ringway_ring::driver::Memory;
-use ringway_ring::shared::Shared;
 use spin::Mutex;
 
 /// Bytes of a page.
@@ -166,6 +165,7 @@ impl Free {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_ring::shared::Shared;
     use std::vec;
     use std::vec::Vec;
 

@@ -6,11 +6,14 @@
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
+//! - [`frontend`]: a transport and a platform for drivers in an ordinary process.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
 pub mod eventfd;
+pub mod frontend;
 pub mod memory;
 pub mod protocol;
+pub mod socket;
 mod sys;
