@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ringway_check::exercise::TYPES;
 use ringway_spec::{DeviceId, Features};
 
+use crate::drive::args::{Drive, EXAMPLES};
 use crate::refusal::{Refusal, Result};
 use crate::ring::{self, Change, Format};
 
@@ -29,6 +30,13 @@ pub(crate) enum Command {
     /// outside whether the file holds them and nothing else has changed.
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
+    /// Drive a device behind a vhost-user socket: look at it, copy it, measure it
+    ///
+    /// The drivers of this program, in this process, without a virtual machine: they share their
+    /// memory with the back-end that listens at the socket. Should it end, the drivers wait for
+    /// another one, and go on.
+    #[command(after_help = EXAMPLES)]
+    Drive(Drive),
 }
 
 macro_rules! exit_codes {
@@ -155,6 +163,7 @@ pub(crate) fn parse() -> Result<Option<Command>> {
     match &command {
         None => anstream::print!("{}", Ringway::command().render_help().ansi()),
         Some(Command::Up(up)) => up.check()?,
+        Some(Command::Drive(drive)) => drive.check()?,
     }
     Ok(command)
 }
@@ -188,7 +197,7 @@ impl Up {
 }
 
 /// A type that can be driven.
-fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
+pub(crate) fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
     let found = DeviceId::from_name(name);
     if let Some(id) = found.filter(|id| TYPES.contains(id)) {
         return Ok(id);

@@ -4,11 +4,15 @@
 //! | --- | --- |
 //! | [`args`] | what can be typed |
 //! | [`ring`] | what of it is about rings |
+//! | [`drive`] | `ringway drive`: drivers against a device behind a vhost-user socket |
+//! | [`progress`] | what is seen meanwhile |
 //! | [`up`] | `ringway up`: drivers against devices, on a machine in this process or in QEMU |
 //! | [`refusal`] | why nothing was done, in one line |
 //! | `sys` | the one call of the operating system that is not safe |
 
 mod args;
+mod drive;
+mod progress;
 mod refusal;
 mod ring;
 mod sys;
@@ -28,6 +32,7 @@ const REFUSED: u8 = 2;
 fn main() -> ExitCode {
     let done = match args::parse() {
         Ok(Some(Command::Up(options))) => up::up(&options),
+        Ok(Some(Command::Drive(options))) => drive::drive(&options),
         Ok(None) => Ok(true),
         Err(refusal) => Err(refusal),
     };
