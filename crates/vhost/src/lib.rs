@@ -4,13 +4,16 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`socket`]: carries them, with the file descriptors beside them.
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
+//! - [`backend`]: a device, served.
 //! - [`frontend`]: a transport and a platform for drivers in an ordinary process.
 //!
 //! Protocol: QEMU's `docs/interop/vhost-user.rst`.
 #![cfg(target_os = "linux")]
 
+pub mod backend;
 pub mod eventfd;
 pub mod frontend;
 pub mod memory;

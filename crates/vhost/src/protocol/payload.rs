@@ -147,8 +147,7 @@ pub struct ConfigSpace {
     pub offset: u32,
     /// Who writes, and what for.
     pub flags: ConfigFlags,
-    /// The bytes; in a request to read, as many as are wanted. None, in a reply, means that there
-    /// are no such bytes. At most [`CONFIG_BYTES_MAX`].
+    /// The bytes; in a request to read, as many as are wanted. At most [`CONFIG_BYTES_MAX`].
     pub bytes: Vec<u8>,
 }
 
