@@ -70,7 +70,7 @@ pub(crate) const PIECES: &[Piece] = &[
     piece("unit", "unit and loopback tests", cargo::unit),
     piece(
         "hostile",
-        "the rings against peers that act between any two reads",
+        "the rings against peers that act between any two reads; a device killed between any two stores",
         cargo::hostile,
     ),
     piece(

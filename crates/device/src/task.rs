@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use ringway_ring::device::{Queue, Violation};
-use ringway_ring::map::Map;
+use ringway_ring::ledger::Ledger;
+use ringway_ring::map::{Map, Missing};
 
 use crate::model::Worker;
 
@@ -34,6 +35,10 @@ pub trait Signal: Send + Sync {
 
     /// The driver broke a rule on queue `index`: the device needs to be reset (§2.1.2).
     fn broken(&self, index: u16, violation: Violation);
+
+    /// The next chain of queue `index` names what the device was not shown yet. The queue is to be run
+    /// again when it was.
+    fn missing(&self, _index: u16, _missing: Missing) {}
 }
 
 /// Decides where and when queues are served: on threads, in an event loop, or step by step.
@@ -122,6 +127,11 @@ impl Task {
         self.queue.position()
     }
 
+    /// Has what happens to chains written down from here on, or no longer: [`Queue::set_ledger`].
+    pub fn set_ledger(&mut self, ledger: Option<Box<dyn Ledger>>) {
+        self.queue.set_ledger(ledger);
+    }
+
     /// Serves one batch. Bounded: it ends even if the driver never stops adding chains.
     pub fn run(&mut self) -> Ran {
         if self.serve().is_err() {
@@ -156,6 +166,9 @@ impl Task {
         let served = self.worker.serve(&mut self.queue.batch(&*map));
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
+        }
+        if let Some(missing) = self.queue.missing() {
+            self.signal.missing(self.index, missing);
         }
         let lost = || self.memory.is_lost().then_some(Violation::MemoryLost);
         let served = served.and_then(|()| lost().map_or(Ok(()), Err));

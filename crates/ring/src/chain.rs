@@ -48,6 +48,43 @@ impl Chain {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl Walked {
+    /// The runs of bytes that the device may write: device address and length of each.
+    pub(crate) fn writable_runs<'b, S: Slab>(
+        &self,
+        blocks: &'b Blocks<S>,
+    ) -> impl Iterator<Item = (u64, u32)> + 'b {
+        let mut at = At {
+            block: self.first,
+            within: 0,
+        };
+        let (mut skip, mut left) = (self.readable_bytes, self.writable_bytes);
+        core::iter::from_fn(move || {
+            // The segments of a chain have all its bytes, and end.
+            while left != 0 {
+                let block = blocks.get(at.block)?;
+                let Some(segment) = block.segments.get(usize::from(at.within)) else {
+                    at = At {
+                        block: block.next,
+                        within: 0,
+                    };
+                    continue;
+                };
+                at.within = at.within.wrapping_add(1);
+                let skipped = skip.min(segment.len);
+                skip = skip.wrapping_sub(skipped);
+                let len = segment.len.wrapping_sub(skipped).min(left);
+                left = left.wrapping_sub(len);
+                if len != 0 {
+                    return Some((segment.address.wrapping_add(skipped.into()), len));
+                }
+            }
+            None
+        })
+    }
+}
+
 /// The chain has no such bytes, or the map no longer has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort;

@@ -14,13 +14,15 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use ringway_spec::{F, Features};
 
 use crate::driver::Areas;
 use crate::in_order::InOrder;
-use crate::map::Regions;
+#[cfg(feature = "alloc")]
+use crate::kept::Kept;
+use crate::map::{Access, Missing, Regions};
 #[cfg(feature = "alloc")]
 use crate::slab::Block;
 use crate::slab::{Blocks, Slab};
@@ -36,6 +38,14 @@ pub enum Violation {
     /// The size of the queue is 0, above what the device offers, or, of a split queue, not a power
     /// of two (§2.7, §2.8).
     Size(u16),
+    /// The queue is to begin where it cannot: as many chains, or descriptors of a packed ring, as lie
+    /// between were not all taken by the device before (§2.7, §2.8).
+    Start {
+        /// Where the next chain would be taken.
+        available: u16,
+        /// Where the next chain would be given back.
+        used: u16,
+    },
     /// An area of the ring does not lie in the driver's memory, or is not aligned (§2.7,
     /// §2.8.10.1).
     Area(u64),
@@ -75,6 +85,13 @@ pub enum Violation {
         /// Its length in bytes.
         len: u32,
     },
+    /// A buffer is to be read or written where the driver's IOMMU does not permit it (§2.7.5).
+    Forbidden {
+        /// Its device address.
+        address: u64,
+        /// What is not permitted.
+        access: Access,
+    },
     /// An indirect table without `INDIRECT_DESC` (§2.7.5.3.1).
     IndirectNotNegotiated,
     /// An indirect table within an indirect table (§2.7.5.3.1, §2.8.19).
@@ -97,6 +114,10 @@ impl fmt::Display for Violation {
             Self::Size(size) => write!(
                 f,
                 "queue size {size} is none that the device offers (§2.7, §2.8)"
+            ),
+            Self::Start { available, used } => write!(
+                f,
+                "queue cannot begin at {available:#x} with chains used up to {used:#x} (§2.7, §2.8)"
             ),
             Self::Area(address) => write!(
                 f,
@@ -129,6 +150,14 @@ impl fmt::Display for Violation {
             }
             Self::NotMapped { address, len } => {
                 write!(f, "{len} bytes at {address:#x} are not in memory (§2.7.5)")
+            }
+            Self::Forbidden { address, access } => {
+                let what = if access == &Access::Read {
+                    "read"
+                } else {
+                    "written"
+                };
+                write!(f, "memory at {address:#x} is not to be {what} (§2.7.5)")
             }
             Self::IndirectNotNegotiated => {
                 f.write_str("indirect table was not negotiated (§2.7.5.3.1)")
@@ -164,15 +193,16 @@ pub(crate) struct Used {
 /// The device's end of a queue, whose chains have their segments in a slab `S`.
 #[derive(Debug)]
 pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "alloc"))] S> {
-    ring: Ring,
-    blocks: Blocks<S>,
-    /// Chains in their order, if they are to be given back in it.
-    in_order: Option<InOrder>,
+    pub(crate) ring: Ring,
+    pub(crate) blocks: Blocks<S>,
+    pub(crate) books: Books,
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
     /// completed since.
     starved: bool,
+    /// What a chain waits for in the ring, to be shown to the device.
+    missing: Option<Missing>,
     /// Of all queues that there were. Chains know it.
-    number: u32,
+    pub(crate) number: u32,
     /// The number of the region in which the last batch found something last: the next one will
     /// most likely too.
     region: u32,
@@ -180,6 +210,27 @@ pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "
 
 /// How many queues there were, so that none takes a chain of another for its own.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// What is kept of chains, beside their segments.
+#[derive(Debug)]
+pub(crate) enum Books {
+    /// Nothing: they are given back as they are completed.
+    None,
+    /// Their order, in which they are to be given back.
+    InOrder(InOrder),
+    /// A record for others, too.
+    #[cfg(feature = "alloc")]
+    Ledger(Box<Kept>),
+}
+
+/// Where a queue begins: as [`ledger::Start`](crate::ledger::Start) says it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) available: u16,
+    pub(crate) used: u16,
+    /// How many chains are between.
+    pub(crate) chains: u16,
+}
 
 /// The format, chosen once by the negotiated features.
 #[derive(Debug)]
@@ -190,7 +241,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
         reason = "a queue is made once and stays where it is; another pointer would be followed by every verb"
     )
 )]
-enum Ring {
+pub(crate) enum Ring {
     Split(split::device::Device),
     Packed(packed::device::Device),
 }
@@ -230,7 +281,27 @@ impl<S: Slab> Queue<S> {
         start: u16,
         slab: S,
     ) -> Result<Self, Violation> {
-        let regions = regions.into();
+        let at = if features.contains(F::RING_PACKED) {
+            packed::Position::after(start, size).to_bits()
+        } else {
+            start
+        };
+        let start = Place {
+            available: at,
+            used: at,
+            chains: 0,
+        };
+        Self::at_place(regions.into(), size, areas, features, start, slab)
+    }
+
+    pub(crate) fn at_place(
+        regions: Regions<'_>,
+        size: u16,
+        areas: Areas,
+        features: Features,
+        start: Place,
+        slab: S,
+    ) -> Result<Self, Violation> {
         let ring = if features.contains(F::RING_PACKED) {
             let packed = packed::device::Device::new(regions, size, areas, features, start)?;
             Ring::Packed(packed)
@@ -238,11 +309,17 @@ impl<S: Slab> Queue<S> {
             let split = split::device::Device::new(regions, size, areas, features, start)?;
             Ring::Split(split)
         };
+        let books = if features.contains(F::IN_ORDER) {
+            Books::InOrder(InOrder::new())
+        } else {
+            Books::None
+        };
         Ok(Self {
             ring,
             blocks: Blocks::new(slab),
-            in_order: features.contains(F::IN_ORDER).then(InOrder::new),
+            books,
             starved: false,
+            missing: None,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             region: 0,
         })
@@ -269,14 +346,17 @@ impl<S: Slab> Queue<S> {
     /// Begins to serve, with buffers looked up in `regions`.
     #[inline]
     pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {
-        let left = match &self.ring {
-            Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
-            Ring::Packed(ring) => ring.size(),
+        let left = if self.books.is_resuming() {
+            // First those that were taken before.
+            0
+        } else {
+            self.ring.left()
         };
+        self.missing = None;
         let regions = regions.into();
         let look = Look {
             regions,
-            found: regions.found(self.region),
+            found: regions.guess(self.region),
             left,
             why: None,
         };
@@ -298,7 +378,8 @@ impl<S: Slab> Queue<S> {
     /// meanwhile: then serve first, for no kick may come.
     ///
     /// While a chain waits in the ring because the slab has no room for it, the answer is no: look
-    /// again after a kept chain was completed.
+    /// again after a kept chain was completed. Likewise while it waits for what is
+    /// [missing](Self::missing).
     #[inline]
     pub fn arm(&mut self) -> bool {
         self.publish();
@@ -306,7 +387,8 @@ impl<S: Slab> Queue<S> {
             Ring::Split(ring) => ring.arm(),
             Ring::Packed(ring) => ring.arm(),
         };
-        came && !self.starved
+        self.books.wished();
+        came && !self.starved && self.missing.is_none()
     }
 
     /// Asks the driver not to kick. A hint: one may still come.
@@ -316,12 +398,19 @@ impl<S: Slab> Queue<S> {
             Ring::Split(ring) => ring.disarm(),
             Ring::Packed(ring) => ring.disarm(),
         }
+        self.books.wished();
     }
 
     /// How many chains were taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        let waiting = self.in_order.as_ref().map_or(0, InOrder::waiting);
-        self.taken().saturating_sub(waiting)
+        self.taken()
+            .saturating_sub(self.books.not_with_the_device())
+    }
+
+    /// What the next chain names that the device was not shown yet, if the last batch ended with that.
+    /// Serve again when it was.
+    pub fn missing(&self) -> Option<Missing> {
+        self.missing
     }
 
     /// The rule that the driver broke, if it has.
@@ -343,13 +432,16 @@ impl<S: Slab> Queue<S> {
     /// Lets the driver see what was completed.
     #[inline]
     fn publish(&mut self) {
-        if let Some(in_order) = &mut self.in_order {
-            let ring = &mut self.ring;
+        let ring = &mut self.ring;
+        if let Some(in_order) = self.books.in_order() {
             in_order.give_back(|used| ring.put(used));
         }
-        match &mut self.ring {
+        let is_new = match ring {
             Ring::Split(ring) => ring.publish(),
             Ring::Packed(ring) => ring.publish(),
+        };
+        if is_new {
+            self.books.published();
         }
     }
 
@@ -361,10 +453,76 @@ impl<S: Slab> Queue<S> {
     }
 }
 
+impl Books {
+    #[inline]
+    fn in_order(&mut self) -> Option<&mut InOrder> {
+        match self {
+            Self::None => None,
+            Self::InOrder(in_order) => Some(in_order),
+            #[cfg(feature = "alloc")]
+            Self::Ledger(kept) => kept.in_order.as_mut(),
+        }
+    }
+
+    /// Whether there are chains to take that were taken before.
+    #[inline]
+    fn is_resuming(&self) -> bool {
+        match self {
+            Self::None | Self::InOrder(_) => false,
+            #[cfg(feature = "alloc")]
+            Self::Ledger(kept) => kept.is_resuming(),
+        }
+    }
+
+    /// How many chains are taken that the device is done with, or that it was not given again.
+    fn not_with_the_device(&self) -> u16 {
+        match self {
+            Self::None => 0,
+            Self::InOrder(in_order) => in_order.waiting(),
+            #[cfg(feature = "alloc")]
+            Self::Ledger(kept) => kept.not_with_the_device(),
+        }
+    }
+
+    #[inline]
+    fn published(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Self::Ledger(kept) = self {
+            kept.ledger.published();
+        }
+    }
+
+    #[inline]
+    fn wished(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Self::Ledger(kept) = self {
+            kept.ledger.wished();
+        }
+    }
+}
+
 impl Ring {
+    /// How many chains a batch that begins now may look for.
+    #[inline]
+    pub(crate) fn left(&self) -> u16 {
+        match self {
+            Self::Split(ring) => ring.size().saturating_sub(ring.seen()),
+            Self::Packed(ring) => ring.size(),
+        }
+    }
+
+    /// How many chains (split) or descriptors (packed) are in flight.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn between(&self) -> u16 {
+        match self {
+            Self::Split(ring) => ring.in_flight(),
+            Self::Packed(ring) => ring.taken(),
+        }
+    }
+
     /// Writes what was used, for the driver to find it when it is published.
     #[inline]
-    fn put(&mut self, used: Used) {
+    pub(crate) fn put(&mut self, used: Used) {
         match self {
             Self::Split(ring) => ring.put(used),
             Self::Packed(ring) => ring.put(used),
@@ -380,8 +538,8 @@ pub struct Batch<
     #[cfg(feature = "alloc")] S: Slab = Vec<Block>,
     #[cfg(not(feature = "alloc"))] S: Slab,
 > {
-    queue: &'q mut Queue<S>,
-    look: Look<'q>,
+    pub(crate) queue: &'q mut Queue<S>,
+    pub(crate) look: Look<'q>,
 }
 
 impl<'q, S: Slab> Batch<'q, S> {
@@ -409,10 +567,13 @@ impl<'q, S: Slab> Batch<'q, S> {
             Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
         };
         let Some(walked) = taken else {
-            return self.nothing_taken().map(|()| None);
+            return self.nothing_taken();
         };
-        if let Some(in_order) = &mut queue.in_order {
-            in_order.taken(&mut queue.blocks, walked.first);
+        match &mut queue.books {
+            Books::None => {}
+            Books::InOrder(in_order) => in_order.taken(&mut queue.blocks, walked.first),
+            #[cfg(feature = "alloc")]
+            Books::Ledger(kept) => kept.taken(&mut queue.blocks, &queue.ring, &walked),
         }
         let queue = queue.number;
         Ok(Some(Chain { walked, queue }))
@@ -451,14 +612,24 @@ impl<'q, S: Slab> Batch<'q, S> {
             chains: 1,
             descriptors: walked.descriptors.get() as u16,
         };
-        match &mut queue.in_order {
-            Some(in_order) => {
+        match &mut queue.books {
+            Books::InOrder(in_order) => {
                 let ring = &mut queue.ring;
-                in_order.done(&mut queue.blocks, &walked, used, |used| ring.put(used));
+                in_order.done(
+                    &mut queue.blocks,
+                    &walked,
+                    used,
+                    |_| {},
+                    |used| ring.put(used),
+                );
             }
-            None => {
+            Books::None => {
                 queue.blocks.give(walked.first, walked.last);
                 queue.ring.put(used);
+            }
+            #[cfg(feature = "alloc")]
+            Books::Ledger(kept) => {
+                kept.completed(&mut queue.blocks, &mut queue.ring, &walked, used);
             }
         }
     }
@@ -477,17 +648,24 @@ impl<'q, S: Slab> Batch<'q, S> {
 
     /// Sees why there was no chain, or one that was not taken.
     #[cold]
-    fn nothing_taken(&mut self) -> Result<(), Violation> {
+    pub(crate) fn nothing_taken(&mut self) -> Result<Option<Chain>, Violation> {
+        let queue = &mut *self.queue;
         match self.look.why.take() {
-            None => Ok(()),
-            Some(Stop::Violation(violation)) => Err(self.queue.latch(violation)),
+            #[cfg(feature = "alloc")]
+            None if queue.books.is_resuming() => self.resume(),
+            None => Ok(None),
+            Some(Stop::Violation(violation)) => Err(queue.latch(violation)),
             // No chain has a block.
-            Some(Stop::NoRoom) if self.queue.in_flight() == 0 => {
-                Err(self.queue.latch(Violation::TooManySegments))
+            Some(Stop::NoRoom) if queue.in_flight() == 0 => {
+                Err(queue.latch(Violation::TooManySegments))
             }
             Some(Stop::NoRoom) => {
-                self.queue.starved = true;
-                Ok(())
+                queue.starved = true;
+                Ok(None)
+            }
+            Some(Stop::Missing(missing)) => {
+                queue.missing = Some(missing);
+                Ok(None)
             }
         }
     }

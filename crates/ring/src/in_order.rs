@@ -50,23 +50,26 @@ impl InOrder {
     }
 
     /// Notes that the device is done with `chain`, to which it has written as `used` says, and gives
-    /// back what need not wait for others.
+    /// back what need not wait for others. `passed` hears of the first block of each chain whose turn
+    /// has come.
     #[inline(always)]
     pub(crate) fn done<S: Slab>(
         &mut self,
         blocks: &mut Blocks<S>,
         chain: &Walked,
         used: Used,
+        mut passed: impl FnMut(u16),
         mut give: impl FnMut(Used),
     ) {
         let is_whole = used.written == chain.writable_bytes;
         if chain.first != self.first {
             return self.wait(blocks, chain, Done { used, is_whole });
         }
+        passed(self.first);
         self.pass(blocks, chain.last);
         self.add(Done { used, is_whole }, &mut give);
         if self.waiting != 0 {
-            self.go_on(blocks, &mut give);
+            self.go_on(blocks, &mut passed, &mut give);
         }
     }
 
@@ -94,7 +97,12 @@ impl InOrder {
 
     /// Gives back those that waited for the first one, up to the next that is not done.
     #[cold]
-    fn go_on<S: Slab>(&mut self, blocks: &mut Blocks<S>, give: &mut impl FnMut(Used)) {
+    fn go_on<S: Slab>(
+        &mut self,
+        blocks: &mut Blocks<S>,
+        passed: &mut impl FnMut(u16),
+        give: &mut impl FnMut(Used),
+    ) {
         // At most as many turns as chains are done, which the size of the ring bounds.
         while self.waiting != 0 {
             let first = blocks.get_mut(self.first);
@@ -102,6 +110,7 @@ impl InOrder {
                 return;
             };
             self.waiting = self.waiting.wrapping_sub(1);
+            passed(self.first);
             self.pass(blocks, self.first);
             self.add(done, give);
         }

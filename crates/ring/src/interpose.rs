@@ -1,5 +1,5 @@
-//! Where a test's peer acts between any two loads of this end. Built with
-//! `--cfg ringway_interpose` only; it costs nothing otherwise.
+//! Where a test's peer acts between any two loads of this end, and where this end is killed between
+//! any two stores. Built with `--cfg ringway_interpose` only; it costs nothing otherwise.
 
 extern crate std;
 
@@ -11,6 +11,7 @@ pub type Hook = Box<dyn FnMut(usize)>;
 
 std::thread_local! {
     static HOOK: Cell<Option<Hook>> = const { Cell::new(None) };
+    static STORES_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
 /// Has `hook` called before every load that this thread makes of shared memory, be it a word or a
@@ -24,4 +25,16 @@ pub(crate) fn before_load(at: *const u8) {
         hook(at.addr());
         HOOK.set(Some(hook));
     }
+}
+
+/// Lets this thread make `count` more stores of words to shared memory, and no more: as if it was
+/// killed then, whatever it does after. Those of copies do not count. Says how many were left.
+pub fn kill_after(count: u64) -> u64 {
+    STORES_LEFT.replace(count)
+}
+
+pub(crate) fn may_store() -> bool {
+    let left = STORES_LEFT.get();
+    STORES_LEFT.set(left.saturating_sub(1));
+    left != 0
 }

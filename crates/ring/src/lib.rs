@@ -8,6 +8,7 @@
 //! - [`map`]: a device's view of the driver's memory: device addresses to shared bytes.
 //! - [`device`]: the device's end of a queue, whose chains are in a [`slab`]. [`driver`]: the
 //!   driver's end (its queue comes with `alloc`).
+//! - [`ledger`]: what a device's end writes down of its chains, for others to go on with.
 //!
 //! Neither end believes the other. What the peer wrote is read once, checked, and then used; what
 //! this end wrote it remembers privately. A peer that breaks a rule is named in a `Violation`,
@@ -34,6 +35,10 @@ mod entries;
 mod in_order;
 #[cfg(ringway_interpose)]
 pub mod interpose;
+#[cfg(feature = "alloc")]
+mod kept;
+#[cfg(feature = "alloc")]
+pub mod ledger;
 pub mod map;
 #[cfg(loom)]
 pub mod model;

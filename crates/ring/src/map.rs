@@ -27,6 +27,8 @@ pub struct Region {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Regions<'m> {
     regions: &'m [Region],
+    /// Of a view that is not all there is: what the device may do with each region.
+    translated: Option<&'m [Access]>,
 }
 
 /// [`Regions`] of the heap.
@@ -35,6 +37,40 @@ pub struct Regions<'m> {
 pub struct Map {
     /// As [`Regions`] wants them.
     regions: Vec<Region>,
+    translated: Option<Vec<Access>>,
+}
+
+/// What a device may do with a region that an IOMMU shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing but read it.
+    Read,
+    /// Nothing but write it.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+/// Bytes that a chain names and that the device was not shown yet: more may be shown later
+/// ([`Map::translated`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The device address of the first.
+    pub address: u64,
+    /// What the device is to do with them: [`Access::Read`] or [`Access::Write`].
+    pub access: Access,
+}
+
+/// What was found at an address.
+pub(crate) enum Lookup<'m> {
+    /// A region, for what is to be done.
+    Found(Found<'m>),
+    /// A region, for something else.
+    Forbidden,
+    /// None yet.
+    Missing(Missing),
+    /// None.
+    Nowhere,
 }
 
 /// A map that cannot be.
@@ -68,13 +104,14 @@ impl core::error::Error for MapError {}
 
 /// A run of bytes that the device was given, found in a map: within one region.
 ///
-/// It names its bytes by position, so it can be kept while the map it came from goes; a map that
-/// holds no such bytes at that position gives no view of it.
+/// It names its bytes by their address, so it can be kept while the map it came from goes; a map whose
+/// regions do not hold them gives no view of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
+    /// Which region had them.
     pub(crate) region: u32,
     pub(crate) len: u32,
-    pub(crate) offset: u64,
+    pub(crate) address: u64,
 }
 
 impl Segment {
@@ -82,7 +119,7 @@ impl Segment {
     pub(crate) const EMPTY: Self = Self {
         region: 0,
         len: 0,
-        offset: 0,
+        address: 0,
     };
 }
 
@@ -113,7 +150,7 @@ impl<'m> Found<'m> {
         (end <= self.memory.len() as u64).then_some(Segment {
             region: self.region,
             len,
-            offset,
+            address,
         })
     }
 
@@ -126,7 +163,7 @@ impl<'m> Found<'m> {
         (len != 0).then_some(Segment {
             region: self.region,
             len,
-            offset,
+            address,
         })
     }
 
@@ -162,7 +199,10 @@ impl<'m> Regions<'m> {
             };
             free_from = last.checked_add(1);
         }
-        Ok(Self { regions })
+        Ok(Self {
+            regions,
+            translated: None,
+        })
     }
 
     /// The `len` bytes at `address`, if one region holds them all. What is found is kept alive by
@@ -179,24 +219,56 @@ impl<'m> Regions<'m> {
     /// The bytes of `segment`, if there are any there.
     #[inline]
     pub(crate) fn view(&self, segment: &Segment) -> Option<View<'m>> {
-        let region = self.regions.get(segment.region as usize)?;
-        region
-            .memory
-            .view()
-            .slice(usize::try_from(segment.offset).ok()?, segment.len as usize)
+        let Segment {
+            region,
+            len,
+            address,
+        } = *segment;
+        let there = self.regions.get(region as usize).and_then(|region| {
+            let offset = usize::try_from(address.wrapping_sub(region.start)).ok()?;
+            region.memory.view().slice(offset, len as usize)
+        });
+        // Another map may have it elsewhere.
+        there.or_else(|| self.find(address)?.view(address, len))
     }
 
-    /// Region `index`, if there is one: a guess at what will be found next.
+    /// Region `index`, if there is one: a guess at what will be found next. Nothing is guessed where
+    /// it is to be looked at what the device may do.
     #[inline]
-    pub(crate) fn found(&self, index: u32) -> Found<'m> {
-        let Some(region) = self.regions.get(index as usize) else {
-            return Found::NOTHING;
-        };
-        Found {
+    pub(crate) fn guess(&self, index: u32) -> Found<'m> {
+        let found = self.translated.is_none().then(|| self.found(index));
+        found.flatten().unwrap_or(Found::NOTHING)
+    }
+
+    /// Region `index`, if there is one.
+    #[inline]
+    fn found(&self, index: u32) -> Option<Found<'m>> {
+        let region = self.regions.get(index as usize)?;
+        Some(Found {
             region: index,
             start: region.start,
             memory: region.memory.view(),
+        })
+    }
+
+    /// The region that holds `address`, for a device that is to do what `access` says there.
+    #[cold]
+    pub(crate) fn look_up(&self, address: u64, access: Access) -> Lookup<'m> {
+        let found = self.find(address);
+        match (found, self.translated) {
+            (Some(found), None) => Lookup::Found(found),
+            (None, None) => Lookup::Nowhere,
+            (None, Some(_)) => Lookup::Missing(Missing { address, access }),
+            (Some(found), Some(accesses)) => match accesses.get(found.region as usize) {
+                Some(&may) if may == access || may == Access::ReadWrite => Lookup::Found(found),
+                _ => Lookup::Forbidden,
+            },
         }
+    }
+
+    /// Whether a region that was found may be tried first for what is looked up next.
+    pub(crate) fn may_guess(&self) -> bool {
+        self.translated.is_none()
     }
 
     /// The region that holds `address`.
@@ -207,7 +279,7 @@ impl<'m> Regions<'m> {
             .regions
             .partition_point(|region| region.start <= address);
         let at = after.checked_sub(1)?;
-        let found = self.found(u32::try_from(at).ok()?);
+        let found = self.found(u32::try_from(at).ok()?)?;
         found.part(address, 1).map(|_| found)
     }
 }
@@ -221,7 +293,25 @@ impl Map {
     /// As for [`Regions::new`].
     pub fn new(mut regions: Vec<Region>) -> Result<Self, MapError> {
         Regions::new(&mut regions)?;
-        Ok(Self { regions })
+        Ok(Self {
+            regions,
+            translated: None,
+        })
+    }
+
+    /// What an IOMMU has shown of memory so far, in any order: a chain that names other bytes waits in
+    /// the ring until they are shown, by another map ([`Queue::missing`](crate::device::Queue::missing)).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Regions::new`].
+    pub fn translated(mut shown: Vec<(Region, Access)>) -> Result<Self, MapError> {
+        shown.sort_unstable_by_key(|(region, _)| region.start);
+        let (regions, accesses): (Vec<_>, Vec<_>) = shown.into_iter().unzip();
+        Ok(Self {
+            translated: Some(accesses),
+            ..Self::new(regions)?
+        })
     }
 
     /// Its regions, in the order of their addresses.
@@ -241,6 +331,7 @@ impl<'m> From<&'m Map> for Regions<'m> {
     fn from(map: &'m Map) -> Self {
         Self {
             regions: &map.regions,
+            translated: map.translated.as_deref(),
         }
     }
 }
@@ -282,8 +373,8 @@ mod tests {
         let second = regions.find(0x2000).unwrap();
         let second = second.segment(0x2000, 8 - first.len).unwrap();
 
-        assert_eq!((first.region, first.offset, first.len), (0, 0xffc, 4));
-        assert_eq!((second.region, second.offset, second.len), (1, 0, 4));
+        assert_eq!((first.region, first.address, first.len), (0, 0x1ffc, 4));
+        assert_eq!((second.region, second.address, second.len), (1, 0x2000, 4));
         assert!(found.segment(0x1ffc, 5).is_none() && found.segment(0x2000, 1).is_none());
         assert!(found.segment(0x1ffc, 0).is_some() && found.segment(0xfff, 1).is_none());
         assert!(found.segment(0xfff, 0).is_none() && found.segment(u64::MAX, 2).is_none());

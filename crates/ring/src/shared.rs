@@ -15,7 +15,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 #[cfg(loom)]
 use crate::model::{self, AtomicU16, AtomicU32, AtomicU64};
@@ -460,6 +460,44 @@ impl fmt::Debug for Pairs {
     }
 }
 
+/// A bit for each of many things, in shared memory: bit 0 of the first byte is the first one's. They
+/// are set by this end, and looked at and cleared by the peer.
+#[cfg(not(loom))]
+#[derive(Clone, Debug)]
+pub struct Bits {
+    memory: Shared,
+}
+
+#[cfg(not(loom))]
+impl Bits {
+    /// Eight for every byte of `memory`.
+    pub fn new(memory: Shared) -> Self {
+        Self { memory }
+    }
+
+    /// Sets bit `index`. Says whether there is one. What this thread stored before, whoever finds the
+    /// bit set finds too.
+    #[inline]
+    pub fn set(&self, index: u64) -> bool {
+        // The lowest three bits say which bit of a byte.
+        let (byte, bit) = (index >> 3, 1_u8.wrapping_shl(index as u32));
+        let view = usize::try_from(byte)
+            .ok()
+            .and_then(|byte| self.memory.view().slice(byte, 1));
+        let Some(view) = view else {
+            return false;
+        };
+        // SAFETY: `view` is one byte of live shared memory, of which the program makes only atomic
+        // accesses; a byte is always aligned, and the reference does not outlive this line.
+        let byte = unsafe { AtomicU8::from_ptr(view.base.as_ptr()) };
+        // A page that is written again and again has its bit set: no exclusive access then.
+        if byte.load(Ordering::SeqCst) & bit == 0 {
+            byte.fetch_or(bit, Ordering::SeqCst);
+        }
+        true
+    }
+}
+
 /// Slots of two little-endian 64-bit words each, as many as there are: descriptors. An index is
 /// compared once, when the slot is looked up.
 #[derive(Clone)]
@@ -745,6 +783,10 @@ mod sealed {
 
                 #[inline]
                 unsafe fn store(at: *mut u8, value: Self) {
+                    #[cfg(ringway_interpose)]
+                    if !crate::interpose::may_store() {
+                        return;
+                    }
                     // SAFETY: the caller's promise is what `from_ptr` asks; the reference does not
                     // outlive this line.
                     let word = unsafe { <$atomic>::from_ptr(at.cast()) };

@@ -7,7 +7,7 @@ use ringway_spec::split::DescriptorFlags;
 
 use crate::chain::Walked;
 use crate::device::Violation;
-use crate::map::{Found, Regions};
+use crate::map::{Access, Found, Lookup, Missing, Regions};
 use crate::shared::{Table, View};
 use crate::slab::{At, BLOCK_SEGMENTS, Blocks, Slab};
 
@@ -73,6 +73,8 @@ pub(crate) enum Stop {
     Violation(Violation),
     /// The slab has no room for its segments.
     NoRoom,
+    /// It names bytes that the device was not shown yet.
+    Missing(Missing),
 }
 
 /// Why a chain is not taken, apart: what is returned on the way of chains that are stays small.
@@ -123,15 +125,33 @@ impl<'m> Look<'m> {
     /// The `len` bytes at `address`, if one region has them all.
     #[cold]
     fn view(&mut self, address: u64, len: u32) -> Option<View<'m>> {
-        let found = self.regions.find(address);
-        let view = found.and_then(|found| {
-            self.found = found;
-            found.view(address, len)
-        });
+        let found = self.find(address, Access::Read, Violation::NotMapped { address, len })?;
+        let view = found.view(address, len);
         if view.is_none() {
             return Stop::violation(&mut self.why, Violation::NotMapped { address, len });
         }
         view
+    }
+
+    /// The region that holds `address`, for the device to do what `access` says; remembered, if it may
+    /// be tried first from here on.
+    fn find(&mut self, address: u64, access: Access, not_mapped: Violation) -> Option<Found<'m>> {
+        match self.regions.look_up(address, access) {
+            Lookup::Found(found) => {
+                if self.regions.may_guess() {
+                    self.found = found;
+                }
+                Some(found)
+            }
+            Lookup::Missing(missing) => {
+                self.why = Some(Stop::Missing(missing));
+                None
+            }
+            Lookup::Forbidden => {
+                Stop::violation(&mut self.why, Violation::Forbidden { address, access })
+            }
+            Lookup::Nowhere => Stop::violation(&mut self.why, not_mapped),
+        }
     }
 
     /// Puts the `len` bytes at `address` to `at` and after it: one segment, or as many as regions
@@ -142,17 +162,19 @@ impl<'m> Look<'m> {
         at: At,
         address: u64,
         len: u32,
+        access: Access,
     ) -> Option<At> {
         let not_mapped = Violation::NotMapped { address, len };
         let (mut to, mut at, mut left) = (at, address, len);
         while left != 0 {
             // Each turn takes one region to its end, so there are no more turns than regions.
-            let same = self.found.part(at, 1).map(|_| self.found);
-            let found = same.or_else(|| self.regions.find(at));
-            let Some((found, segment)) = found.and_then(|f| Some((f, f.part(at, left)?))) else {
+            let found = match self.found.part(at, 1) {
+                Some(_) => self.found,
+                None => self.find(at, access, not_mapped)?,
+            };
+            let Some(segment) = found.part(at, left) else {
                 return Stop::violation(&mut self.why, not_mapped);
             };
-            self.found = found;
             let Some(next) = blocks.put(to, segment) else {
                 return Stop::no_room(&mut self.why);
             };
@@ -265,17 +287,20 @@ fn walk_on<'m, S: Slab, Src: Source<'m>>(
             let table = source.table(look, now)?;
             return walk_on(look, blocks, read, table, None);
         }
-        if flags & WRITE != 0 {
+        let access = if flags & WRITE != 0 {
             read.readable_bytes = read.readable_bytes.min(read.bytes);
-        } else if read.readable_bytes != ALL {
+            Access::Write
+        } else if read.readable_bytes == ALL {
+            Access::Read
+        } else {
             return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
-        }
+        };
         let Some(left) = read.left.checked_sub(1) else {
             return Stop::violation(&mut look.why, Violation::ChainTooLong(read.most));
         };
         read.left = left;
         let len = now.word as u32;
-        read.at = look.put(blocks, read.at, now.address, len)?;
+        read.at = look.put(blocks, read.at, now.address, len, access)?;
         // At most 32768 descriptors of less than 2³² bytes each.
         read.bytes = read.bytes.wrapping_add(len.into());
         if !source.goes_on(flags) {

@@ -4,9 +4,11 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`ledger`]: what a back-end writes down while it serves a ring.
 //! - [`socket`]: carries them, with the file descriptors beside them.
 //! - [`memory`]: files that processes share, mapped.
 //! - [`eventfd`]: notifications between processes.
+//! - [`event_loop`]: a thread that serves rings.
 //! - [`backend`]: a device, served.
 //! - [`frontend`]: a transport and a platform for drivers in an ordinary process.
 //!
@@ -14,8 +16,10 @@
 #![cfg(target_os = "linux")]
 
 pub mod backend;
+pub mod event_loop;
 pub mod eventfd;
 pub mod frontend;
+pub mod ledger;
 pub mod memory;
 pub mod protocol;
 pub mod socket;

@@ -87,6 +87,12 @@ impl fmt::Display for SocketError {
 
 impl std::error::Error for SocketError {}
 
+impl From<Errno> for SocketError {
+    fn from(error: Errno) -> Self {
+        Self::Os(error)
+    }
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Socket {

@@ -95,8 +95,12 @@ pub(super) fn hostile(desk: &Desk<'_>) -> Result<Vec<String>> {
         "--locked",
         "-p",
         "ringway-check",
+        "-p",
+        "ringway-vhost",
         "--test",
         "hostile",
+        "--test",
+        "killed",
     ];
     let mut test = cargo(desk, &args);
     test.env("RUSTFLAGS", "--cfg ringway_interpose")

@@ -12,9 +12,11 @@ use ringway_spec::{F, Features};
 use super::{Cursor, Position, TURN_BITS, Tail, Wish};
 use crate::barrier::Order;
 use crate::chain::Walked;
-use crate::device::{Used, Violation};
+use crate::device::{Place, Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
+#[cfg(feature = "alloc")]
+use crate::shared::Run;
 use crate::shared::{Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
 use crate::walk::{Look, Piece, Source, Stop, Why, walk};
@@ -51,7 +53,7 @@ impl Device {
         size: u16,
         areas: Areas,
         features: Features,
-        start: u16,
+        start: Place,
     ) -> Result<Self, Violation> {
         if size == 0 || size > spec::MAX_SIZE {
             return Err(Violation::Size(size));
@@ -74,19 +76,28 @@ impl Device {
             let memory = area(address, spec::EVENT_BYTES, spec::EVENT_ALIGN)?;
             Words::new(&memory, 0, 1).ok_or(Violation::Area(address))
         };
-        let start = Position::after(start, size);
+        let Place {
+            available,
+            used,
+            chains,
+        } = start;
+        let cannot_be = Violation::Start { available, used };
+        let position = |bits| Position::from_bits(bits, size).ok_or(cannot_be);
+        let (available, used) = (position(available)?, position(used)?);
+        let taken = available.since(used, size);
+        let taken = u16::try_from(taken).ok().filter(|taken| *taken <= size);
         Ok(Self {
             ring: Slots::new(&descriptor, 0, usize::from(size))
                 .ok_or(Violation::Area(areas.descriptor))?,
             driver_wish: wish(areas.driver)?,
             wish: wish(areas.device)?,
             size,
-            next_available: Cursor::available(start),
-            next_used: Cursor::used(start),
+            next_available: Cursor::available(available),
+            next_used: Cursor::used(used),
             held: None,
             unreported: 0,
-            in_flight: 0,
-            taken: 0,
+            in_flight: chains,
+            taken: taken.ok_or(cannot_be)?,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -144,15 +155,72 @@ impl Device {
         self.unreported = self.unreported.saturating_add(used.descriptors.into());
     }
 
+    /// Says whether there was something.
     #[inline]
-    pub(crate) fn publish(&mut self) {
-        if let Some((at, word)) = self.held.take() {
+    pub(crate) fn publish(&mut self) -> bool {
+        let held = self.held.take();
+        if let Some((at, word)) = held {
             // What was written for the driver and the used descriptors after this one (stores
             // before) before the word of this one (store below), which the driver loads before it
             // looks at them.
             self.order.publish();
             self.write(at, word);
         }
+        held.is_some()
+    }
+
+    /// Walks again a chain that was taken already, of which these are the descriptors.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn walk_again<S: Slab>(
+        &mut self,
+        look: &mut Look<'_>,
+        blocks: &mut Blocks<S>,
+        words: &[[u64; 2]],
+    ) -> Option<Walked> {
+        let (size, indirect) = (self.size, self.indirect);
+        let remembered = Remembered {
+            words,
+            read: 0,
+            size,
+            indirect,
+        };
+        walk(look, blocks, size, || remembered)
+    }
+
+    /// Takes back what a device before this one had written of a batch that it never let the driver
+    /// see: used descriptors after the one at which the driver looks, which would be seen with it.
+    /// They are those of chains in flight, so nobody else reads or writes them.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn take_back(&self) {
+        let mut at = self.next_used;
+        for _ in 0..self.taken {
+            let Some(slot) = self.ring.slot(at.at.into()) else {
+                return;
+            };
+            let word = slot.second();
+            if (word ^ at.turn) & TURN_BITS == 0 {
+                let used = u64::from(DescriptorFlags::USED.bits()) << FLAGS;
+                slot.set_second(word ^ used);
+            }
+            at.advance(1, self.size);
+        }
+    }
+
+    /// The descriptors of the chain that was taken last, of which there are `count`: up to the end of
+    /// the ring, and from its beginning on.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn taken_last(&self, count: u16) -> Option<(Run<'_>, Run<'_>)> {
+        let (at, size) = (self.next_available.at, self.size);
+        let first = if at >= count {
+            at.wrapping_sub(count)
+        } else {
+            // Both are at most 32768.
+            at.wrapping_add(size).wrapping_sub(count)
+        };
+        let before_end = count.min(size.wrapping_sub(first));
+        let after = count.wrapping_sub(before_end);
+        let before_end = self.ring.run(first.into(), before_end.into())?;
+        Some((before_end, self.ring.run(0, after.into())?))
     }
 
     #[inline]
@@ -202,6 +270,12 @@ impl Device {
 
     pub(crate) fn in_flight(&self) -> u16 {
         self.in_flight
+    }
+
+    /// How many descriptors the chains in flight have.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn taken(&self) -> u16 {
+        self.taken
     }
 
     pub(crate) fn violation(&self) -> Option<Violation> {
@@ -296,18 +370,89 @@ impl<'m> Source<'m> for Ring<'_> {
     #[inline(always)]
     fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
         let (id, descriptors) = self.name();
-        if descriptors != NonZeroU32::MIN || self.goes_on((piece.word >> FLAGS) as u32) {
-            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
-        }
-        if !self.device.indirect {
-            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
-        }
-        Some(Nested {
+        let Device { indirect, size, .. } = *self.device;
+        nested(
+            look,
+            piece,
             id,
-            table: look.table(piece.address, piece.word as u32, self.device.size)?,
-            at: 0,
-        })
+            descriptors == NonZeroU32::MIN,
+            indirect,
+            size,
+        )
     }
+}
+
+/// The descriptors of a chain, as another device remembered them.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy)]
+struct Remembered<'w> {
+    words: &'w [[u64; 2]],
+    read: usize,
+    size: u16,
+    indirect: bool,
+}
+
+#[cfg(feature = "alloc")]
+impl Remembered<'_> {
+    fn last(&self) -> u64 {
+        let last = self.read.checked_sub(1).and_then(|at| self.words.get(at));
+        last.map_or(0, |[_, word]| *word)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'m> Source<'m> for Remembered<'_> {
+    const FLAGS: u32 = FLAGS;
+
+    type Table = Nested<'m>;
+
+    fn next(&mut self, why: &mut Why) -> Option<Piece> {
+        let Some(&[address, word]) = self.words.get(self.read) else {
+            return Stop::violation(why, Violation::ChainTooLong(self.size));
+        };
+        self.read = self.read.wrapping_add(1);
+        Some(Piece { address, word })
+    }
+
+    fn goes_on(&self, flags: u32) -> bool {
+        flags & NEXT != 0
+    }
+
+    fn name(&self) -> (u16, NonZeroU32) {
+        // As many as it took of the ring, whatever they say now.
+        let count = u32::try_from(self.words.len()).ok();
+        let count = count.and_then(NonZeroU32::new);
+        (id(self.last()), count.unwrap_or(NonZeroU32::MIN))
+    }
+
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
+        let (id, descriptors) = self.name();
+        let is_one = descriptors == NonZeroU32::MIN;
+        nested(look, piece, id, is_one, self.indirect, self.size)
+    }
+}
+
+/// The table to which `piece` refers, of chain `id`, whose only descriptor it is or not.
+#[inline(always)]
+fn nested<'m>(
+    look: &mut Look<'m>,
+    piece: Piece,
+    id: u16,
+    is_one: bool,
+    indirect: bool,
+    size: u16,
+) -> Option<Nested<'m>> {
+    if !is_one || (piece.word >> FLAGS) as u32 & NEXT != 0 {
+        return Stop::violation(&mut look.why, Violation::IndirectWithNext);
+    }
+    if !indirect {
+        return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
+    }
+    Some(Nested {
+        id,
+        table: look.table(piece.address, piece.word as u32, size)?,
+        at: 0,
+    })
 }
 
 /// All descriptors of an indirect table, in their order (§2.8.7).

@@ -58,6 +58,11 @@ impl Position {
         Self(at | wrap)
     }
 
+    /// The position that `bits` say, as a notification has them (§2.9), if a ring of `size` has it.
+    pub(crate) fn from_bits(bits: u16, size: u16) -> Option<Self> {
+        (bits & !spec::EVENT_WRAP < size).then_some(Self(bits))
+    }
+
     /// As a notification carries it (§2.9).
     #[inline]
     pub(crate) fn to_bits(self) -> u16 {

@@ -12,7 +12,7 @@ use ringway_spec::{F, Features};
 use super::passed;
 use crate::barrier::Order;
 use crate::chain::Walked;
-use crate::device::{Used, Violation};
+use crate::device::{Place, Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
 use crate::shared::{Pairs, Slots, Table, Words};
@@ -57,10 +57,18 @@ impl Device {
         size: u16,
         areas: Areas,
         features: Features,
-        start: u16,
+        start: Place,
     ) -> Result<Self, Violation> {
         if !size.is_power_of_two() || size > spec::MAX_SIZE {
             return Err(Violation::Size(size));
+        }
+        let Place {
+            available,
+            used,
+            chains,
+        } = start;
+        if available.wrapping_sub(used) != chains || chains > size {
+            return Err(Violation::Start { available, used });
         }
         let count = usize::from(size);
         let area = |address: u64, bytes: usize, align: usize| {
@@ -99,11 +107,11 @@ impl Device {
             used_event: in_driver(spec::used_event_offset(size), 1)?,
             available_event: in_device(spec::avail_event_offset(size))?,
             size,
-            next_available: start,
-            available_seen: start,
-            next_used: start,
-            published: start,
-            interrupt_considered: start,
+            next_available: start.available,
+            available_seen: start.available,
+            next_used: start.used,
+            published: start.used,
+            interrupt_considered: start.used,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -142,16 +150,34 @@ impl Device {
         self.next_used = self.next_used.wrapping_add(used.chains);
     }
 
+    /// Says whether there was something.
     #[inline]
-    pub(crate) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) -> bool {
         if self.published == self.next_used {
-            return;
+            return false;
         }
         self.published = self.next_used;
         // What was written for the driver and the elements that say so (stores before) before the
         // index that publishes them (store below), which the driver loads before it looks at them.
         self.order.publish();
         self.used_index.store(0, self.next_used);
+        true
+    }
+
+    /// Walks again the chain that begins with descriptor `id`, which was taken already.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn walk_again<S: Slab>(
+        &mut self,
+        look: &mut Look<'_>,
+        blocks: &mut Blocks<S>,
+        id: u16,
+    ) -> Option<Walked> {
+        let ring = Ring {
+            device: self,
+            id,
+            at: id.into(),
+        };
+        walk(look, blocks, self.size, || ring)
     }
 
     #[inline]

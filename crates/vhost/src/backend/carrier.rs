@@ -99,8 +99,9 @@ pub trait Carrier {
     fn kick(&mut self, index: u8);
 
     /// Stops ring `index`, which runs: nothing of it is touched after this. Where the next chain
-    /// will be taken, as [`Queue::position`](ringway_ring::device::Queue::position) says it.
-    fn stop(&mut self, index: u8) -> u16;
+    /// will be taken, as [`Queue::position`](ringway_ring::device::Queue::position) says it; `None`
+    /// if it was not served at all.
+    fn stop(&mut self, index: u8) -> Option<u16>;
 
     /// Whether writes to the device area of ring `index`, which runs, are logged, and as of which
     /// address.

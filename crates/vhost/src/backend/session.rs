@@ -19,7 +19,7 @@ use self::ring::Ring;
 use super::{Carrier, Kick, Logging, Refusal};
 use crate::protocol::{
     Body, Code, ConfigSpace, Flags, Header, Inflight, LOG_ALL, Malformed, PROTOCOL_FEATURES,
-    ProtocolFeatures, Reply, Request, RingAddresses, RingFlags, RingState,
+    ProtocolFeatures, Reply, Request, RingAddresses, RingState,
 };
 
 /// Most rings of one connection: the requests that carry a descriptor have 8 bits for the index.
@@ -298,10 +298,8 @@ impl<'c, C: Carrier> Session<'c, C> {
         }
         ring.addresses = Some(addresses);
         if ring.running {
-            let is_logged = RingFlags::from_bits_truncate(addresses.flags).contains(RingFlags::LOG);
             // There are at most 256.
-            self.carrier
-                .set_ring_log(index as u8, is_logged.then_some(addresses.log));
+            self.carrier.set_ring_log(index as u8, addresses.logged());
         }
         self.settle(index)
     }

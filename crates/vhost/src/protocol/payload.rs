@@ -59,6 +59,14 @@ pub struct RingAddresses {
     pub log: u64,
 }
 
+impl RingAddresses {
+    /// As which address writes to the device area are logged, if they are.
+    pub fn logged(&self) -> Option<u64> {
+        let flags = RingFlags::from_bits_truncate(self.flags);
+        flags.contains(RingFlags::LOG).then_some(self.log)
+    }
+}
+
 bitflags! {
     /// Flags of a ring.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

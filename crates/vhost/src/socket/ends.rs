@@ -20,9 +20,16 @@ const LAST_DELAY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
+    /// None, if somebody else made it.
+    file: Option<File>,
+}
+
+/// The file of a socket.
+#[derive(Debug)]
+struct File {
     path: PathBuf,
     /// Device and inode, so that no file of another is removed.
-    file: Option<(u64, u64)>,
+    identity: (u64, u64),
 }
 
 impl Listener {
@@ -41,11 +48,21 @@ impl Listener {
             }
             bound => bound?,
         };
+        let mut listener = Self::new(listener)?;
+        listener.file = identity(&path).map(|identity| File { path, identity });
+        Ok(listener)
+    }
+
+    /// Listens where somebody else does already. Its file stays, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn new(listener: UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
             listener,
-            file: identity(&path),
-            path,
+            file: None,
         })
     }
 
@@ -71,9 +88,14 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if self.file.is_some() && identity(&self.path) == self.file {
+        if let Some(File {
+            path,
+            identity: ours,
+        }) = &self.file
+            && identity(path) == Some(*ours)
+        {
             // There is nobody to tell.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(path);
         }
     }
 }

@@ -45,10 +45,13 @@ impl Ring {
         }))
     }
 
-    /// Notes where it stopped, with nothing in flight.
-    pub(super) fn stopped(&mut self, position: u16, features: Features) {
+    /// Notes that it stopped, and where, with nothing in flight. If it was never served, it stands
+    /// where it began.
+    pub(super) fn stopped(&mut self, position: Option<u16>, features: Features) {
         self.running = false;
-        let position = u32::from(position);
+        let Some(position) = position.map(u32::from) else {
+            return;
+        };
         // The place from which chains are taken, and that at which they are given back.
         let is_packed = features.contains(F::RING_PACKED);
         self.base = Some(if is_packed {

@@ -184,9 +184,9 @@ impl Carrier for Fake {
         self.told.push(Told::Kicked(index));
     }
 
-    fn stop(&mut self, index: u8) -> u16 {
+    fn stop(&mut self, index: u8) -> Option<u16> {
         self.told.push(Told::Stopped(index));
-        self.position
+        Some(self.position)
     }
 
     fn set_ring_log(&mut self, index: u8, log: Option<u64>) {

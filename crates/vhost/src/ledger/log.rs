@@ -1,0 +1,76 @@
+//! Which pages were written: a bit for each page of the driver's memory.
+
+use std::sync::Arc;
+
+use ringway_ring::shared::Bits;
+
+/// Bytes of a page, as the log counts them.
+const PAGE: u64 = 4096;
+
+/// The log of one connection: from the driver's address 0 on.
+#[derive(Debug)]
+pub struct Log {
+    bits: Bits,
+}
+
+impl Log {
+    /// A log in `bits`.
+    pub fn new(bits: Bits) -> Self {
+        Self { bits }
+    }
+
+    /// Notes that the `len` bytes at the driver's address `address` were written. What lies beyond the
+    /// log is noted nowhere.
+    pub fn wrote(&self, address: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
+        let last = address.saturating_add(len - 1) / PAGE;
+        // The log bounds it, however long a run is.
+        for page in address / PAGE..=last {
+            if !self.bits.set(page) {
+                return;
+            }
+        }
+    }
+}
+
+/// How what one ring's device writes is noted.
+#[derive(Clone, Debug)]
+pub struct RingLog {
+    /// The log.
+    pub log: Arc<Log>,
+    /// What the device writes of the ring itself: driver's addresses and lengths. None if it is not to
+    /// be noted.
+    pub areas: Vec<(u64, u64)>,
+    /// Where what the driver's descriptors name is in the log, if there is an IOMMU between.
+    pub translate: Option<Arc<dyn Translate>>,
+}
+
+/// Says where the log has what the driver's descriptors name.
+pub trait Translate: Send + Sync + core::fmt::Debug {
+    /// Calls `each` with the address and the length of each run that the log has of the `len` bytes
+    /// at `address`.
+    fn runs(&self, address: u64, len: u64, each: &mut dyn FnMut(u64, u64));
+}
+
+impl RingLog {
+    /// Notes that the device wrote the `len` bytes that the driver calls `address`.
+    pub fn wrote(&self, address: u64, len: u64) {
+        match &self.translate {
+            None => self.log.wrote(address, len),
+            Some(translate) => {
+                translate.runs(address, len, &mut |address, len| {
+                    self.log.wrote(address, len);
+                });
+            }
+        }
+    }
+
+    /// Notes that the device wrote its part of the ring.
+    pub fn wrote_ring(&self) {
+        for &(address, len) in &self.areas {
+            self.log.wrote(address, len);
+        }
+    }
+}

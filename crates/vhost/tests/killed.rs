@@ -1,0 +1,298 @@
+//! A device that is killed at any moment, again and again, and a successor that goes on with the record
+//! of what was in flight: every request is completed, and once.
+//!
+//! Built with `--cfg ringway_interpose` it dies between any two stores, else between its calls only.
+
+use std::collections::BTreeSet;
+
+use ringway_ring::device::{Chain, Queue, Violation};
+use ringway_ring::driver::{self, Geometry, Memory, Segment};
+use ringway_ring::ledger::Start;
+use ringway_ring::map::{Map, Region};
+use ringway_ring::shared::Shared;
+use ringway_spec::packed::{self, DescriptorFlags};
+use ringway_spec::{F, Features, split};
+use ringway_vhost::ledger::{Record, Ring, RingFormat, RingLedger};
+
+/// Where the ring is, for the device.
+const RING: u64 = 0x1_0000;
+/// Where buffers are.
+const BUFFERS: u64 = 0x10_0000;
+const BUFFER_BYTES: usize = 0x1_0000;
+
+const HISTORIES: u64 = 1500;
+const STEPS: usize = 60;
+
+/// `SplitMix64`, of Steele, Lea and Flood.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// Lets the device make `count` more stores; says whether it made all that it was let.
+#[cfg(ringway_interpose)]
+fn kill_after(count: u64) -> bool {
+    ringway_ring::interpose::kill_after(count) == 0
+}
+
+#[cfg(not(ringway_interpose))]
+fn kill_after(_: u64) -> bool {
+    false
+}
+
+struct Table {
+    size: u16,
+    features: Features,
+    map: Map,
+    ring: Shared,
+    record: Shared,
+    geometry: Geometry,
+    driver: driver::Queue<u64>,
+    /// What it began with.
+    start: u16,
+    submitted: u64,
+    outstanding: BTreeSet<u64>,
+}
+
+/// The device, while it lives.
+struct Life {
+    queue: Queue,
+    kept: Vec<Chain>,
+}
+
+impl Table {
+    fn new(size: u16, features: Features, start: u16) -> Self {
+        let geometry = if features.contains(F::RING_PACKED) {
+            Geometry::packed(size, 4.min(size))
+        } else {
+            Geometry::new(size, 4.min(size))
+        };
+        let geometry = geometry.expect("it can be");
+        let ring = Shared::allocate(geometry.bytes(), 64).expect("small");
+        let buffers = Shared::allocate(BUFFER_BYTES, 64).expect("small");
+        let memory = Memory {
+            shared: ring.clone(),
+            address: RING,
+        };
+        let driver = driver::Queue::new(&memory, geometry, features, start).expect("it fits");
+        let format = if geometry.is_packed() {
+            RingFormat::Packed
+        } else {
+            RingFormat::Split
+        };
+        let record = Shared::allocate(Record::bytes(format, size), 64).expect("small");
+        let region = |start, memory: &Shared| Region {
+            start,
+            memory: memory.clone(),
+        };
+        let map = Map::new(vec![region(RING, &ring), region(BUFFERS, &buffers)]).expect("apart");
+        let mut this = Self {
+            size,
+            features,
+            map,
+            ring,
+            record,
+            geometry,
+            driver,
+            start,
+            submitted: 0,
+            outstanding: BTreeSet::new(),
+        };
+        if !geometry.is_packed() {
+            // As a device left it that was served so far.
+            let used = geometry.areas(0).device as usize + split::INDEX;
+            this.ring
+                .view()
+                .write(used, &start.to_le_bytes())
+                .expect("there");
+        }
+        this.driver.kick_needed();
+        this
+    }
+
+    /// A device that finds what its predecessor has left.
+    fn be_born(&self) -> Result<Life, Violation> {
+        let base = if self.geometry.is_packed() {
+            let wrap = if (self.start / self.size).is_multiple_of(2) {
+                packed::EVENT_WRAP
+            } else {
+                0
+            };
+            (self.start % self.size) | wrap
+        } else {
+            self.start
+        };
+        let base = Start {
+            available: base,
+            used: base,
+            in_flight: vec![],
+        };
+        let word = |offset: usize| -> u16 { self.ring.view().read_value(offset).expect("there") };
+        let flags = |place: u16| {
+            DescriptorFlags::from_bits_retain(u16::from_le(word(usize::from(place) * 16 + 14)))
+        };
+        let ring = if self.geometry.is_packed() {
+            Ring::Packed(&flags)
+        } else {
+            let at = self.geometry.areas(0).device as usize + split::INDEX;
+            Ring::Split(u16::from_le(word(at)))
+        };
+        let opened = Record::open(&self.record, self.size, base, ring);
+        let (record, start) = opened.expect("the record is whole");
+        let ledger = RingLedger {
+            record: Some(record),
+            log: None,
+        };
+        let areas = self.geometry.areas(RING);
+        let queue = Queue::resume(
+            &self.map,
+            self.size,
+            areas,
+            self.features,
+            start,
+            Some(Box::new(ledger)),
+        )?;
+        Ok(Life {
+            queue,
+            kept: Vec::new(),
+        })
+    }
+
+    /// The driver gives some chains, and takes what is done.
+    fn drive(&mut self, random: &mut Random) {
+        for _ in 0..random.below(4) {
+            let count = random.below(3) as usize + 1;
+            let segment = |nth: usize| Segment {
+                address: BUFFERS + nth as u64 * 64,
+                len: 16,
+            };
+            let segments: Vec<_> = (0..count).map(segment).collect();
+            let (readable, writable) = segments.split_at(random.below(count as u64 + 1) as usize);
+            let number = self.submitted;
+            if self.driver.submit(readable, writable, number).is_ok() {
+                self.submitted += 1;
+                self.outstanding.insert(number);
+            }
+        }
+        self.driver.kick_needed();
+        while let Some(done) = self.driver.poll().expect("the device breaks no rule") {
+            assert!(self.outstanding.remove(&done.owner), "completed twice");
+        }
+    }
+}
+
+impl Life {
+    /// Takes some chains, and gives some back, in any order.
+    fn live(&mut self, map: &Map, random: &mut Random, all: bool) {
+        let mut batch = self.queue.batch(map);
+        let take = if all { u64::MAX } else { random.below(5) };
+        for _ in 0..take {
+            match batch.next_chain().expect("the driver breaks no rule") {
+                Some(chain) => self.kept.push(chain),
+                None => break,
+            }
+        }
+        let count = self.kept.len() as u64;
+        let complete = if all { count } else { random.below(count + 1) };
+        for _ in 0..complete {
+            let at = random.below(self.kept.len() as u64) as usize;
+            let chain = self.kept.swap_remove(at);
+            let written = chain.writable_bytes();
+            batch.complete(chain, written);
+            if random.below(3) == 0 {
+                batch.publish();
+            }
+        }
+    }
+}
+
+fn history(seed: u64, features: Features) {
+    let mut random = Random(seed);
+    let packed = features.contains(F::RING_PACKED);
+    let size = if packed {
+        random.below(12) as u16 + 1
+    } else {
+        1 << random.below(4)
+    };
+    let start = if packed {
+        random.below(u64::from(size) * 2) as u16
+    } else {
+        0xfff0_u16.wrapping_add(random.below(32) as u16)
+    };
+    let mut table = Table::new(size, features, start);
+    let mut deaths = 0;
+    let mut life = None;
+    for step in 0..STEPS {
+        table.drive(&mut random);
+        let is_last = step + 1 == STEPS;
+        let stores = if is_last { u64::MAX } else { random.below(60) };
+        kill_after(stores);
+        let mut alive = match life.take() {
+            Some(alive) => alive,
+            None => table.be_born().expect("it can go on"),
+        };
+        alive.live(&table.map, &mut random, is_last);
+        if is_last {
+            // Until nothing is left of what was resumed, either.
+            alive.live(&table.map, &mut random, true);
+        }
+        let killed = kill_after(u64::MAX) || (!cfg!(ringway_interpose) && random.below(3) == 0);
+        if killed && !is_last {
+            deaths += 1;
+        } else {
+            life = Some(alive);
+        }
+    }
+    table.drive(&mut random);
+    let mut alive = match life {
+        Some(alive) => alive,
+        None => table.be_born().expect("it can go on"),
+    };
+    alive.live(&table.map, &mut random, true);
+    while let Some(done) = table.driver.poll().expect("the device breaks no rule") {
+        assert!(table.outstanding.remove(&done.owner), "completed twice");
+    }
+    assert!(
+        table.outstanding.is_empty(),
+        "{:?} never completed after {deaths} deaths",
+        table.outstanding
+    );
+}
+
+fn histories(features: Features) {
+    for seed in 0..HISTORIES {
+        let ended = std::panic::catch_unwind(|| history(seed, features));
+        assert!(ended.is_ok(), "seed {seed} with {features:?}");
+    }
+}
+
+const RINGS: Features = F::VERSION_1;
+
+#[test]
+fn a_split_ring_is_served_to_the_end_whenever_its_device_is_killed() {
+    histories(RINGS);
+    histories(RINGS | F::INDIRECT_DESC);
+}
+
+#[test]
+fn a_split_ring_in_order_is_served_to_the_end_whenever_its_device_is_killed() {
+    histories(RINGS | F::IN_ORDER | F::INDIRECT_DESC);
+}
+
+#[test]
+fn a_packed_ring_is_served_to_the_end_whenever_its_device_is_killed() {
+    histories(RINGS | F::RING_PACKED);
+    histories(RINGS | F::RING_PACKED | F::INDIRECT_DESC);
+}
+
+#[test]
+fn a_packed_ring_in_order_is_served_to_the_end_whenever_its_device_is_killed() {
+    histories(RINGS | F::RING_PACKED | F::IN_ORDER | F::INDIRECT_DESC);
+}
