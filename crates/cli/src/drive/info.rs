@@ -49,7 +49,7 @@ pub(super) fn info(args: &Drive, json: bool) -> Result<bool> {
 impl About {
     fn of(args: &Drive, transport: &mut Transport) -> Result<Self> {
         let id = args.device;
-        let offered = transport.device_features().map_err(Refusal::new)?;
+        let offered = transport.offered();
         let mut config = Vec::new();
         for field in fields(id).iter().filter(|field| field.exists(offered)) {
             match read(transport, field) {

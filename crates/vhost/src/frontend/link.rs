@@ -43,6 +43,10 @@ pub(crate) struct State {
     options: Options,
     connect: Connect,
     session: Option<Session<Wire>>,
+    /// Since when there is this connection.
+    connected: Instant,
+    /// How long to wait before the next attempt, should it come to that.
+    delay: Duration,
     outage: Option<Outage>,
     /// Why there will be no further connection.
     over: Option<Error>,
@@ -75,7 +79,6 @@ pub(crate) struct Terms {
 struct Outage {
     since: Instant,
     failed: u32,
-    delay: Duration,
     next: Instant,
 }
 
@@ -87,6 +90,8 @@ impl Link {
             options,
             connect,
             session: None,
+            connected: Instant::now(),
+            delay: Duration::ZERO,
             outage: None,
             over: None,
             last_error: None,
@@ -337,12 +342,28 @@ impl State {
         }
         self.tell(Event::Lost(why));
         let now = Instant::now();
+        // One that ends again and again, as soon as it is there, is not to keep us busy.
+        if now.duration_since(self.connected) > self.options.reconnect.longest_delay {
+            self.delay = Duration::ZERO;
+        }
+        let next = now + self.next_delay();
         self.outage = Some(Outage {
             since: now,
             failed: 0,
-            delay: self.options.reconnect.first_delay,
-            next: now,
+            next,
         });
+    }
+
+    /// How long to wait now. Longer the next time.
+    fn next_delay(&mut self) -> Duration {
+        let Reconnect {
+            first_delay,
+            longest_delay,
+            ..
+        } = self.options.reconnect;
+        let now = self.delay;
+        self.delay = (now * 2).max(first_delay).min(longest_delay);
+        now
     }
 
     fn give_up(&mut self, why: Error) {
@@ -388,30 +409,29 @@ impl State {
         let why = match self.open() {
             Ok(session) => {
                 self.session = Some(session);
+                self.connected = Instant::now();
                 self.resumed();
                 return Ok(());
             }
             Err(why) => why,
         };
-        let Reconnect {
-            within,
-            longest_delay,
-            ..
-        } = self.options.reconnect;
         let now = Instant::now();
-        let Some(outage) = &mut self.outage else {
+        let Some(outage) = self.outage else {
             return Err(why);
         };
+        let within = self.options.reconnect.within;
         let late = within.is_some_and(|within| now.duration_since(outage.since) >= within);
         let hopeless = matches!(why, Error::Backend(_)) && !why.is_outage();
         if late || hopeless {
             self.give_up(why);
             return Err(why);
         }
-        outage.failed += 1;
-        let (attempts, next) = (outage.failed, outage.delay);
-        outage.next = now + next;
-        outage.delay = (next * 2).min(longest_delay);
+        let (attempts, next) = (outage.failed.saturating_add(1), self.next_delay());
+        self.outage = Some(Outage {
+            failed: attempts,
+            next: now + next,
+            ..outage
+        });
         self.last_error = Some(why);
         self.tell(Event::Failed {
             attempts,
@@ -480,9 +500,7 @@ impl State {
                 (Notify::Message, Some(session)) => drop(session.kick(*index)),
                 _ => {}
             }
-            if let Some(call) = &ring.call {
-                call.signal();
-            }
+            ring.call.signal();
         }
         self.tell(Event::Resumed { failed, after });
         // It may have another configuration than the one before.
@@ -505,9 +523,8 @@ impl State {
             }
         }
         for index in heard.calls() {
-            let ring = self.told.rings.get(&index);
-            if let Some(call) = ring.and_then(|ring| ring.call.as_ref()) {
-                call.signal();
+            if let Some(ring) = self.told.rings.get(&index) {
+                ring.call.signal();
             }
         }
         self.needs_reset |= heard.broken;

@@ -36,9 +36,10 @@ pub enum Notify {
 pub struct Reconnect {
     /// How long. `None` is for ever.
     pub within: Option<Duration>,
-    /// How long to wait after the first attempt that fails. Twice as long after each other one.
+    /// How long to wait after the first attempt that fails, which is made at once, or after the
+    /// first connection that does not last. Twice as long after each other one.
     pub first_delay: Duration,
-    /// The longest wait.
+    /// The longest wait. A connection that lasted for longer did last.
     pub longest_delay: Duration,
 }
 
@@ -101,7 +102,7 @@ pub struct Options {
     /// How the back-end is told of chains.
     pub kicks: Notify,
     /// How it tells of completions. With [`Notify::Poll`], drivers find that there are no
-    /// interrupts.
+    /// interrupts; what the back-end signals all the same, nobody hears.
     pub calls: Notify,
     /// Whether the back-end is to translate addresses, if it can (`ACCESS_PLATFORM`).
     pub translation: Translation,

@@ -17,6 +17,7 @@ use ringway_driver::error::PlatformError;
 use ringway_driver::interrupt::{Handler, Signal};
 use ringway_driver::platform::{self, Direction, Leak, Message, Segments, Trust};
 use ringway_ring::driver::Memory;
+use rustix::thread::sched_getaffinity;
 
 use super::calls::Calls;
 use super::error::{Error, Result};
@@ -77,6 +78,8 @@ struct Parts {
     calls: Calls,
     links: Links,
     start: Instant,
+    /// Whether whoever is waited for can only go on when this process does not.
+    shares_processor: bool,
     leaked_queues: AtomicUsize,
     leaked_buffers: AtomicUsize,
 }
@@ -94,6 +97,7 @@ impl Platform {
             calls: Calls::new().map_err(Error::os)?,
             links: Links::new().map_err(Error::os)?,
             start: Instant::now(),
+            shares_processor: sched_getaffinity(None).is_ok_and(|may| may.count() == 1),
             leaked_queues: AtomicUsize::new(0),
             leaked_buffers: AtomicUsize::new(0),
         })))
@@ -237,7 +241,20 @@ unsafe impl platform::Platform for Platform {
         self.0.start.elapsed()
     }
 
+    fn relax(&self) {
+        if self.0.shares_processor {
+            thread::yield_now();
+        } else {
+            core::hint::spin_loop();
+        }
+    }
+
     fn wait(&self, signal: &Signal, seen: u32) {
+        // Awake still, so that the first signal does not take the processor from a back-end that is
+        // about to complete more.
+        if self.0.shares_processor {
+            thread::yield_now();
+        }
         self.wait_for(Some((signal, seen)));
     }
 

@@ -33,8 +33,9 @@ const FLAGS: usize = 14;
 const AVAILABLE: u16 = 1 << 7;
 const USED: u16 = 1 << 15;
 
-/// Where a back-end notes how far it has come on a packed ring: its next place, and where it stood
-/// before the chain that it was giving back; and the wrap counter of each.
+/// Where a back-end notes how far it has come on a packed ring: whether it has begun; its next place,
+/// and where it stood before the chain that it was giving back; and the wrap counter of each.
+const NOTED_VERSION: usize = 8;
 const NOTED_USED: usize = 16;
 const NOTED_OLD: usize = 18;
 const NOTED_WRAP: usize = 20;
@@ -82,6 +83,10 @@ pub(crate) fn packed(
         MemoryError::System { error, .. } => Error::os(error),
         _ => Violation::NoLedger(index).into(),
     })?;
+    if word(&noted, NOTED_VERSION)? == 0 {
+        // Nobody has begun with the ring.
+        return Ok(PACKED_START);
+    }
     let wrap = |at| byte(&noted, at).map(|byte| u16::from(byte & 1) << 15);
     let now = word(&noted, NOTED_USED)? | wrap(NOTED_WRAP)?;
     let old = word(&noted, NOTED_OLD)? | wrap(NOTED_OLD_WRAP)?;

@@ -56,7 +56,7 @@ pub(crate) struct RingSetup<'r> {
     pub(crate) base: u32,
     /// What we signal. Without it, the back-end polls.
     pub(crate) kick: Option<BorrowedFd<'r>>,
-    /// What the back-end signals. Without it, we poll.
+    /// What the back-end signals. Without it, it sends messages, or nobody wants to know.
     pub(crate) call: Option<BorrowedFd<'r>>,
     /// What the back-end signals when the ring is broken.
     pub(crate) broken: Option<BorrowedFd<'r>>,

@@ -35,8 +35,9 @@ pub(crate) struct Ring {
     pub(crate) setup: QueueSetup,
     /// Which tells the back-end of chains, if it is told by a signal.
     pub(crate) kick: Arc<EventFd>,
-    /// Which tells whoever waits here of completions.
-    pub(crate) call: Option<Arc<EventFd>>,
+    /// Which tells whoever waits here of completions. Also if nobody waits: there are back-ends that
+    /// end if they have nothing to signal (QEMU's).
+    pub(crate) call: Arc<EventFd>,
     pub(crate) kicks: Notify,
     pub(crate) calls: Notify,
 }
@@ -177,14 +178,13 @@ impl Told {
         let areas = self
             .areas(&ring.setup.areas, share)
             .ok_or(Error::NotShared)?;
-        let call = ring.call.as_ref().filter(|_| ring.calls == Notify::Signal);
         session.start(&RingSetup {
             index,
             size: ring.setup.size,
             areas,
             base,
             kick: (ring.kicks == Notify::Signal).then(|| ring.kick.as_fd()),
-            call: call.map(|call| call.as_fd()),
+            call: (ring.calls != Notify::Message).then(|| ring.call.as_fd()),
             broken: Some(broken.as_fd()),
         })
     }

@@ -90,6 +90,13 @@ impl Transport {
         self.link.state().terms.agreed
     }
 
+    /// What the back-end offers as features. Drivers are offered those of them that can be had, and
+    /// those that are made at this end.
+    pub fn offered(&self) -> Features {
+        let offered = self.link.state().terms.offered;
+        Features(u128::from(offered & !PROTOCOL_FEATURES))
+    }
+
     /// How many queues the device has: as many as the back-end says, or the user does.
     pub fn queues(&self) -> u16 {
         self.link.state().queues()
@@ -288,7 +295,10 @@ impl transport::Transport for Transport {
         let number = self.index(index)?;
         let kick = self.kick(index)?;
         let vector = self.vectors.get(&index);
-        let call = vector.and_then(|vector| self.call(*vector));
+        let call = match vector.and_then(|vector| self.call(*vector)) {
+            Some(call) => call,
+            None => Arc::new(EventFd::new().map_err(Error::os)?),
+        };
         let mut state = self.link.state();
         let Options { kicks, calls, .. } = *state.options();
         let ring = Ring {
