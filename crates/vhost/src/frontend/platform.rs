@@ -250,12 +250,14 @@ unsafe impl platform::Platform for Platform {
     }
 
     fn wait(&self, signal: &Signal, seen: u32) {
-        // Awake still, so that the first signal does not take the processor from a back-end that is
-        // about to complete more.
+        self.wait_for(Some((signal, seen)));
+    }
+
+    fn gather(&self) {
+        // The signal has taken the processor from a back-end that was about to complete more.
         if self.0.shares_processor {
             thread::yield_now();
         }
-        self.wait_for(Some((signal, seen)));
     }
 
     fn leaked(&self, leak: Leak) {
