@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ringway_check::exercise::TYPES;
 use ringway_spec::{DeviceId, Features};
 
+use crate::drive::args::{Drive, EXAMPLES as DRIVE_EXAMPLES};
 use crate::refusal::{Refusal, Result};
 use crate::ring::{self, Change, Format};
 use crate::serve::args::{EXAMPLES as SERVE_EXAMPLES, Serve};
@@ -36,6 +37,13 @@ pub(crate) enum Command {
     /// has the driver. One front-end is served after another, until the process is told to stop.
     #[command(after_help = SERVE_EXAMPLES, arg_required_else_help = false)]
     Serve(Serve),
+    /// Drive a device behind a vhost-user socket: look at it, copy it, measure it
+    ///
+    /// The drivers of this program, in this process, without a virtual machine: they share their
+    /// memory with the back-end that listens at the socket. Should it end, the drivers wait for
+    /// another one, and go on.
+    #[command(after_help = DRIVE_EXAMPLES)]
+    Drive(Drive),
 }
 
 macro_rules! exit_codes {
@@ -164,6 +172,7 @@ pub(crate) fn parse() -> Result<Option<Command>> {
         None => anstream::print!("{}", Ringway::command().render_help().ansi()),
         Some(Command::Up(up)) => up.check()?,
         Some(Command::Serve(serve)) => serve.check()?,
+        Some(Command::Drive(drive)) => drive.check()?,
     }
     Ok(command)
 }
@@ -197,7 +206,7 @@ impl Up {
 }
 
 /// A type that can be driven.
-fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
+pub(crate) fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
     let found = DeviceId::from_name(name);
     if let Some(id) = found.filter(|id| TYPES.contains(id)) {
         return Ok(id);
@@ -243,6 +252,7 @@ mod tests {
             Ok(Ringway { command }) => match command.expect("it does not ask for help") {
                 Command::Up(up) => up.check().unwrap_err().to_string(),
                 Command::Serve(serve) => serve.check().unwrap_err().to_string(),
+                Command::Drive(drive) => drive.check().unwrap_err().to_string(),
             },
             Err(error) => shortened(&error.to_string(), &all.collect::<Vec<_>>()),
         }
@@ -343,7 +353,7 @@ mod tests {
             let all = ["ringway", "up"].iter().chain(args);
             match Ringway::try_parse_from(all).unwrap().command {
                 Some(Command::Up(up)) => TYPES.map(|id| up.wants(id)),
-                Some(Command::Serve(_)) | None => panic!("{args:?} asks for nothing"),
+                Some(Command::Serve(_) | Command::Drive(_)) | None => panic!("{args:?} asks for nothing"),
             }
         };
 

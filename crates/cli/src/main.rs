@@ -5,11 +5,15 @@
 //! | [`args`] | what can be typed |
 //! | [`ring`] | what of it is about rings |
 //! | [`serve`] | `ringway serve`: devices behind a vhost-user socket |
+//! | [`drive`] | `ringway drive`: drivers against a device behind a vhost-user socket |
+//! | [`progress`] | what is seen meanwhile |
 //! | [`up`] | `ringway up`: drivers against devices, on a machine in this process or in QEMU |
 //! | [`refusal`] | why nothing was done, in one line |
 //! | `sys` | what of the operating system is not safe |
 
 mod args;
+mod drive;
+mod progress;
 mod refusal;
 mod ring;
 mod serve;
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
     let done = match args::parse() {
         Ok(Some(Command::Up(options))) => up::up(&options),
         Ok(Some(Command::Serve(options))) => serve::serve(&options),
+        Ok(Some(Command::Drive(options))) => drive::drive(&options),
         Ok(None) => Ok(true),
         Err(refusal) => Err(refusal),
     };
