@@ -6,6 +6,7 @@
 //! function runs behind cargo-fuzz, with a nightly compiler, and in the `replay` program, with a
 //! stable one.
 
+pub mod blk_queue;
 mod chance;
 mod format;
 mod input;
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -56,6 +57,10 @@ pub const TARGETS: [Target; 9] = [
     Target {
         name: "mmio_device",
         run: mmio_device::run,
+    },
+    Target {
+        name: "blk_queue",
+        run: blk_queue::run,
     },
     Target {
         name: "vhost_messages",

@@ -107,6 +107,21 @@ impl<P: Platform> Handler<P> {
         }
     }
 
+    /// Whether it raises `signal`, if its device interrupts: for a platform that waits for just
+    /// those interrupts that a thread waits for.
+    pub fn raises(&self, signal: &Signal) -> bool {
+        let among = |signals: &[Arc<Signal>]| {
+            let mut signals = signals.iter();
+            signals.any(|raised| core::ptr::eq(Arc::as_ptr(raised), signal))
+        };
+        match &*self.source {
+            Source::Message(signals) => among(signals),
+            Source::Line { queues, config, .. } => {
+                among(queues) || core::ptr::eq(Arc::as_ptr(config), signal)
+            }
+        }
+    }
+
     /// Whether both are handles to the same handler.
     pub fn same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.source, &other.source)

@@ -149,6 +149,9 @@ impl<'m> Readable<'m> {
     /// [`TooShort`] if fewer are left; none was taken.
     #[inline]
     pub fn read(&mut self, into: &mut [u8]) -> Result<(), TooShort> {
+        if let Some(view) = self.cursor.take_within(into.len()) {
+            return view.read(0, into).map_err(|_| TooShort);
+        }
         let mut left = into;
         self.cursor.take(left.len() as u64, |view| {
             let (now, later) = core::mem::take(&mut left)
@@ -209,8 +212,8 @@ impl<'m> Writable<'m> {
         // A walk found that there are fewer than 2³².
         let all = readable_bytes.wrapping_add(*writable_bytes);
         let mut cursor = Cursor::new(regions, blocks, *first, all);
-        if cursor.take((*readable_bytes).into(), |_| Ok(())).is_err() {
-            // The map no longer has the readable ones, and where the others begin is not known.
+        if cursor.skip((*readable_bytes).into()).is_err() {
+            // There are as many, so it cannot be.
             cursor.remaining = 0;
         }
         Self { cursor }
@@ -228,6 +231,9 @@ impl<'m> Writable<'m> {
     /// [`TooShort`] if fewer are left; none was written.
     #[inline]
     pub fn write(&mut self, from: &[u8]) -> Result<(), TooShort> {
+        if let Some(view) = self.cursor.take_within(from.len()) {
+            return view.write(0, from).map_err(|_| TooShort);
+        }
         let mut left = from;
         self.cursor.take(left.len() as u64, |view| {
             let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
@@ -298,8 +304,20 @@ impl<'m> Cursor<'m> {
         self.blocks.get(usize::from(self.at.block))
     }
 
-    /// Takes the next `len` bytes, one run after the other.
+    /// Takes the next `len` bytes, if they are the next ones of one segment.
     #[inline]
+    fn take_within(&mut self, len: usize) -> Option<View<'m>> {
+        let segment = self.block()?.segments.get(usize::from(self.at.within))?;
+        let there = (segment.len as usize).wrapping_sub(self.taken);
+        if len > there || len as u64 > self.remaining {
+            return None;
+        }
+        let view = self.regions.view(segment)?.slice(self.taken, len)?;
+        self.pass(len, there);
+        Some(view)
+    }
+
+    /// Takes the next `len` bytes, one run after the other.
     fn take(
         &mut self,
         len: u64,
@@ -316,6 +334,24 @@ impl<'m> Cursor<'m> {
             let there = whole.len().wrapping_sub(self.taken);
             let now = usize::try_from(left).map_or(there, |left| left.min(there));
             each(whole.slice(self.taken, now).ok_or(TooShort)?)?;
+            left = left.wrapping_sub(now as u64);
+            self.pass(now, there);
+        }
+        Ok(())
+    }
+
+    /// Passes the next `len` bytes, wherever they lie.
+    #[inline]
+    fn skip(&mut self, len: u64) -> Result<(), TooShort> {
+        if len > self.remaining {
+            return Err(TooShort);
+        }
+        let mut left = len;
+        // At most once for each segment, as above.
+        while left != 0 {
+            let segment = self.segment()?;
+            let there = (segment.len as usize).wrapping_sub(self.taken);
+            let now = usize::try_from(left).map_or(there, |left| left.min(there));
             left = left.wrapping_sub(now as u64);
             self.pass(now, there);
         }
@@ -371,7 +407,7 @@ impl<'m> Cursor<'m> {
 
     fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
         let mut front = self.clone();
-        self.take(len, |_| Ok(()))?;
+        self.skip(len)?;
         front.remaining = len;
         Ok(front)
     }

@@ -232,7 +232,7 @@ impl<'m> Regions<'m> {
         there.or_else(|| self.find(address)?.view(address, len))
     }
 
-    /// The memory in which the bytes of `segment` are, and how far into it.
+    /// The memory that has the bytes of `segment`, and where in it they begin.
     pub(crate) fn place(&self, segment: &Segment) -> Option<(&'m Shared, usize)> {
         let Segment {
             region,
@@ -241,11 +241,10 @@ impl<'m> Regions<'m> {
         } = *segment;
         let within = |region: &'m Region| {
             let offset = usize::try_from(address.wrapping_sub(region.start)).ok()?;
-            region.memory.view().slice(offset, len as usize)?;
-            Some((&region.memory, offset))
+            let view = region.memory.view().slice(offset, len as usize);
+            view.map(|_| (&region.memory, offset))
         };
         let there = self.regions.get(region as usize).and_then(within);
-        // Another map may have it elsewhere.
         there.or_else(|| within(self.regions.get(self.find(address)?.region as usize)?))
     }
 

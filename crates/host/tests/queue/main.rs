@@ -5,10 +5,11 @@ mod bench;
 
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bench::{Answer, Bench, UNTOUCHED};
-use ringway_device::blk::{Blocking, Bounced, Channel, Disk};
+use ringway_device::blk::{Abilities, Blocking, Bounced, Channel, Disk, Unmap};
 use ringway_host::{Access, Image, Method};
 use ringway_spec::blk::{
     F as Blk, ID_BYTES, RequestHeader, RequestStatus, RequestType, SECTOR_SIZE, Segment,
@@ -58,7 +59,7 @@ impl Disk for ByBounce {
         self.0.id()
     }
 
-    fn abilities(&self) -> ringway_device::blk::Abilities {
+    fn abilities(&self) -> Abilities {
         self.0.abilities()
     }
 
@@ -84,25 +85,20 @@ impl Blocking for ByBounce {
         self.0.discard(offset, len)
     }
 
-    fn write_zeroes(
-        &self,
-        offset: u64,
-        len: u64,
-        unmap: ringway_device::blk::Unmap,
-    ) -> ringway_device::Result {
+    fn write_zeroes(&self, offset: u64, len: u64, unmap: Unmap) -> ringway_device::Result {
         self.0.write_zeroes(offset, len, unmap)
     }
 }
 
 /// Folders on file systems that differ: one on a disk most likely, and one in memory if there is
 /// such.
-fn folders() -> Vec<std::path::PathBuf> {
+fn folders() -> Vec<PathBuf> {
     let mut folders = vec![std::env::temp_dir()];
-    folders.extend(Some("/dev/shm".into()).filter(|path: &std::path::PathBuf| path.is_dir()));
+    folders.extend(Some("/dev/shm".into()).filter(|path: &PathBuf| path.is_dir()));
     folders
 }
 
-fn file(folder: &std::path::Path, bytes: &[u8]) -> NamedTempFile {
+fn file(folder: &Path, bytes: &[u8]) -> NamedTempFile {
     let mut file = NamedTempFile::new_in(folder).unwrap();
     file.write_all(bytes).unwrap();
     file
@@ -164,13 +160,13 @@ struct Asked {
 }
 
 /// Several requests at a time, whose sectors differ, against a disk that is an array.
-fn agrees_with_an_array(way: Way, ring: Features, folder: &std::path::Path, seed: u64) {
+fn agrees_with_an_array(way: Way, ring: Features, folder: &Path, (seed, rounds): (u64, usize)) {
     const SECTORS: usize = 2048;
     let mut random = Random(seed);
     let mut model = random.bytes(SECTORS * SECTOR_SIZE);
     let file = file(folder, &model);
     let mut bench = Bench::new(disk(&file, way), ring);
-    for _ in 0..12 {
+    for _ in 0..rounds {
         let mut asked = Vec::new();
         let mut sector = 0;
         while asked.len() < 20 {
@@ -242,10 +238,11 @@ fn agrees_with_an_array(way: Way, ring: Features, folder: &std::path::Path, seed
 
 #[test]
 fn an_image_is_an_array_of_sectors_whichever_way_it_is_reached() {
-    for folder in folders() {
+    // Flushes take long on a disk: every format of a ring is seen in memory, if there is such.
+    for (folder, rounds) in folders().iter().rev().zip([12, 1]) {
         for (seed, ring) in (1..).zip(RINGS) {
             for way in WAYS {
-                agrees_with_an_array(way, ring, &folder, seed);
+                agrees_with_an_array(way, ring, folder, (seed, rounds));
             }
         }
     }
@@ -383,11 +380,11 @@ fn more_than_may_be_in_flight_is_read_all_the_same() {
         let file = file(&std::env::temp_dir(), &bytes);
         let mut bench = Bench::new(disk(&file, way), Features::NONE);
 
-        for _ in 0..12 {
+        for _ in 0..10 {
             bench.submit(header(RequestType::IN, 0), &[], BYTES, &[1 << 20]);
         }
 
-        for _ in 0..12 {
+        for _ in 0..10 {
             let answer = bench.answer();
             assert!(answer.status == OK && answer.data == bytes, "{way:?}");
         }
