@@ -481,8 +481,10 @@ impl State {
         if !gone.is_empty() {
             return Err(Violation::ProtocolGone(gone).into());
         }
-        match (self.terms.queues, other.queues) {
-            (Some(had), Some(has)) if has < had => Err(Violation::Queues(u64::from(has)).into()),
+        match (self.told.rings.keys().last(), other.queues) {
+            (Some(last), Some(has)) if has <= u16::from(*last) => {
+                Err(Violation::Queues(u64::from(has)).into())
+            }
             _ => Ok(()),
         }
     }
