@@ -84,7 +84,11 @@ struct Outage {
 
 impl Link {
     /// Connects, for the first time.
-    pub(crate) fn new(platform: Platform, connect: Connect, options: Options) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        platform: &Platform,
+        connect: Connect,
+        options: Options,
+    ) -> Result<Arc<Self>> {
         let mut state = State {
             platform: platform.clone(),
             options,

@@ -74,7 +74,7 @@ impl Transport {
         options: Options,
     ) -> error::Result<Self> {
         let device = options.device;
-        let link = Link::new(platform.clone(), Box::new(connect), options)?;
+        let link = Link::new(platform, Box::new(connect), options)?;
         Ok(Self {
             platform: platform.clone(),
             device,
