@@ -6,6 +6,7 @@
 //! function runs behind cargo-fuzz, with a nightly compiler, and in the `replay` program, with a
 //! stable one.
 
+pub mod blk_queue;
 mod chance;
 mod format;
 mod input;
@@ -15,6 +16,7 @@ pub mod pci_driver;
 mod registers;
 pub mod ring_device;
 pub mod ring_driver;
+pub mod vhost;
 
 pub use chance::Chance;
 
@@ -27,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -55,5 +57,17 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "mmio_device",
         run: mmio_device::run,
+    },
+    Target {
+        name: "blk_queue",
+        run: blk_queue::run,
+    },
+    Target {
+        name: "vhost_messages",
+        run: vhost::messages,
+    },
+    Target {
+        name: "vhost_session",
+        run: vhost::session,
     },
 ];

@@ -339,6 +339,16 @@ pub(crate) struct Loop {
     pub(crate) driver: driver::Queue<()>,
     task: Task,
     told: Arc<Told>,
+    view: Arc<View>,
+}
+
+/// Memory that may become another.
+struct View(Mutex<Arc<Map>>);
+
+impl Memory for View {
+    fn map(&self) -> Arc<Map> {
+        self.0.lock().clone()
+    }
 }
 
 /// What a queue told its carrier.
@@ -377,8 +387,10 @@ impl Loop {
         device.negotiated(features);
         let worker = device.worker(0, features);
         let told = Arc::new(Told::default());
+        let view = Arc::new(View(Mutex::new(ram.map.clone())));
         Self {
-            task: Task::new(0, queue, worker, ram.memory(), told.clone()),
+            task: Task::new(0, queue, worker, view.clone(), told.clone()),
+            view,
             driver: ring.queue,
             ram,
             told,
@@ -409,6 +421,22 @@ impl Loop {
         self.task.run()
     }
 
+    /// Whether the worker keeps chains.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.task.is_busy()
+    }
+
+    /// Gives the device another view of memory, in which regions have other numbers.
+    pub(crate) fn renumber(&mut self) {
+        let below = Region {
+            start: RAM / 2,
+            memory: Shared::allocate(4096, 4096).unwrap(),
+        };
+        let mut regions = self.ram.map.regions().to_vec();
+        regions.push(below);
+        *self.view.0.lock() = Arc::new(Map::new(regions).unwrap());
+    }
+
     /// Makes a chain available, has it served, and takes it back.
     pub(crate) fn request(
         &mut self,
@@ -417,6 +445,9 @@ impl Loop {
     ) -> Result<Answer, Violation> {
         let writable = self.submit(readable, writable);
         self.run();
+        while self.is_busy() {
+            self.run();
+        }
         if let Some(violation) = *self.told.violation.lock() {
             return Err(violation);
         }

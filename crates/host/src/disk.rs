@@ -2,19 +2,27 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use ringway_device as device;
-use ringway_device::blk::{Abilities, Disk, Unmap};
+use ringway_device::blk::{Abilities, Blocking, Channel, Disk, Stable, Unmap};
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE, Topology};
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatfs};
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::channel::Reach;
 use crate::error::{Error, Result};
+use crate::uring;
 
 /// Bytes of a sector.
 const SECTOR: u64 = SECTOR_SIZE as u64;
+
+/// File systems whose files are nowhere but in memory, by their magic numbers: tmpfs and ramfs. A
+/// call for such a file need not wait, and they do not know how to say so.
+const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Zeroes written at a time where there is no short cut.
 static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -28,11 +36,26 @@ pub enum Access {
     ReadWrite,
 }
 
+/// How what is asked of an image reaches the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// At once, by a call, where that need not wait: for bytes that the system has in memory.
+    /// Everything else goes through a ring of the kernel (`io_uring`), many requests at a time.
+    Adaptive,
+    /// Everything goes through a ring of the kernel.
+    Uring,
+    /// By calls, each of which may wait, one after the other.
+    Blocking,
+}
+
 /// A raw disk image: as many sectors as the file has, fixed when it is opened.
 #[derive(Debug)]
 pub struct Image {
     file: File,
     access: Access,
+    method: Method,
+    /// Whether the file system keeps its files in memory.
+    in_memory: bool,
     sectors: u64,
     /// The file system's block size, in bytes.
     block: u64,
@@ -40,7 +63,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the image at `path`. It is known to drivers by its file's name.
+    /// Opens the image at `path`. It is known to drivers by its file's name. Its method is
+    /// [`Method::Adaptive`], or [`Method::Blocking`] where the system refuses rings.
     ///
     /// # Errors
     ///
@@ -69,6 +93,12 @@ impl Image {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self {
+            in_memory: fstatfs(&file).is_ok_and(|found| IN_MEMORY.contains(&(found.f_type as u32))),
+            method: if uring::is_available(&file) {
+                Method::Adaptive
+            } else {
+                Method::Blocking
+            },
             file,
             access,
             sectors: bytes.div_ceil(SECTOR),
@@ -84,6 +114,34 @@ impl Image {
         Self {
             id: id(name),
             ..self
+        }
+    }
+
+    /// The image, to be reached by `method`, or by [`Method::Blocking`] where the system refuses
+    /// rings.
+    #[must_use]
+    pub fn with_method(self, method: Method) -> Self {
+        let method = match self.method {
+            Method::Blocking if !uring::is_available(&self.file) => Method::Blocking,
+            _ => method,
+        };
+        Self { method, ..self }
+    }
+
+    /// How it is reached.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// Makes stable what was written, if it is to be when it is done.
+    pub(crate) fn written(&self, stable: Stable) -> device::Result {
+        match stable {
+            Stable::WhenDone => self.flush(),
+            Stable::WhenFlushed => Ok(()),
         }
     }
 
@@ -142,6 +200,12 @@ impl Disk for Image {
         }
     }
 
+    fn channel(self: Arc<Self>) -> Box<dyn Channel> {
+        Box::new(Reach::new(self))
+    }
+}
+
+impl Blocking for Image {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> device::Result {
         self.file.read_exact_at(into, offset).map_err(medium)
     }
@@ -180,9 +244,15 @@ impl Disk for Image {
     }
 }
 
+impl AsFd for Image {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 /// Any failure of the file is one of the medium: also an end that came too soon, because the file
 /// was made shorter.
-fn medium(_: io::Error) -> device::Error {
+pub(crate) fn medium(_: io::Error) -> device::Error {
     device::Error::Medium
 }
 

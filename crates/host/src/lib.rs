@@ -2,14 +2,16 @@
 //! entropy ([`OsEntropy`]). Linux.
 //!
 //! Each implements a narrow trait of `ringway-device`, and knows nothing of queues or registers.
-#![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+mod channel;
 mod disk;
 mod entropy;
 mod error;
+mod sys;
+mod uring;
 
-pub use disk::{Access, Image};
+pub use disk::{Access, Image, Method};
 pub use entropy::OsEntropy;
 pub use error::{Error, Result};

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use ringway_device::blk::{Blk as BlkDevice, Disk};
+use ringway_device::blk::{Blk as BlkDevice, Blocking, Bounced, Channel, Disk};
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Offer};
 use ringway_driver::blk::{Blk, Done};
@@ -146,6 +146,12 @@ impl Disk for MemoryDisk {
         *b"loopback disk\0\0\0\0\0\0\0"
     }
 
+    fn channel(self: Arc<Self>) -> Box<dyn Channel> {
+        Box::new(Bounced::new(self))
+    }
+}
+
+impl Blocking for MemoryDisk {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> ringway_device::Result {
         let offset = offset as usize;
         into.copy_from_slice(&self.0.lock().unwrap()[offset..offset + into.len()]);

@@ -5,8 +5,8 @@ use core::num::NonZeroU32;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::map::Regions;
-use crate::shared::View;
+use crate::map::{Regions, Segment};
+use crate::shared::{Shared, View};
 use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
 
 /// A chain that the driver made available, as this end read it: its segments are with the queue.
@@ -97,6 +97,28 @@ impl fmt::Display for TooShort {
 
 impl core::error::Error for TooShort {}
 
+/// Bytes of a chain that lie together.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'m> {
+    /// The region that has them.
+    memory: &'m Shared,
+    offset: usize,
+    view: View<'m>,
+}
+
+impl<'m> Run<'m> {
+    /// The bytes, as long as the map is borrowed.
+    pub const fn view(&self) -> View<'m> {
+        self.view
+    }
+
+    /// The bytes, kept alive by the result: for a chain that is completed when the map may be
+    /// another.
+    pub fn to_shared(&self) -> Option<Shared> {
+        self.memory.slice(self.offset, self.view.len())
+    }
+}
+
 /// The bytes of a chain that the device may read, taken from the front.
 #[derive(Clone, Debug)]
 pub struct Readable<'m> {
@@ -127,6 +149,9 @@ impl<'m> Readable<'m> {
     /// [`TooShort`] if fewer are left; none was taken.
     #[inline]
     pub fn read(&mut self, into: &mut [u8]) -> Result<(), TooShort> {
+        if let Some(view) = self.cursor.take_within(into.len()) {
+            return view.read(0, into).map_err(|_| TooShort);
+        }
         let mut left = into;
         self.cursor.take(left.len() as u64, |view| {
             let (now, later) = core::mem::take(&mut left)
@@ -149,6 +174,15 @@ impl<'m> Readable<'m> {
         Ok(value)
     }
 
+    /// Takes the next bytes, as many as lie together: one run, of at least one byte.
+    ///
+    /// # Errors
+    ///
+    /// [`TooShort`] if none are left.
+    pub fn next_run(&mut self) -> Result<Run<'m>, TooShort> {
+        self.cursor.next_run()
+    }
+
     /// The next `len` bytes, apart.
     ///
     /// # Errors
@@ -162,7 +196,7 @@ impl<'m> Readable<'m> {
 }
 
 /// The bytes of a chain that the device may write, from the front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Writable<'m> {
     cursor: Cursor<'m>,
 }
@@ -178,8 +212,8 @@ impl<'m> Writable<'m> {
         // A walk found that there are fewer than 2³².
         let all = readable_bytes.wrapping_add(*writable_bytes);
         let mut cursor = Cursor::new(regions, blocks, *first, all);
-        if cursor.take((*readable_bytes).into(), |_| Ok(())).is_err() {
-            // The map no longer has the readable ones, and where the others begin is not known.
+        if cursor.skip((*readable_bytes).into()).is_err() {
+            // There are as many, so it cannot be.
             cursor.remaining = 0;
         }
         Self { cursor }
@@ -197,6 +231,9 @@ impl<'m> Writable<'m> {
     /// [`TooShort`] if fewer are left; none was written.
     #[inline]
     pub fn write(&mut self, from: &[u8]) -> Result<(), TooShort> {
+        if let Some(view) = self.cursor.take_within(from.len()) {
+            return view.write(0, from).map_err(|_| TooShort);
+        }
         let mut left = from;
         self.cursor.take(left.len() as u64, |view| {
             let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
@@ -215,6 +252,15 @@ impl<'m> Writable<'m> {
             view.fill(0);
             Ok(())
         })
+    }
+
+    /// Takes the next bytes, as many as lie together: one run, of at least one byte.
+    ///
+    /// # Errors
+    ///
+    /// [`TooShort`] if none are left.
+    pub fn next_run(&mut self) -> Result<Run<'m>, TooShort> {
+        self.cursor.next_run()
     }
 
     /// The next `len` bytes, apart.
@@ -258,8 +304,20 @@ impl<'m> Cursor<'m> {
         self.blocks.get(usize::from(self.at.block))
     }
 
-    /// Takes the next `len` bytes, one run after the other.
+    /// Takes the next `len` bytes, if they are the next ones of one segment.
     #[inline]
+    fn take_within(&mut self, len: usize) -> Option<View<'m>> {
+        let segment = self.block()?.segments.get(usize::from(self.at.within))?;
+        let there = (segment.len as usize).wrapping_sub(self.taken);
+        if len > there || len as u64 > self.remaining {
+            return None;
+        }
+        let view = self.regions.view(segment)?.slice(self.taken, len)?;
+        self.pass(len, there);
+        Some(view)
+    }
+
+    /// Takes the next `len` bytes, one run after the other.
     fn take(
         &mut self,
         len: u64,
@@ -271,35 +329,85 @@ impl<'m> Cursor<'m> {
         let mut left = len;
         // At most once for each segment, whose number the walk has bounded: each has bytes.
         while left != 0 {
-            if usize::from(self.at.within) == BLOCK_SEGMENTS {
-                self.at = At {
-                    block: self.block().ok_or(TooShort)?.next,
-                    within: 0,
-                };
-            }
-            let segment = self
-                .block()
-                .and_then(|block| block.segments.get(usize::from(self.at.within)))
-                .ok_or(TooShort)?;
+            let segment = self.segment()?;
             let whole = self.regions.view(segment).ok_or(TooShort)?;
             let there = whole.len().wrapping_sub(self.taken);
             let now = usize::try_from(left).map_or(there, |left| left.min(there));
             each(whole.slice(self.taken, now).ok_or(TooShort)?)?;
             left = left.wrapping_sub(now as u64);
-            self.remaining = self.remaining.wrapping_sub(now as u64);
-            if now == there {
-                self.at.within = self.at.within.wrapping_add(1);
-                self.taken = 0;
-            } else {
-                self.taken = self.taken.wrapping_add(now);
-            }
+            self.pass(now, there);
         }
         Ok(())
     }
 
+    /// Passes the next `len` bytes, wherever they lie.
+    #[inline]
+    fn skip(&mut self, len: u64) -> Result<(), TooShort> {
+        if len > self.remaining {
+            return Err(TooShort);
+        }
+        let mut left = len;
+        // At most once for each segment, as above.
+        while left != 0 {
+            let segment = self.segment()?;
+            let there = (segment.len as usize).wrapping_sub(self.taken);
+            let now = usize::try_from(left).map_or(there, |left| left.min(there));
+            left = left.wrapping_sub(now as u64);
+            self.pass(now, there);
+        }
+        Ok(())
+    }
+
+    fn next_run(&mut self) -> Result<Run<'m>, TooShort> {
+        // At most once for each segment, as above.
+        while self.remaining != 0 {
+            let segment = self.segment()?;
+            let (memory, start) = self.regions.place(segment).ok_or(TooShort)?;
+            let there = (segment.len as usize).wrapping_sub(self.taken);
+            let len = usize::try_from(self.remaining).map_or(there, |left| left.min(there));
+            let offset = start.checked_add(self.taken).ok_or(TooShort)?;
+            let view = memory.view().slice(offset, len).ok_or(TooShort)?;
+            self.pass(len, there);
+            if len != 0 {
+                return Ok(Run {
+                    memory,
+                    offset,
+                    view,
+                });
+            }
+        }
+        Err(TooShort)
+    }
+
+    /// The segment of the next byte.
+    #[inline]
+    fn segment(&mut self) -> Result<&'m Segment, TooShort> {
+        if usize::from(self.at.within) == BLOCK_SEGMENTS {
+            self.at = At {
+                block: self.block().ok_or(TooShort)?.next,
+                within: 0,
+            };
+        }
+        self.block()
+            .and_then(|block| block.segments.get(usize::from(self.at.within)))
+            .ok_or(TooShort)
+    }
+
+    /// Takes `now` bytes of a segment that has `there` left.
+    #[inline]
+    fn pass(&mut self, now: usize, there: usize) {
+        self.remaining = self.remaining.wrapping_sub(now as u64);
+        if now == there {
+            self.at.within = self.at.within.wrapping_add(1);
+            self.taken = 0;
+        } else {
+            self.taken = self.taken.wrapping_add(now);
+        }
+    }
+
     fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
         let mut front = self.clone();
-        self.take(len, |_| Ok(()))?;
+        self.skip(len)?;
         front.remaining = len;
         Ok(front)
     }

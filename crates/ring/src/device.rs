@@ -29,7 +29,7 @@ use crate::slab::{Blocks, Slab};
 use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
-pub use crate::chain::{Chain, Readable, TooShort, Writable};
+pub use crate::chain::{Chain, Readable, Run, TooShort, Writable};
 
 /// A rule of the ring that the driver broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -232,6 +232,22 @@ impl<'m> Regions<'m> {
         there.or_else(|| self.find(address)?.view(address, len))
     }
 
+    /// The memory that has the bytes of `segment`, and where in it they begin.
+    pub(crate) fn place(&self, segment: &Segment) -> Option<(&'m Shared, usize)> {
+        let Segment {
+            region,
+            len,
+            address,
+        } = *segment;
+        let within = |region: &'m Region| {
+            let offset = usize::try_from(address.wrapping_sub(region.start)).ok()?;
+            let view = region.memory.view().slice(offset, len as usize);
+            view.map(|_| (&region.memory, offset))
+        };
+        let there = self.regions.get(region as usize).and_then(within);
+        there.or_else(|| within(self.regions.get(self.find(address)?.region as usize)?))
+    }
+
     /// Region `index`, if there is one: a guess at what will be found next. Nothing is guessed where
     /// it is to be looked at what the device may do.
     #[inline]

@@ -184,6 +184,11 @@ impl<'m> View<'m> {
         memory: PhantomData,
     };
 
+    /// Where the bytes are in this program. For handing to an operating system.
+    pub const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
     /// How many bytes.
     pub const fn len(&self) -> usize {
         self.len

@@ -4,6 +4,7 @@
 //! talk over a Unix socket, with file descriptors beside the messages.
 //!
 //! - [`protocol`]: the messages, as values and as bytes. No I/O.
+//! - [`iotlb`]: what a back-end knows of memory behind an IOMMU.
 //! - [`ledger`]: what a back-end writes down while it serves a ring.
 //! - [`socket`]: carries them, with the file descriptors beside them.
 //! - [`memory`]: files that processes share, mapped.
@@ -19,6 +20,7 @@ pub mod backend;
 pub mod event_loop;
 pub mod eventfd;
 pub mod frontend;
+pub mod iotlb;
 pub mod ledger;
 pub mod memory;
 pub mod protocol;

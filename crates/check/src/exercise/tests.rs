@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use std::sync::Mutex;
 
-use ringway_device::blk::{Blk, Disk};
+use ringway_device::blk::{Blk, Blocking, Bounced, Channel, Disk};
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Error as DeviceError, Worker};
 use ringway_driver::platform::Trust;
@@ -78,6 +78,12 @@ impl Disk for MemoryDisk {
         self.block_size
     }
 
+    fn channel(self: Arc<Self>) -> Box<dyn Channel> {
+        Box::new(Bounced::new(self))
+    }
+}
+
+impl Blocking for MemoryDisk {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> ringway_device::Result {
         let (offset, end) = (offset as usize, offset as usize + into.len());
         if let Fault::Unreadable(sector) = self.fault

@@ -1,12 +1,14 @@
 //! A disk in memory: gone when it is dropped.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 use spin::Mutex;
 
-use super::Disk;
+use super::{Blocking, Bounced, Channel, Disk};
 use crate::error::{Error, Result};
 
 /// A disk in memory, of zeroes at first.
@@ -52,6 +54,12 @@ impl Disk for RamDisk {
         *b"ram\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
     }
 
+    fn channel(self: Arc<Self>) -> Box<dyn Channel> {
+        Box::new(Bounced::new(self))
+    }
+}
+
+impl Blocking for RamDisk {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result {
         self.with(offset, into.len(), |bytes| into.copy_from_slice(bytes))
     }

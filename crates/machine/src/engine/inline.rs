@@ -261,7 +261,8 @@ impl<H: Handle> Inline<H> {
         state.serving = None;
         let stopped = match state.queues.get_mut(&key) {
             Some(queue) if ran != Ran::Broken && queue.task.is_none() => {
-                queue.runnable |= ran == Ran::More;
+                // What it keeps is done elsewhere, and no kick says when.
+                queue.runnable |= ran == Ran::More || task.is_busy();
                 queue.task = Some(task);
                 None
             }

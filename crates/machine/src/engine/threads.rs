@@ -143,6 +143,11 @@ fn serve(mut task: Task, wishes: &Wishes) {
             continue;
         }
         match task.run() {
+            // What it keeps is done elsewhere, and no kick says when.
+            Ran::Idle if task.is_busy() => {
+                more = true;
+                thread::yield_now();
+            }
             Ran::Idle => more = false,
             Ran::More => more = true,
             Ran::Broken => return,

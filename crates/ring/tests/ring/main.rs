@@ -9,4 +9,6 @@ mod hostile_driver;
 mod packed_hostile_device;
 mod packed_hostile_driver;
 mod raw;
+mod resumed;
+mod shown;
 mod sizes;

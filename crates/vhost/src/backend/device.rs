@@ -111,6 +111,11 @@ impl DeviceCarrier {
         Offer::default().with(F::RING_PACKED).without(IMPOSSIBLE)
     }
 
+    /// All that can be offered of rings and transports.
+    pub fn possible_offer() -> Offer {
+        Offer::NOTHING.with(Offer::POSSIBLE).without(IMPOSSIBLE)
+    }
+
     /// What tells the front-end that configuration space has changed. For whoever changes it.
     pub fn notifier(&self) -> ConfigNotifier {
         ConfigNotifier(self.wires.clone())

@@ -183,15 +183,26 @@ impl Ring {
             State::Looking(until) => match self.task.look() {
                 Looked::Something => {
                     self.counters.hit();
+                    self.pace.hit();
                     self.found(now)
                 }
                 Looked::Nothing if now < until => Stepped::Looked,
                 Looked::Nothing => {
                     self.counters.missed();
+                    self.pace.missed(now);
                     self.run()
                 }
                 Looked::Broken => self.broken(),
             },
+        }
+    }
+
+    /// The processor was taken away while it was looked at.
+    pub(super) fn give_way(&mut self, now: Instant) {
+        if let State::Looking(_) = self.state {
+            self.pace.take_rest(now);
+            // Looked at once more.
+            self.state = State::Looking(now);
         }
     }
 
@@ -254,7 +265,7 @@ impl Ring {
         let look = match self.kick {
             // Or the driver would have to wait for a tick.
             Source::Nowhere => self.pace.max(),
-            _ => self.pace.look(),
+            _ => self.pace.look(now),
         };
         if look.is_zero() {
             return self.run();

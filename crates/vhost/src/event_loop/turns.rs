@@ -27,6 +27,8 @@ pub(super) struct Turns {
     rings: Vec<Option<Ring>>,
     /// Those that do not sleep.
     awake: Vec<usize>,
+    /// When it last was seen that there is nothing to do, if the loop did nothing since.
+    idle: Option<Instant>,
     /// How much was done since the loop last heard what has happened.
     deaf_for: u32,
     /// How many somebody waits for to stop.
@@ -45,6 +47,9 @@ const BELL: u64 = u64::MAX;
 const DEAF_MAX: u32 = 64;
 const BATCH: u32 = 16;
 
+/// A look that takes as long was interrupted by others who use the processor.
+const INTERRUPTED: Duration = Duration::from_micros(200);
+
 /// How often something is looked at that nothing is heard of.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -60,6 +65,7 @@ impl Turns {
             epoll,
             rings: Vec::new(),
             awake: Vec::new(),
+            idle: None,
             deaf_for: 0,
             stopping: 0,
         })
@@ -96,6 +102,13 @@ impl Turns {
             return;
         };
         let now = Instant::now();
+        let idle = self.idle.replace(now);
+        if idle.is_some_and(|idle| now.saturating_duration_since(idle) > INTERRUPTED) {
+            self.rings
+                .iter_mut()
+                .flatten()
+                .for_each(|ring| ring.give_way(now));
+        }
         let mut place = 0;
         let mut next = Some(first);
         while let Some(at) = next {
@@ -106,6 +119,9 @@ impl Turns {
                 Stepped::Looked => 1,
                 Stepped::Asleep => 0,
             };
+            if stepped != Stepped::Looked {
+                self.idle = None;
+            }
             if stepped == Stepped::Asleep {
                 self.awake.swap_remove(place);
                 self.silence_broken(at);

@@ -12,7 +12,7 @@ use ringway_ring::ledger::{Ledger, Start, Taken};
 use ringway_ring::shared::Shared;
 use ringway_spec::packed::DescriptorFlags;
 
-pub use log::{Log, RingLog};
+pub use log::{Log, RingLog, Translate};
 
 /// Version of the record of a queue. One that is 0 was never used.
 const VERSION: u16 = 1;

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(passed(0x0007), Ok(307));
     }
 
-    /// Devices' defect 8 and 10: a base out of range; saved state that is believed.
+    /// Devices' defect 8: a base out of range. Devices' defect 10: saved state is believed.
     #[test]
     fn a_packed_base_outside_the_ring_or_with_chains_in_flight_is_refused() {
         let outside = Refusal::RingBase {

@@ -1,0 +1,379 @@
+//! The system's calls that take memory shared with a peer: reads and writes of files, at once or
+//! through a ring of the kernel.
+//!
+//! The kernel copies to and from that memory while the peer may be writing it. To this program it is
+//! one more party that does: nothing here makes a reference to a byte of it.
+#![expect(
+    unsafe_code,
+    reason = "memory shared with a peer goes to the kernel by its address"
+)]
+
+use core::marker::PhantomData;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use io_uring::{IoUring, opcode, squeue, types};
+use libc::{c_int, iovec};
+use ringway_ring::shared::{Shared, View};
+use rustix::fs::FallocateFlags;
+
+/// Most runs of memory that one call takes: the kernel's own limit.
+const RUNS_MAX: usize = 1024;
+
+/// Whether a call may wait for a medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It says `EAGAIN` where it would, and `EOPNOTSUPP` where that cannot be said.
+    Never,
+    /// It does.
+    Maybe,
+}
+
+/// A list for the kernel of where memory lies: addresses and lengths, of which the first are done.
+#[derive(Debug, Default)]
+struct List {
+    runs: Vec<iovec>,
+    done: usize,
+}
+
+// SAFETY: the addresses are numbers here; whoever gives them to the kernel answers for them.
+unsafe impl Send for List {}
+
+impl List {
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.done = 0;
+    }
+
+    fn push(&mut self, view: View<'_>) {
+        self.runs.push(iovec {
+            iov_base: view.base().as_ptr().cast(),
+            iov_len: view.len(),
+        });
+    }
+
+    /// As many of the runs that are left as one call takes.
+    fn next(&self) -> &[iovec] {
+        let left = self.runs.get(self.done..).unwrap_or_default();
+        left.get(..RUNS_MAX).unwrap_or(left)
+    }
+
+    /// Takes the first `bytes` bytes off.
+    fn advance(&mut self, bytes: usize) {
+        let mut bytes = bytes;
+        while let Some(run) = self.runs.get_mut(self.done)
+            && bytes != 0
+        {
+            let now = bytes.min(run.iov_len);
+            run.iov_base = run.iov_base.wrapping_byte_add(now);
+            run.iov_len = run.iov_len.saturating_sub(now);
+            bytes = bytes.saturating_sub(now);
+            if run.iov_len == 0 {
+                self.done = self.done.saturating_add(1);
+            }
+        }
+    }
+}
+
+/// Room for the list of one call, kept for the next one's.
+#[derive(Debug, Default)]
+pub(crate) struct Room(List);
+
+/// Memory that is lent to calls, run after run.
+#[derive(Debug)]
+pub(crate) struct Lent<'m, 'r> {
+    list: &'r mut List,
+    memory: PhantomData<View<'m>>,
+}
+
+impl Room {
+    /// No memory yet.
+    pub(crate) fn lend<'m>(&mut self) -> Lent<'m, '_> {
+        self.0.clear();
+        Lent {
+            list: &mut self.0,
+            memory: PhantomData,
+        }
+    }
+}
+
+impl<'m> Lent<'m, '_> {
+    /// Adds a run of at least one byte.
+    pub(crate) fn push(&mut self, view: View<'m>) {
+        self.list.push(view);
+    }
+
+    /// Takes the first `bytes` bytes off.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.list.advance(bytes);
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.next().is_empty()
+    }
+
+    /// Fills the memory from `offset` of `file` on, as far as one call goes: returns how many bytes.
+    pub(crate) fn read(&self, file: BorrowedFd<'_>, offset: u64, wait: Wait) -> io::Result<usize> {
+        let runs = self.list.next();
+        let (offset, flags) = (position(offset)?, wait.flags());
+        // SAFETY: `runs` is as many vectors as are said, at most `RUNS_MAX`. Each is within a view
+        // that `push` was given: live memory for `'m`, which outlives the call, and of which the
+        // program has no references. `advance` only makes them smaller.
+        let read = unsafe {
+            libc::preadv2(
+                file.as_raw_fd(),
+                runs.as_ptr(),
+                runs.len() as c_int,
+                offset,
+                flags,
+            )
+        };
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Writes the memory to `file` from `offset` on, as far as one call goes: returns how many
+    /// bytes.
+    pub(crate) fn write(&self, file: BorrowedFd<'_>, offset: u64, wait: Wait) -> io::Result<usize> {
+        let runs = self.list.next();
+        let (offset, flags) = (position(offset)?, wait.flags());
+        // SAFETY: as for `read`; the kernel only reads the memory.
+        let written = unsafe {
+            libc::pwritev2(
+                file.as_raw_fd(),
+                runs.as_ptr(),
+                runs.len() as c_int,
+                offset,
+                flags,
+            )
+        };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Wait {
+    fn flags(self) -> c_int {
+        match self {
+            Self::Never => libc::RWF_NOWAIT,
+            Self::Maybe => 0,
+        }
+    }
+}
+
+/// A place in a file, as calls take it.
+fn position(offset: u64) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+/// What a ring is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    /// Fill the request's memory from here on.
+    Read(u64),
+    /// Write the request's memory from here on.
+    Write(u64),
+    /// The same, and have it safe from a loss of power.
+    WriteStable(u64),
+    /// Have what was written safe from a loss of power.
+    Sync,
+    /// Allocate, or free, from here on so many bytes.
+    Allocate(FallocateFlags, u64, u64),
+}
+
+/// A ring of the kernel (`io_uring`), which works on requests for one file.
+///
+/// Dropping it waits for what is in flight.
+pub(crate) struct Ring<F: AsFd> {
+    ring: IoUring,
+    file: F,
+    /// By tag.
+    slots: Vec<Slot>,
+    in_flight: usize,
+}
+
+/// The memory of a request.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Where `memory` lies. Neither is touched while the kernel has the request.
+    list: List,
+    memory: Vec<Shared>,
+    in_flight: bool,
+}
+
+impl<F: AsFd> Ring<F> {
+    /// A ring for `file`, with room for `entries` requests that the kernel was not yet told of.
+    pub(crate) fn new(file: F, entries: u32) -> io::Result<Self> {
+        let ring = IoUring::new(entries)?;
+        // Kernels whose rings do not have it let go of requests when a thread ends.
+        if !ring.params().is_feature_native_workers() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        ring.submitter()
+            .register_files(&[file.as_fd().as_raw_fd()])?;
+        Ok(Self {
+            ring,
+            file,
+            slots: Vec::new(),
+            in_flight: 0,
+        })
+    }
+
+    pub(crate) fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// The descriptor that becomes readable when a request is done.
+    pub(crate) fn ready(&self) -> i32 {
+        self.ring.as_raw_fd()
+    }
+
+    /// How many requests were begun and not taken back.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The memory of request `tag` is this, which it had not before. Does nothing while it is in
+    /// flight.
+    pub(crate) fn hold(&mut self, tag: u16, memory: impl Iterator<Item = Shared>) {
+        let Some(slot) = self.slot(tag) else {
+            return;
+        };
+        slot.list.clear();
+        slot.memory.clear();
+        slot.memory.extend(memory);
+        for memory in &slot.memory {
+            slot.list.push(memory.view());
+        }
+    }
+
+    /// The memory of request `tag`, unless it is in flight.
+    pub(crate) fn held(&self, tag: u16) -> &[Shared] {
+        match self.slots.get(usize::from(tag)) {
+            Some(slot) if !slot.in_flight => &slot.memory,
+            _ => &[],
+        }
+    }
+
+    /// Takes the first `bytes` bytes off the memory of request `tag`. Says whether any are left.
+    pub(crate) fn advance(&mut self, tag: u16, bytes: usize) -> bool {
+        self.slot(tag).is_some_and(|slot| {
+            slot.list.advance(bytes);
+            !slot.list.next().is_empty()
+        })
+    }
+
+    /// Lets go of the memory of request `tag`, unless it is in flight.
+    pub(crate) fn release(&mut self, tag: u16) {
+        if let Some(slot) = self.slot(tag) {
+            slot.list.clear();
+            slot.memory.clear();
+        }
+    }
+
+    /// Puts request `tag` on the ring; the kernel learns of it by [`enter`](Self::enter). Says
+    /// whether there was room, and the request not in flight.
+    pub(crate) fn push(&mut self, tag: u16, operation: Operation) -> bool {
+        let Some(slot) = self.slot(tag) else {
+            return false;
+        };
+        let entry = entry(slot.list.next(), operation).user_data(tag.into());
+        // SAFETY: the entry names the one file that is registered, and, for reads and writes, a list
+        // of as many vectors as it says. List and memory are the slot's. Marked as in flight below,
+        // neither changes (`slot` gives no slot that is), and the list stays where it is on the heap,
+        // until the kernel says that it is done, or for ever (`drop`). The memory is shared: live as
+        // long as the slot's handles, and without references in this program.
+        if unsafe { self.ring.submission().push(&entry) }.is_err() {
+            return false;
+        }
+        if let Some(slot) = self.slots.get_mut(usize::from(tag)) {
+            slot.in_flight = true;
+            self.in_flight = self.in_flight.saturating_add(1);
+        }
+        true
+    }
+
+    /// Tells the kernel of what was pushed, and waits until `wanted` requests are done.
+    pub(crate) fn enter(&mut self, wanted: usize) -> io::Result<()> {
+        self.ring.submit_and_wait(wanted).map(drop)
+    }
+
+    /// Whether the kernel is yet to be told of something.
+    pub(crate) fn is_unsaid(&mut self) -> bool {
+        !self.ring.submission().is_empty()
+    }
+
+    /// Takes a request back that is done, with the number of bytes that were moved.
+    pub(crate) fn next_done(&mut self) -> Option<(u16, io::Result<usize>)> {
+        let entry = self.ring.completion().next()?;
+        // As it was pushed.
+        let tag = entry.user_data() as u16;
+        if let Some(slot) = self.slots.get_mut(usize::from(tag))
+            && slot.in_flight
+        {
+            slot.in_flight = false;
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+        let moved = usize::try_from(entry.result());
+        Some((
+            tag,
+            moved.map_err(|_| io::Error::from_raw_os_error(entry.result().saturating_neg())),
+        ))
+    }
+
+    /// The slot of request `tag`, unless it is in flight.
+    fn slot(&mut self, tag: u16) -> Option<&mut Slot> {
+        let index = usize::from(tag);
+        if index >= self.slots.len() {
+            // Slots that are in flight move; what the kernel has of them is on the heap.
+            self.slots
+                .resize_with(index.saturating_add(1), Slot::default);
+        }
+        self.slots.get_mut(index).filter(|slot| !slot.in_flight)
+    }
+}
+
+/// What the kernel is told of an operation, with memory at `runs`.
+fn entry(runs: &[iovec], operation: Operation) -> squeue::Entry {
+    /// The only file that is registered.
+    const FILE: types::Fixed = types::Fixed(0);
+    let (at, count) = (runs.as_ptr(), runs.len() as u32);
+    match operation {
+        Operation::Read(offset) => opcode::Readv::new(FILE, at, count).offset(offset).build(),
+        Operation::Write(offset) => opcode::Writev::new(FILE, at, count).offset(offset).build(),
+        Operation::WriteStable(offset) => opcode::Writev::new(FILE, at, count)
+            .offset(offset)
+            .rw_flags(libc::RWF_DSYNC)
+            .build(),
+        Operation::Sync => opcode::Fsync::new(FILE)
+            .flags(types::FsyncFlags::DATASYNC)
+            .build(),
+        Operation::Allocate(mode, offset, len) => opcode::Fallocate::new(FILE, len)
+            .offset(offset)
+            .mode(mode.bits() as i32)
+            .build(),
+    }
+}
+
+impl<F: AsFd> Drop for Ring<F> {
+    fn drop(&mut self) {
+        /// Most failures to wait before memory is given up: the kernel fails so when it has no
+        /// memory itself.
+        const FAILURES_MAX: u32 = 1000;
+        let mut failures = 0_u32;
+        while self.in_flight != 0 {
+            // Entries that the kernel was not told of yet are told, and done, too.
+            if let Err(error) = self.enter(1)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                failures = failures.saturating_add(1);
+                if failures == FAILURES_MAX {
+                    // The kernel may still write there: nobody else ever will.
+                    core::mem::forget(core::mem::take(&mut self.slots));
+                    return;
+                }
+                std::thread::yield_now();
+            }
+            while self.next_done().is_some() {}
+        }
+    }
+}
