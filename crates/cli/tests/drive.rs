@@ -1,4 +1,5 @@
 //! `ringway drive`, as it is typed, against a back-end in this process.
+#![cfg(test)]
 
 use std::fs;
 use std::os::fd::AsFd;
