@@ -353,7 +353,9 @@ mod tests {
             let all = ["ringway", "up"].iter().chain(args);
             match Ringway::try_parse_from(all).unwrap().command {
                 Some(Command::Up(up)) => TYPES.map(|id| up.wants(id)),
-                Some(Command::Serve(_) | Command::Drive(_)) | None => panic!("{args:?} asks for nothing"),
+                Some(Command::Serve(_) | Command::Drive(_)) | None => {
+                    panic!("{args:?} asks for nothing")
+                }
             }
         };
 
