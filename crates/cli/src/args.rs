@@ -291,6 +291,19 @@ mod tests {
                 &["order_platform", "--on here"],
             ),
             (&["down"], &["down", "`ringway --help`"]),
+            (&["drive"], &["SOCKET"]),
+            (&["drive", "s", "tea"], &["tea", "--help"]),
+            (
+                &["drive", "s", "read", "--type", "entropy"],
+                &["use info", "--type blk"],
+            ),
+            (&["drive", "s", "info", "--type", "tea"], &["tea", "blk"]),
+            (&["drive", "s", "read", "--size", "513"], &["513", "512"]),
+            (
+                &["drive", "s", "bench", "--depth", "1,0"],
+                &["--depth", "0"],
+            ),
+            (&["drive", "s", "bench", "--time", "0"], &["--time", "3600"]),
             (&["serve"], &["blk", "entropy"]),
             (&["serve", "tea"], &["tea", "`ringway serve --help`"]),
             (

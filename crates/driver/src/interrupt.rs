@@ -135,3 +135,20 @@ impl<P: Platform> Clone for Handler<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestPlatform;
+
+    #[test]
+    fn a_handler_knows_which_signals_it_raises() {
+        let [first, second, other] = [(); 3].map(|()| Arc::<Signal>::default());
+        let signals = Vec::from([Arc::clone(&first), Arc::clone(&second)]);
+        let handler = Handler::<TestPlatform>::message(signals);
+
+        let raises = [&first, &second, &other].map(|signal| handler.raises(signal));
+
+        assert_eq!(raises, [true, true, false]);
+    }
+}

@@ -3,7 +3,7 @@
 //! It sleeps in `epoll_wait` until a ring is kicked, a worker can go on, or something is
 //! [asked](Handle) of it. What kicks is not read where that can be helped: a counter that is
 //! written to wakes anew each time. After a batch it may look at a ring for some time before it
-//! sleeps, without the driver having to kick, as long as that [pays](pace).
+//! sleeps, without the driver having to kick, as long as that pays.
 //!
 //! Serving takes no lock and allocates nothing. A ring that always has more to do is served in turn
 //! with the others, and so is what is asked.

@@ -252,7 +252,12 @@ impl Arriving<'_> {
                 self.descriptors.extend(descriptors);
             }
         }
-        if came.flags.contains(ReturnFlags::CTRUNC) || self.descriptors.len() > DESCRIPTORS_MAX {
+        let is_cut = came.flags.contains(ReturnFlags::CTRUNC);
+        if is_cut && self.descriptors.len() < DESCRIPTORS_MAX {
+            // There was room for it here, and none in the table of this program.
+            return Err(SocketError::Os(Errno::MFILE));
+        }
+        if is_cut || self.descriptors.len() > DESCRIPTORS_MAX {
             let came = self.descriptors.len().max(DESCRIPTORS_MAX + 1);
             return Err(SocketError::Descriptors(came));
         }

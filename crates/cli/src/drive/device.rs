@@ -83,12 +83,11 @@ pub(super) fn wait(disk: &mut Disk) -> Result<Done<DmaBuffer>, Error> {
 }
 
 fn tell(progress: &Progress, event: Event) {
-    progress.pause(|| match event {
-        Event::Lost(why) => anstream::eprintln!("{why}; waiting for another one"),
-        Event::Resumed { after, .. } => {
-            anstream::eprintln!("another one goes on, after {after:.1?}")
-        }
-        Event::GaveUp(why) => anstream::eprintln!("{why}; giving up"),
-        _ => {}
-    });
+    let line = match event {
+        Event::Lost(why) => format!("{why}; waiting for another one"),
+        Event::Resumed { after, .. } => format!("another one goes on, after {after:.1?}"),
+        Event::GaveUp(why) => format!("{why}; giving up"),
+        _ => return,
+    };
+    progress.pause(|| anstream::eprintln!("{line}"));
 }

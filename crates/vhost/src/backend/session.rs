@@ -12,14 +12,15 @@
 
 mod request;
 mod ring;
+mod rings;
 
 use ringway_spec::{F, Features, Status};
 
 use self::ring::Ring;
-use super::{Carrier, Kick, Logging, Refusal};
+use super::{Carrier, Logging, Refusal};
 use crate::protocol::{
     Body, Code, ConfigSpace, Flags, Header, Inflight, LOG_ALL, Malformed, PROTOCOL_FEATURES,
-    ProtocolFeatures, Reply, Request, RingAddresses, RingState,
+    ProtocolFeatures, Reply, Request,
 };
 
 /// Most rings of one connection: the requests that carry a descriptor have 8 bits for the index.
@@ -121,7 +122,7 @@ impl<'c, C: Carrier> Session<'c, C> {
             Request::SetFeatures(features) => self.set_features(features)?,
             // A session begins when it is connected, and has no other owner.
             Request::SetOwner => {}
-            Request::ResetOwner => self.disable_all(),
+            Request::ResetOwner => self.disable_all()?,
             Request::GetProtocolFeatures => {
                 return value(self.carrier.protocol_features().bits());
             }
@@ -177,7 +178,7 @@ impl<'c, C: Carrier> Session<'c, C> {
                 self.at_rest(code)?;
                 self.carrier.set_inflight(inflight, file)?;
             }
-            Request::ResetDevice => self.reset(),
+            Request::ResetDevice => self.reset()?,
             Request::SetStatus(status) => self.set_status(status)?,
             Request::GetStatus => {
                 return value((self.status | self.carrier.status()).bits().into());
@@ -270,106 +271,6 @@ impl<'c, C: Carrier> Session<'c, C> {
         changed.and(settled)
     }
 
-    fn set_size(&mut self, state: RingState) -> Result<(), Refusal> {
-        let RingState { index, num: size } = state;
-        let max = self.queue_size(index);
-        let ring = self.ring(index)?;
-        let size = Ring::can_have(size, max).ok_or(Refusal::RingSize { index, size, max })?;
-        if ring.running && ring.size != Some(size) {
-            return Err(Refusal::RingRuns {
-                index,
-                request: Code::SetVringNum,
-            });
-        }
-        ring.size = Some(size);
-        self.settle(index)
-    }
-
-    fn set_addresses(&mut self, addresses: RingAddresses) -> Result<(), Refusal> {
-        let index = addresses.index;
-        let ring = self.ring(index)?;
-        let places = |at: RingAddresses| (at.descriptor, at.available, at.used);
-        let moved = ring.addresses.map(places) != Some(places(addresses));
-        if ring.running && moved {
-            return Err(Refusal::RingRuns {
-                index,
-                request: Code::SetVringAddr,
-            });
-        }
-        ring.addresses = Some(addresses);
-        if ring.running {
-            // There are at most 256.
-            self.carrier.set_ring_log(index as u8, addresses.logged());
-        }
-        self.settle(index)
-    }
-
-    fn set_base(&mut self, state: RingState) -> Result<(), Refusal> {
-        let RingState { index, num: base } = state;
-        let ring = self.ring(index)?;
-        if ring.running {
-            return Err(Refusal::RingRuns {
-                index,
-                request: Code::SetVringBase,
-            });
-        }
-        ring.base = Some(base);
-        self.settle(index)
-    }
-
-    /// Stops a ring until it is kicked anew, and tells where it stands.
-    fn stop_for_good(&mut self, index: u32) -> Result<Reply<C::Descriptor>, Refusal> {
-        self.ring(index)?.started = false;
-        self.settle(index)?;
-        self.carrier.set_kick(index as u8, Kick::Message)?;
-        let ring = self.ring(index)?;
-        let num = ring.base.unwrap_or(0);
-        Ok(Reply::Ring(RingState { index, num }))
-    }
-
-    fn set_kick(&mut self, index: u8, kick: Option<C::Descriptor>) -> Result<(), Refusal> {
-        self.ring(index.into())?;
-        let kick = kick.map_or(Kick::Polled, Kick::Descriptor);
-        self.carrier.set_kick(index, kick)?;
-        self.ring(index.into())?.started = true;
-        self.settle(index.into())
-    }
-
-    fn kick(&mut self, index: u32) -> Result<(), Refusal> {
-        let ring = self.ring(index)?;
-        if ring.running {
-            self.carrier.kick(index as u8);
-            return Ok(());
-        }
-        ring.started = true;
-        self.settle(index)
-    }
-
-    fn set_enabled(&mut self, state: RingState) -> Result<(), Refusal> {
-        let RingState { index, num } = state;
-        // Before features are settled it may come, too: QEMU enables queues of network devices so.
-        if self.accepted.is_some() && !self.has_enable {
-            return Err(Refusal::NeedsFeatures {
-                request: Code::SetVringEnable,
-                needed: Features(PROTOCOL_FEATURES.into()),
-            });
-        }
-        self.ring(index)?.enabled = match num {
-            0 => false,
-            1 => true,
-            _ => return Err(Refusal::RingState { index, num }),
-        };
-        self.settle(index)
-    }
-
-    fn disable_all(&mut self) {
-        self.stop_all();
-        for ring in &mut self.rings {
-            ring.enabled = false;
-            ring.started = false;
-        }
-    }
-
     fn read_config(&self, mut space: ConfigSpace) -> ConfigSpace {
         space.bytes.fill(0);
         self.carrier
@@ -380,7 +281,7 @@ impl<'c, C: Carrier> Session<'c, C> {
     fn set_status(&mut self, status: u64) -> Result<(), Refusal> {
         let bits = u8::try_from(status).map_err(|_| Refusal::Status(status))?;
         if bits == 0 {
-            self.reset();
+            self.reset()?;
         }
         self.status = Status::from_bits_retain(bits);
         Ok(())
@@ -388,73 +289,14 @@ impl<'c, C: Carrier> Session<'c, C> {
 
     /// Everything begins anew, but for the connection, what was agreed on of the protocol, and
     /// memory.
-    fn reset(&mut self) {
-        self.stop_all();
+    fn reset(&mut self) -> Result<(), Refusal> {
+        self.disable_all()?;
         self.rings.fill(Ring::default());
         self.accepted = None;
         self.has_enable = false;
         self.status = Status::empty();
         self.carrier.reset();
-    }
-
-    /// Brings every ring to where what is known of it says.
-    fn settle_all(&mut self) -> Result<(), Refusal> {
-        let mut first = Ok(());
-        for index in 0..self.rings.len() {
-            let settled = self.settle(index as u32);
-            first = first.and(settled);
-        }
-        first
-    }
-
-    /// Runs a ring, or stops it, as what is known of it says.
-    fn settle(&mut self, index: u32) -> Result<(), Refusal> {
-        let Some(features) = self.accepted else {
-            return Ok(());
-        };
-        let is_enabled_alike = !self.has_enable;
-        let ring = self.ring(index)?;
-        let wanted = ring.started && (ring.enabled || is_enabled_alike);
-        // There are at most 256.
-        let number = index as u8;
-        match (wanted, ring.running) {
-            (true, false) => {
-                if let Some(start) = ring.start(index, features)? {
-                    self.carrier.start(number, &start)?;
-                    self.ring(index)?.running = true;
-                }
-            }
-            (false, true) => {
-                let position = self.carrier.stop(number);
-                self.ring(index)?.stopped(position, features);
-            }
-            (true, true) | (false, false) => {}
-        }
         Ok(())
-    }
-
-    /// Stops every ring. What is known of them stays.
-    fn stop_all(&mut self) {
-        let features = self.accepted.unwrap_or_default();
-        for (index, ring) in self.rings.iter_mut().enumerate() {
-            if ring.running {
-                // There are at most 256.
-                let position = self.carrier.stop(index as u8);
-                ring.stopped(position, features);
-            }
-        }
-    }
-
-    fn ring(&mut self, index: u32) -> Result<&mut Ring, Refusal> {
-        let rings = self.rings.len();
-        self.rings
-            .get_mut(index as usize)
-            .ok_or(Refusal::NoRing { index, rings })
-    }
-
-    fn queue_size(&self, index: u32) -> u16 {
-        let sizes = self.carrier.queue_sizes();
-        sizes.get(index as usize).copied().unwrap_or(0)
     }
 
     /// Fails while rings run.

@@ -107,3 +107,37 @@ impl Registers for Kick {
         self.ring(offset, 4)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_of_any_width_kicks_once_and_a_read_does_not() {
+        let event = Arc::new(EventFd::new().unwrap());
+        let kick = Kick::signal(Arc::clone(&event));
+
+        for write in [
+            |kick: &Kick| kick.write8(0, 1),
+            |kick: &Kick| kick.write16(0, 1),
+            |kick: &Kick| kick.write32(0, 1),
+        ] {
+            write(&kick).unwrap();
+            assert_eq!(event.take(), Ok(true));
+        }
+        assert_eq!(kick.read32(0), Ok(0));
+        assert_eq!(event.take(), Ok(false));
+    }
+
+    #[test]
+    fn there_is_one_register() {
+        let kick = Kick::polled();
+
+        for (offset, len) in [(4, 1), (2, 4), (1, 2), (usize::MAX, 1)] {
+            let range = Err(TransportError::Range { offset, len });
+            assert_eq!(within(offset, len), range);
+        }
+        assert!(kick.slice(0, 4).is_some());
+        assert!(kick.slice(1, 3).is_none());
+    }
+}

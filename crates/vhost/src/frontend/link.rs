@@ -84,7 +84,11 @@ struct Outage {
 
 impl Link {
     /// Connects, for the first time.
-    pub(crate) fn new(platform: Platform, connect: Connect, options: Options) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        platform: &Platform,
+        connect: Connect,
+        options: Options,
+    ) -> Result<Arc<Self>> {
         let mut state = State {
             platform: platform.clone(),
             options,
@@ -481,8 +485,10 @@ impl State {
         if !gone.is_empty() {
             return Err(Violation::ProtocolGone(gone).into());
         }
-        match (self.terms.queues, other.queues) {
-            (Some(had), Some(has)) if has < had => Err(Violation::Queues(u64::from(has)).into()),
+        match (self.told.rings.keys().last(), other.queues) {
+            (Some(last), Some(has)) if has <= u16::from(*last) => {
+                Err(Violation::Queues(u64::from(has)).into())
+            }
             _ => Ok(()),
         }
     }

@@ -43,6 +43,8 @@ pub(crate) struct Session<C> {
     agreed: ProtocolFeatures,
     queues: Option<u16>,
     memory_slots: u64,
+    /// Whether the back-end has the memory. It keeps it through a reset of the device.
+    shared: bool,
 }
 
 /// A ring, as a back-end is told of it.
@@ -88,6 +90,7 @@ impl<C: Channel> Session<C> {
             agreed: ProtocolFeatures::empty(),
             queues: None,
             memory_slots: 0,
+            shared: false,
         };
         session.tell(Request::SetOwner)?;
         session.offered = session.number(Request::GetFeatures)?;
@@ -145,14 +148,19 @@ impl<C: Channel> Session<C> {
         self.tell(Request::SetBackendReqFd(socket))
     }
 
-    /// Shares the one region of memory that there is.
+    /// Shares the one region of memory that there is, unless that was done.
     pub(crate) fn share(&mut self, region: Region, file: BorrowedFd<'_>) -> Result<()> {
+        if self.shared {
+            return Ok(());
+        }
         let slots = self.agreed.contains(ProtocolFeatures::MEM_SLOTS);
         self.tell(if slots && self.memory_slots != 0 {
             Request::AddMemReg(region, file)
         } else {
             Request::SetMemTable(vec![(region, file)])
-        })
+        })?;
+        self.shared = true;
+        Ok(())
     }
 
     /// Says where the back-end finds what the driver calls `region`.

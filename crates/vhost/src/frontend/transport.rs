@@ -74,7 +74,7 @@ impl Transport {
         options: Options,
     ) -> error::Result<Self> {
         let device = options.device;
-        let link = Link::new(platform.clone(), Box::new(connect), options)?;
+        let link = Link::new(platform, Box::new(connect), options)?;
         Ok(Self {
             platform: platform.clone(),
             device,
@@ -136,6 +136,10 @@ impl Transport {
     /// Ends what the back-end does for the driver.
     fn reset(state: &mut LinkGuard<'_>) -> Result<()> {
         let stopped = state.ask_now(|session, told| {
+            if told.status.is_empty() {
+                // Nothing was begun here. The status may be left from somebody else.
+                return session.set_status(0);
+            }
             for (index, ring) in &told.rings {
                 if told.is_live() {
                     session.stop(*index, ring.setup.size, told.is_packed())?;
@@ -234,9 +238,6 @@ impl transport::Transport for Transport {
     fn set_status(&mut self, status: Status) -> Result<()> {
         let mut state = self.link.state();
         if status.is_empty() {
-            if state.told.status.is_empty() {
-                return Ok(());
-            }
             return Self::reset(&mut state);
         }
         let news = status - state.told.status;

@@ -29,7 +29,7 @@ fn base_of(features: Features, size: u16, passed: u16) -> u32 {
     if !features.contains(F::RING_PACKED) {
         return passed.into();
     }
-    let wrap = u32::from(passed / size % 2 == 0) << 15;
+    let wrap = u32::from((passed / size).is_multiple_of(2)) << 15;
     let place = wrap | u32::from(passed % size);
     place << 16 | place
 }

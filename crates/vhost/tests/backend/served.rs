@@ -109,7 +109,7 @@ impl Events {
         let (mut happened, _) = waited;
         let at = happened.iter().position(&is);
         let at = at.unwrap_or_else(|| panic!("not among {happened:?}"));
-        happened.drain(..=at).last().unwrap()
+        happened.drain(..=at).next_back().unwrap()
     }
 
     /// Whether an event happened that `is` it, since the last one that was waited for.

@@ -63,6 +63,7 @@ pub(crate) fn serve(stream: UnixStream, fault: Option<(usize, Fault)>) -> JoinHa
             socket: Socket::new(stream).with_limit(LIMIT),
             requests: None,
             kept: Vec::new(),
+            status: 0,
             answers: 0,
             fault,
         };
@@ -76,6 +77,7 @@ struct Fake {
     requests: Option<Socket>,
     /// Kept open, as one does that has them in use.
     kept: Vec<OwnedFd>,
+    status: u64,
     answers: usize,
     fault: Option<(usize, Fault)>,
 }
@@ -111,7 +113,11 @@ impl Fake {
             Request::GetProtocolFeatures => Reply::Value(protocol.bits()),
             Request::GetQueueNum => Reply::Value(2),
             Request::GetMaxMemSlots => Reply::Value(8),
-            Request::GetStatus => Reply::Value(0x0f),
+            Request::GetStatus => Reply::Value(self.status),
+            Request::SetStatus(status) => {
+                self.status = status;
+                return None;
+            }
             Request::GetVringBase(RingState { index, .. }) => {
                 Reply::Ring(RingState { index, num: 0 })
             }

@@ -9,7 +9,7 @@ use ringway_device::blk::RamDisk;
 use ringway_driver::error::TransportError;
 use ringway_driver::{Error, blk};
 use ringway_spec::{F, Features};
-use ringway_vhost::frontend::{Event, Notify, Options, Reconnect, Transport};
+use ringway_vhost::frontend::{Event, Notify, Observer, Options, Reconnect, Transport};
 
 use crate::fake;
 use crate::served::{
@@ -19,15 +19,11 @@ use crate::served::{
 /// What happened.
 type Events = Arc<Mutex<Vec<Event>>>;
 
-fn observed(options: Options) -> (Options, Events) {
+fn observer() -> (Option<Observer>, Events) {
     let events = Events::default();
     let heard = events.clone();
     let observer = move |event| heard.lock().unwrap().push(event);
-    let options = Options {
-        observer: Some(Arc::new(observer)),
-        ..options
-    };
-    (options, events)
+    (Some(Arc::new(observer)), events)
 }
 
 /// A front-end that has been served by a back-end that serves nothing, which is gone, and whose
@@ -77,11 +73,12 @@ fn replaced(folder: &Folder, options: Options, requests: u64) {
 fn requests_in_flight_are_completed_by_the_next_back_end_once_each() {
     for calls in [Notify::Signal, Notify::Poll] {
         let folder = Folder::new();
-        let (options, events) = observed(Options {
+        let (observer, events) = observer();
+        let options = Options {
             calls,
-            // What the fake back-end does not have is not missed later.
+            observer,
             ..options()
-        });
+        };
 
         replaced(&folder, options, 5);
 
@@ -128,13 +125,15 @@ fn a_back_end_is_replaced_again_and_again_and_a_driver_sees_nothing_of_it() {
 fn a_back_end_that_stays_away_for_longer_than_is_allowed_is_given_up() {
     let (folder, platform) = (Folder::new(), platform());
     let served = Served::disk(&folder.socket(), &Arc::new(RamDisk::new(SECTORS)));
-    let (options, events) = observed(Options {
+    let (observer, events) = observer();
+    let options = Options {
         reconnect: Reconnect {
             within: Some(Duration::from_millis(50)),
             ..Reconnect::default()
         },
+        observer,
         ..options()
-    });
+    };
     let transport = Transport::connect(&platform, folder.socket(), options).unwrap();
     let mut disk = bring_up(transport, Features::NONE).unwrap();
     drop(served);

@@ -10,7 +10,7 @@ use ringway_spec::{F, Features};
 
 use self::fake::{Fake, Told};
 use super::*;
-use crate::protocol::{Region, RingFlags};
+use crate::protocol::{Region, RingAddresses, RingFlags, RingState};
 
 /// The descriptor of whatever needs one.
 const FD: u32 = 77;

@@ -58,6 +58,7 @@ fn session(
         agreed,
         queues: None,
         memory_slots: 1,
+        shared: false,
     }
 }
 
@@ -276,6 +277,27 @@ fn memory_for_what_is_in_flight_is_no_larger_than_its_file_or_than_it_need_be() 
         let refused = ask(inflight(size, offset, file(128))).err();
         let is = matches!(refused, Some(Error::Backend(Violation::Inflight { said, .. })) if said == size);
         assert!(is, "{size} {offset} {refused:?}");
+    }
+}
+
+#[test]
+fn memory_is_shared_once_in_the_way_that_was_agreed_on() {
+    let file = OwnedFd::from(tempfile::tempfile().unwrap());
+    let region = Region {
+        size: 4096,
+        ..Region::default()
+    };
+    let slots = ALL - ProtocolFeatures::REPLY_ACK;
+    for (agreed, code) in [
+        (slots, Code::AddMemReg),
+        (slots - ProtocolFeatures::MEM_SLOTS, Code::SetMemTable),
+    ] {
+        let mut session = session(agreed, []);
+
+        session.share(region, file.as_fd()).unwrap();
+        session.share(region, file.as_fd()).unwrap();
+
+        assert_eq!(requests(&session.channel), [code.number()]);
     }
 }
 

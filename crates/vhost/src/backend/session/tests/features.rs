@@ -273,7 +273,8 @@ fn a_status_of_0_resets_and_so_does_the_request() {
         ask(&mut session, reset).unwrap();
 
         let told = &session.carrier().told;
-        assert_eq!(told[told.len() - 2..], [Told::Stopped(1), Told::Reset]);
+        let reset = [Told::Stopped(1), Told::Kick(1, "message"), Told::Reset];
+        assert_eq!(told[told.len() - 3..], reset);
         // It is to be set up anew.
         ask(&mut session, Request::SetFeatures(FEATURES)).unwrap();
         ask(&mut session, Request::SetVringKick(1, Some(FD))).unwrap();

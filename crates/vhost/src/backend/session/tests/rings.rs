@@ -220,6 +220,29 @@ fn a_ring_that_cannot_be_started_does_not_run() {
 }
 
 #[test]
+fn a_ring_that_could_not_be_started_is_no_reason_to_refuse_what_comes_next() {
+    let violation = ringway_ring::device::Violation::Area(0x10);
+    let refusal = Refusal::Ring {
+        index: 0,
+        violation,
+    };
+    let mut fake = Fake::new();
+    let mut session = running(&mut fake, FEATURES, 0, 0);
+    session.carrier.refuses_start = Some(refusal);
+    let removed = ask_for_reply(&mut session, Request::RemMemReg(REGION)).unwrap();
+
+    let added = ask_for_reply(&mut session, Request::AddMemReg(REGION, FD)).unwrap();
+    session.carrier.refuses_start = None;
+    ask(&mut session, enable(0, 1)).unwrap();
+    assert_eq!(starts(&session).len(), 1);
+    ask(&mut session, Request::SetVringKick(0, Some(FD))).unwrap();
+
+    assert_eq!(removed.refused, Some(refusal));
+    assert_eq!(added.refused, None);
+    assert_eq!(starts(&session).len(), 2);
+}
+
+#[test]
 fn a_message_kicks_a_ring_and_the_first_one_starts_it() {
     let mut fake = Fake::new();
     let mut session = settled(&mut fake, FEATURES);
@@ -267,9 +290,11 @@ fn disowned_rings_are_disabled() {
     let mut fake = Fake::new();
     let mut session = running(&mut fake, FEATURES, 0, 0);
 
+    let from = session.carrier().told.len();
     ask(&mut session, Request::ResetOwner).unwrap();
 
-    assert_eq!(last(&session), Some(Told::Stopped(0)));
+    let told = &session.carrier().told[from..];
+    assert_eq!(told, [Told::Stopped(0), Told::Kick(0, "message")]);
     ask(&mut session, Request::SetVringKick(0, Some(FD))).unwrap();
     assert_eq!(starts(&session).len(), 1);
 }
