@@ -35,6 +35,8 @@ pub(super) fn close_files(folder: Option<&Path>) -> Result<()> {
              leave it out, or enable that"
         ))
     };
+    // Looked up once, in a file, and known from then on.
+    let _ = rustix::param::page_size();
     let all = AccessFs::from_all(ABI::V6);
     let ruleset = Ruleset::default()
         // Without these there is no wall.
