@@ -126,15 +126,18 @@ impl<T> View<'_, T> {
         let Some(entry) = self.0.get_mut(usize::from(id)) else {
             return Err(not_reached(owner));
         };
-        entry.owner = Some(ManuallyDrop::new(owner));
-        entry.writable = writable;
-        entry.descriptors = descriptors;
-        entry.last = last;
-        entry.generation = entry.generation.wrapping_add(1);
-        Ok(Token {
-            id,
-            generation: entry.generation,
-        })
+        // Read before anything is written beside it: a load that finds part of its bytes in a store
+        // under way has to wait for it.
+        let generation = entry.generation.wrapping_add(1);
+        *entry = Entry {
+            owner: Some(ManuallyDrop::new(owner)),
+            writable,
+            generation,
+            descriptors,
+            last,
+            link: entry.link,
+        };
+        Ok(Token { id, generation })
     }
 
     /// Gives up the owner of chain `id`, of which the device says that it wrote `written` bytes.

@@ -104,7 +104,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.tables.descriptors_for(segments) <= usize::from(self.free)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit(
         &mut self,
         readable: &[Segment],
