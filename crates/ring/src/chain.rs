@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::map::Regions;
 use crate::shared::View;
-use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
+use crate::slab::{BLOCK_SEGMENTS, Block, Blocks, Slab};
 
 /// A chain that the driver made available, as this end read it: its segments are with the queue.
 ///
@@ -74,7 +74,7 @@ impl<'m> Readable<'m> {
             ..
         } = &chain.walked;
         Self {
-            cursor: Cursor::new(regions, blocks, *first, *readable_bytes),
+            cursor: Cursor::new(regions, blocks, *first, 0, *readable_bytes),
         }
     }
 
@@ -90,14 +90,12 @@ impl<'m> Readable<'m> {
     /// [`TooShort`] if fewer are left; none was taken.
     #[inline]
     pub fn read(&mut self, into: &mut [u8]) -> Result<(), TooShort> {
-        let mut left = into;
-        self.cursor.take(left.len() as u64, |view| {
-            let (now, later) = core::mem::take(&mut left)
-                .split_at_mut_checked(view.len())
-                .ok_or(TooShort)?;
-            left = later;
-            view.read(0, now).map_err(|_| TooShort)
-        })
+        if let Some(view) = self.cursor.whole(into.len()) {
+            return view.read(0, into).map_err(|_| TooShort);
+        }
+        let (cursor, read) = self.cursor.clone().read(into);
+        self.cursor = cursor;
+        read
     }
 
     /// Copies one value out.
@@ -138,14 +136,9 @@ impl<'m> Writable<'m> {
             writable_bytes,
             ..
         } = &chain.walked;
-        // A walk found that there are fewer than 2³².
-        let all = readable_bytes.wrapping_add(*writable_bytes);
-        let mut cursor = Cursor::new(regions, blocks, *first, all);
-        if cursor.take((*readable_bytes).into(), |_| Ok(())).is_err() {
-            // The map no longer has the readable ones, and where the others begin is not known.
-            cursor.remaining = 0;
+        Self {
+            cursor: Cursor::new(regions, blocks, *first, *readable_bytes, *writable_bytes),
         }
-        Self { cursor }
     }
 
     /// How many bytes are left.
@@ -160,12 +153,12 @@ impl<'m> Writable<'m> {
     /// [`TooShort`] if fewer are left; none was written.
     #[inline]
     pub fn write(&mut self, from: &[u8]) -> Result<(), TooShort> {
-        let mut left = from;
-        self.cursor.take(left.len() as u64, |view| {
-            let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
-            left = later;
-            view.write(0, now).map_err(|_| TooShort)
-        })
+        if let Some(view) = self.cursor.whole(from.len()) {
+            return view.write(0, from).map_err(|_| TooShort);
+        }
+        let (cursor, written) = self.cursor.clone().write(from);
+        self.cursor = cursor;
+        written
     }
 
     /// Sets the next `len` bytes to zero.
@@ -193,69 +186,136 @@ impl<'m> Writable<'m> {
 }
 
 /// A place in the segments of a chain.
+///
+/// What is seldom needed takes a cursor by value and returns it: so it stays in registers for those
+/// who do not come by there.
 #[derive(Clone, Debug)]
 struct Cursor<'m> {
     regions: Regions<'m>,
     blocks: &'m [Block],
-    at: At,
+    /// The block of the next segment, and how many of the block's segments are before it: all of
+    /// them, for the first one of the block after.
+    block: usize,
+    within: usize,
     /// Bytes of the segment that were taken already.
     taken: usize,
+    /// Bytes to be passed before any is taken.
+    before: u32,
     remaining: u64,
 }
 
 impl<'m> Cursor<'m> {
-    fn new<S: Slab>(regions: Regions<'m>, blocks: &'m Blocks<S>, first: u16, bytes: u32) -> Self {
+    /// At the `bytes` bytes that follow the `before` first ones of the segments in block `first` and
+    /// after it.
+    fn new<S: Slab>(
+        regions: Regions<'m>,
+        blocks: &'m Blocks<S>,
+        first: u16,
+        before: u32,
+        bytes: u32,
+    ) -> Self {
         Self {
             regions,
             blocks: blocks.all(),
-            at: At {
-                block: first,
-                within: 0,
-            },
+            block: first.into(),
+            within: 0,
             taken: 0,
+            before,
             remaining: bytes.into(),
         }
     }
 
-    fn block(&self) -> Option<&'m Block> {
-        self.blocks.get(usize::from(self.at.block))
+    /// The bytes of the next segment, those included that were taken already.
+    #[inline(always)]
+    fn segment(&self) -> Option<View<'m>> {
+        let block = self.blocks.get(self.block)?;
+        self.regions.view(block.segments.get(self.within)?)
+    }
+
+    /// Goes on by `len` bytes of a segment of `whole`.
+    #[inline(always)]
+    fn advance(&mut self, len: usize, whole: usize) {
+        self.taken = self.taken.wrapping_add(len);
+        if self.taken == whole {
+            self.within = self.within.wrapping_add(1);
+            self.taken = 0;
+        }
+    }
+
+    /// Takes the next `len` bytes, if they are all in one segment, the one that comes next: most are.
+    #[inline(always)]
+    fn whole(&mut self, len: usize) -> Option<View<'m>> {
+        let remaining = self.remaining.checked_sub(len as u64)?;
+        if self.before != 0 {
+            return None;
+        }
+        let whole = self.segment()?;
+        let view = whole.slice(self.taken, len)?;
+        self.remaining = remaining;
+        self.advance(len, whole.len());
+        Some(view)
+    }
+
+    /// Copies the next bytes out, whatever segments they are in.
+    #[inline(never)]
+    fn read(mut self, into: &mut [u8]) -> (Self, Result<(), TooShort>) {
+        let mut left = into;
+        let read = self.take(left.len() as u64, |view| {
+            let (now, later) = core::mem::take(&mut left)
+                .split_at_mut_checked(view.len())
+                .ok_or(TooShort)?;
+            left = later;
+            view.read(0, now).map_err(|_| TooShort)
+        });
+        (self, read)
+    }
+
+    /// Copies `from` into the next bytes, whatever segments they are in.
+    #[inline(never)]
+    fn write(mut self, from: &[u8]) -> (Self, Result<(), TooShort>) {
+        let mut left = from;
+        let written = self.take(left.len() as u64, |view| {
+            let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
+            left = later;
+            view.write(0, now).map_err(|_| TooShort)
+        });
+        (self, written)
     }
 
     /// Takes the next `len` bytes, one run after the other.
-    #[inline]
     fn take(
+        &mut self,
+        len: u64,
+        each: impl FnMut(View<'m>) -> Result<(), TooShort>,
+    ) -> Result<(), TooShort> {
+        let remaining = self.remaining.checked_sub(len).ok_or(TooShort)?;
+        // Nothing, if the map no longer has all the bytes: where others begin is not known then.
+        self.remaining = 0;
+        let before = core::mem::take(&mut self.before);
+        self.go_through(before.into(), |_| Ok(()))?;
+        self.go_through(len, each)?;
+        self.remaining = remaining;
+        Ok(())
+    }
+
+    fn go_through(
         &mut self,
         len: u64,
         mut each: impl FnMut(View<'m>) -> Result<(), TooShort>,
     ) -> Result<(), TooShort> {
-        if len > self.remaining {
-            return Err(TooShort);
-        }
         let mut left = len;
         // At most once for each segment, whose number the walk has bounded: each has bytes.
         while left != 0 {
-            if usize::from(self.at.within) == BLOCK_SEGMENTS {
-                self.at = At {
-                    block: self.block().ok_or(TooShort)?.next,
-                    within: 0,
-                };
+            if self.within == BLOCK_SEGMENTS {
+                let block = self.blocks.get(self.block).ok_or(TooShort)?;
+                (self.block, self.within) = (block.next.into(), 0);
             }
-            let segment = self
-                .block()
-                .and_then(|block| block.segments.get(usize::from(self.at.within)))
-                .ok_or(TooShort)?;
-            let whole = self.regions.view(segment).ok_or(TooShort)?;
+            let whole = self.segment().ok_or(TooShort)?;
             let there = whole.len().wrapping_sub(self.taken);
             let now = usize::try_from(left).map_or(there, |left| left.min(there));
             each(whole.slice(self.taken, now).ok_or(TooShort)?)?;
             left = left.wrapping_sub(now as u64);
-            self.remaining = self.remaining.wrapping_sub(now as u64);
-            if now == there {
-                self.at.within = self.at.within.wrapping_add(1);
-                self.taken = 0;
-            } else {
-                self.taken = self.taken.wrapping_add(now);
-            }
+            self.advance(now, whole.len());
         }
         Ok(())
     }
