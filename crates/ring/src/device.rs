@@ -152,10 +152,9 @@ pub(crate) struct Used {
     /// What the driver calls the chain.
     pub(crate) id: u16,
     pub(crate) written: u32,
-    /// How many chains.
-    pub(crate) chains: u16,
-    /// How many descriptors of the ring they have.
-    pub(crate) descriptors: u16,
+    /// How many places the used ring goes on by: a chain's descriptors of the ring, in the packed
+    /// format; in the split format, 1.
+    pub(crate) places: u16,
 }
 
 /// The device's end of a queue, whose chains have their segments in a slab `S`.
@@ -163,6 +162,8 @@ pub(crate) struct Used {
 pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "alloc"))] S> {
     ring: Ring,
     blocks: Blocks<S>,
+    /// Chains taken and not yet completed.
+    in_flight: u16,
     /// Chains in their order, if they are to be given back in it.
     in_order: Option<InOrder>,
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
@@ -238,6 +239,7 @@ impl<S: Slab> Queue<S> {
         Ok(Self {
             ring,
             blocks: Blocks::new(slab),
+            in_flight: 0,
             in_order: features.contains(F::IN_ORDER).then(InOrder::new),
             starved: false,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -307,8 +309,7 @@ impl<S: Slab> Queue<S> {
 
     /// How many chains were taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        let waiting = self.in_order.as_ref().map_or(0, InOrder::waiting);
-        self.taken().saturating_sub(waiting)
+        self.in_flight
     }
 
     /// The rule that the driver broke, if it has.
@@ -316,14 +317,6 @@ impl<S: Slab> Queue<S> {
         match &self.ring {
             Ring::Split(ring) => ring.violation(),
             Ring::Packed(ring) => ring.violation(),
-        }
-    }
-
-    /// How many chains were taken and not yet given back.
-    fn taken(&self) -> u16 {
-        match &self.ring {
-            Ring::Split(ring) => ring.in_flight(),
-            Ring::Packed(ring) => ring.in_flight(),
         }
     }
 
@@ -389,8 +382,6 @@ impl<'q, S: Slab> Batch<'q, S> {
     #[inline(always)]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
         let queue = &mut *self.queue;
-        // Before anything is read.
-        queue.blocks.prepare();
         let taken = match &mut queue.ring {
             Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
             Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
@@ -398,6 +389,8 @@ impl<'q, S: Slab> Batch<'q, S> {
         let Some(walked) = taken else {
             return self.nothing_taken().map(|()| None);
         };
+        // No more than the ring has descriptors.
+        queue.in_flight = queue.in_flight.wrapping_add(1);
         if let Some(in_order) = &mut queue.in_order {
             in_order.taken(&mut queue.blocks, walked.first);
         }
@@ -431,12 +424,13 @@ impl<'q, S: Slab> Batch<'q, S> {
             return;
         }
         queue.starved = false;
+        // Each was counted when it was taken, and is given back once: it is moved here.
+        queue.in_flight = queue.in_flight.wrapping_sub(1);
         let used = Used {
             // As they came.
             id: walked.id as u16,
             written: written.min(walked.writable_bytes),
-            chains: 1,
-            descriptors: walked.descriptors.get() as u16,
+            places: walked.descriptors.get() as u16,
         };
         match &mut queue.in_order {
             Some(in_order) => {

@@ -129,14 +129,11 @@ impl<T> View<'_, T> {
         // Read before anything is written beside it: a load that finds part of its bytes in a store
         // under way has to wait for it.
         let generation = entry.generation.wrapping_add(1);
-        *entry = Entry {
-            owner: Some(ManuallyDrop::new(owner)),
-            writable,
-            generation,
-            descriptors,
-            last,
-            link: entry.link,
-        };
+        entry.generation = generation;
+        entry.owner = Some(ManuallyDrop::new(owner));
+        entry.writable = writable;
+        entry.descriptors = descriptors;
+        entry.last = last;
         Ok(Token { id, generation })
     }
 

@@ -184,9 +184,22 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
         return Stop::no_room(&mut look.why);
     };
     let mut source = begin();
+    let mut piece = source.next(&mut look.why)?;
+    let flags = (piece.word >> Src::FLAGS) as u32;
+    // Many have one descriptor, of which nothing more is to be found out.
+    if flags & INDIRECT == 0 && !source.goes_on(flags) {
+        let len = piece.word as u32;
+        if let Some(segment) = look.found.segment(piece.address, len)
+            && let [place, ..] = room
+        {
+            *place = segment;
+            blocks.take(next);
+            return Some(Walked::one(first, len, flags, source));
+        }
+    }
     if usize::from(most) < BLOCK_SEGMENTS {
         let read = Read::new(first, most, 0, 0, ALL);
-        return walk_on(look, blocks, read, source, None).map(Walked::from);
+        return walk_on(look, blocks, read, source, piece).map(Walked::from);
     }
     let mut bytes = 0;
     let mut readable_bytes = ALL;
@@ -194,7 +207,6 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
     let mut usual = 0;
     let mut places = room.iter_mut();
     while let Some(place) = places.next() {
-        let piece = source.next(&mut look.why)?;
         let flags = (piece.word >> Src::FLAGS) as u32 ^ usual;
         if flags & (WRITE | INDIRECT) != 0 {
             if flags & INDIRECT != 0 {
@@ -203,7 +215,7 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
                     return walk_table(look, blocks, most, source, piece).map(Walked::from);
                 }
                 let read = Read::new(first, most, filled, bytes, readable_bytes);
-                return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
+                return walk_on(look, blocks, read, source, piece).map(Walked::from);
             }
             if usual != 0 {
                 return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
@@ -214,7 +226,7 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
         let Some(segment) = look.found.segment(piece.address, len) else {
             let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
             let read = Read::new(first, most, filled, bytes, readable_bytes);
-            return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
+            return walk_on(look, blocks, read, source, piece).map(Walked::from);
         };
         *place = segment;
         // At most 32768 descriptors of less than 2³² bytes each.
@@ -226,9 +238,10 @@ pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
             }
             return walked;
         }
+        piece = source.next(&mut look.why)?;
     }
     let read = Read::new(first, most, BLOCK_SEGMENTS, bytes, readable_bytes);
-    walk_on(look, blocks, read, source, None).map(Walked::from)
+    walk_on(look, blocks, read, source, piece).map(Walked::from)
 }
 
 /// Walks a chain that is all in the table to which `piece` of `source` refers.
@@ -244,7 +257,7 @@ fn walk_table<'m, S: Slab, Src: Source<'m>>(
     walk(look, blocks, most, || table).map(TwoWords::from)
 }
 
-/// Walks a chain on, whatever it is like: first `piece` of `source`, if that was read already.
+/// Walks a chain on, whatever it is like, from `piece` of `source`.
 #[cold]
 #[inline(never)]
 fn walk_on<'m, S: Slab, Src: Source<'m>>(
@@ -252,18 +265,15 @@ fn walk_on<'m, S: Slab, Src: Source<'m>>(
     blocks: &mut Blocks<S>,
     read: Read,
     source: Src,
-    piece: Option<Piece>,
+    piece: Piece,
 ) -> Option<TwoWords> {
     let (mut read, mut source, mut piece) = (read, source, piece);
     loop {
-        let now = match piece.take() {
-            Some(piece) => piece,
-            None => source.next(&mut look.why)?,
-        };
-        let flags = (now.word >> Src::FLAGS) as u32;
+        let flags = (piece.word >> Src::FLAGS) as u32;
         if flags & INDIRECT != 0 {
-            let table = source.table(look, now)?;
-            return walk_on(look, blocks, read, table, None);
+            let mut table = source.table(look, piece)?;
+            let piece = table.next(&mut look.why)?;
+            return walk_on(look, blocks, read, table, piece);
         }
         if flags & WRITE != 0 {
             read.readable_bytes = read.readable_bytes.min(read.bytes);
@@ -274,13 +284,14 @@ fn walk_on<'m, S: Slab, Src: Source<'m>>(
             return Stop::violation(&mut look.why, Violation::ChainTooLong(read.most));
         };
         read.left = left;
-        let len = now.word as u32;
-        read.at = look.put(blocks, read.at, now.address, len)?;
+        let len = piece.word as u32;
+        read.at = look.put(blocks, read.at, piece.address, len)?;
         // At most 32768 descriptors of less than 2³² bytes each.
         read.bytes = read.bytes.wrapping_add(len.into());
         if !source.goes_on(flags) {
             break;
         }
+        piece = source.next(&mut look.why)?;
     }
     let Read { first, at, .. } = read;
     let ends = (first, at.block);
@@ -290,6 +301,21 @@ fn walk_on<'m, S: Slab, Src: Source<'m>>(
 }
 
 impl Walked {
+    /// A chain of one descriptor with `len` bytes and these flags, in a block.
+    #[inline(always)]
+    fn one<'m, Src: Source<'m>>(block: u16, len: u32, flags: u32, source: Src) -> Self {
+        let (id, descriptors) = source.name();
+        let is_writable = flags & WRITE != 0;
+        Self {
+            first: block,
+            last: block,
+            id: id.into(),
+            descriptors,
+            readable_bytes: if is_writable { 0 } else { len },
+            writable_bytes: if is_writable { len } else { 0 },
+        }
+    }
+
     /// A chain in blocks from the first to the last of `ends`, if it is not too large.
     #[inline(always)]
     fn new<'m, Src: Source<'m>>(

@@ -15,7 +15,7 @@ use crate::chain::Walked;
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
-use crate::shared::{Slots, Table, Words};
+use crate::shared::{Slot, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
 use crate::walk::{Look, Piece, Source, Stop, Why, walk};
 
@@ -36,9 +36,8 @@ pub(crate) struct Device {
     held: Option<(u16, u64)>,
     /// How many descriptors were used since an interrupt was last considered.
     unreported: u32,
-    in_flight: u16,
-    /// Descriptors of the chains in flight.
-    taken: u16,
+    /// How many descriptors are of no chain in flight.
+    room: u16,
     indirect: bool,
     event_index: bool,
     order: Order,
@@ -85,8 +84,7 @@ impl Device {
             next_used: Cursor::used(start),
             held: None,
             unreported: 0,
-            in_flight: 0,
-            taken: 0,
+            room: size,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -105,23 +103,23 @@ impl Device {
             return Stop::violation(&mut look.why, violation);
         }
         let left = look.left.checked_sub(1)?;
-        let head = self.look_for_available()?;
+        let (slot, word) = self.look_for_available()?;
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
         let ring = Ring {
             device: self,
             at: self.next_available,
-            head: Some(head),
-            left: self.size.wrapping_sub(self.taken),
-            last: head,
+            head: Some((slot, word)),
+            room: self.room,
+            left: self.room,
+            last: word,
         };
         let walked = walk(look, blocks, self.size, || ring)?;
         look.left = left;
         let descriptors = walked.descriptors.get() as u16;
         self.next_available.advance(descriptors, self.size);
-        self.taken = self.taken.wrapping_add(descriptors);
-        self.in_flight = self.in_flight.wrapping_add(1);
+        self.room = self.room.wrapping_sub(descriptors);
         Some(walked)
     }
 
@@ -129,8 +127,7 @@ impl Device {
     /// the driver was not told of.
     #[inline(always)]
     pub(crate) fn put(&mut self, used: Used) {
-        self.in_flight = self.in_flight.wrapping_sub(used.chains);
-        self.taken = self.taken.wrapping_sub(used.descriptors);
+        self.room = self.room.wrapping_add(used.places);
         let mut flags = DescriptorFlags::empty();
         flags.set(DescriptorFlags::WRITE, used.written != 0);
         let (len, id) = (used.written, used.id);
@@ -140,8 +137,8 @@ impl Device {
         } else {
             self.write(self.next_used.at, word);
         }
-        self.next_used.advance(used.descriptors, self.size);
-        self.unreported = self.unreported.saturating_add(used.descriptors.into());
+        self.next_used.advance(used.places, self.size);
+        self.unreported = self.unreported.saturating_add(used.places.into());
     }
 
     #[inline]
@@ -196,10 +193,6 @@ impl Device {
         self.size
     }
 
-    pub(crate) fn in_flight(&self) -> u16 {
-        self.in_flight
-    }
-
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.broken
     }
@@ -209,12 +202,24 @@ impl Device {
         *self.broken.get_or_insert(violation)
     }
 
-    /// The second word of the next descriptor, if that was made available.
+    /// The next descriptor and its second word, if that was made available.
     #[inline(always)]
-    fn look_for_available(&self) -> Option<u64> {
+    fn look_for_available(&self) -> Option<(Slot<'_>, u64)> {
         let Cursor { at, turn, .. } = self.next_available;
-        let word = self.ring.slot(at.into())?.second();
-        ((word ^ turn) & TURN_BITS == 0).then_some(word)
+        let slot = self.ring.slot(at.into())?;
+        let word = slot.second();
+        ((word ^ turn) & TURN_BITS == 0).then_some((slot, word))
+    }
+
+    /// Notes that a chain has more descriptors than there is room for.
+    #[cold]
+    fn too_long<T>(&self, why: &mut Why) -> Option<T> {
+        let violation = if self.room == self.size {
+            Violation::ChainTooLong(self.size)
+        } else {
+            Violation::TooManyInFlight(self.size)
+        };
+        Stop::violation(why, violation)
     }
 
     /// Writes the second word of descriptor `at`.
@@ -231,10 +236,12 @@ impl Device {
 #[derive(Clone, Copy)]
 struct Ring<'r> {
     device: &'r Device,
-    /// Where the next one is.
+    /// Where the last one is.
     at: Cursor,
-    /// Its second word, if it was read.
-    head: Option<u64>,
+    /// The first one, and its second word, until it is asked for.
+    head: Option<(Slot<'r>, u64)>,
+    /// How many descriptors of the ring it may have in all, and still.
+    room: u16,
     left: u16,
     /// The second word of the last one.
     last: u64,
@@ -249,27 +256,22 @@ impl<'m> Source<'m> for Ring<'_> {
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
         let Device { ring, size, .. } = self.device;
         let Some(left) = self.left.checked_sub(1) else {
-            let violation = if self.device.taken == 0 {
-                Violation::ChainTooLong(*size)
-            } else {
-                Violation::TooManyInFlight(*size)
-            };
-            return Stop::violation(why, violation);
+            return self.device.too_long(why);
         };
-        // Always there: positions are below the size.
-        let slot = ring.slot(self.at.at.into())?;
-        let word = match self.head.take() {
-            Some(word) => word,
+        let (slot, word) = match self.head.take() {
+            Some(head) => head,
             None => {
+                self.at.advance(1, *size);
+                // Always there: positions are below the size.
+                let slot = ring.slot(self.at.at.into())?;
                 let word = slot.second();
                 if (word ^ self.at.turn) & TURN_BITS != 0 {
                     return Stop::violation(why, Violation::NotAvailable(self.at.at));
                 }
-                word
+                (slot, word)
             }
         };
         self.left = left;
-        self.at.advance(1, *size);
         self.last = word;
         let address = slot.first();
         Some(Piece { address, word })
@@ -282,8 +284,7 @@ impl<'m> Source<'m> for Ring<'_> {
 
     #[inline(always)]
     fn name(&self) -> (u16, NonZeroU32) {
-        let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
-        let read = not_in_flight.wrapping_sub(self.left);
+        let read = self.room.wrapping_sub(self.left);
         // One was read at least.
         let descriptors = NonZeroU32::new(read.into()).unwrap_or(NonZeroU32::MIN);
         (id(self.last), descriptors)
