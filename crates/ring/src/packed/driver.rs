@@ -176,7 +176,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
             .to_bits()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
         if self.in_flight == 0 {
             cold_path();

@@ -166,7 +166,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.published
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
         if self.next_used == self.used_seen && !self.look_for_used()? {
             return Ok(None);
