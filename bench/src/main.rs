@@ -7,9 +7,11 @@
 //! - `packets` prints cycles for each packet and virtqueue, ours and DPDK's, in turns: minimum and
 //!   median.
 //! - `smoke` does a few rounds of everything.
+//! - `laps` prints our half of `packets`, without DPDK: for a profiler, and to compare two of ours.
+//!   It is told how many turns.
 //!
-//! The last two are told where testpmd is, and of an empty folder. The name of a case at the end
-//! does only that one.
+//! `packets` and `smoke` are told where testpmd is, and of an empty folder. The name of a case at the
+//! end does only that one.
 //!
 //! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
 //! stands in `docs/bench.md`.
@@ -41,11 +43,12 @@ fn main() -> ExitCode {
         ["packets", testpmd, folder, ref only @ ..] => {
             packets(only, &Peer::new(testpmd, folder), Effort::FULL)
         }
+        ["laps", turns, ref only @ ..] => laps(only, turns),
         ["smoke", testpmd, folder, ref only @ ..] => each(only, smoke)
             .and_then(|()| packets(only, &Peer::new(testpmd, folder), Effort::BRIEF)),
         _ => {
             eprintln!(
-                "usage: ringway-bench count|time [CASE], or packets|smoke TESTPMD FOLDER [CASE]\n\
+                "usage: ringway-bench count|time [CASE], laps TURNS [CASE], or packets|smoke TESTPMD FOLDER [CASE]\n\
                  (`cargo xtask bench ring` runs it)"
             );
             return ExitCode::from(2);
@@ -80,11 +83,28 @@ fn packets(only: &[&str], peer: &Peer, effort: Effort) -> Result<(), Box<dyn Err
     for case in packet::CASES.iter().filter(|case| chosen(only, case.name)) {
         eprintln!("{}", case.name);
         for outcome in packet::measure(case, peer, processors, effort)? {
-            let (name, minimum, median) = (outcome.name, outcome.minimum, outcome.median);
-            println!("{} {name} {minimum:.2} {median:.2}", case.name);
+            print_packets(case.name, &outcome);
         }
     }
     Ok(())
+}
+
+fn laps(only: &[&str], turns: &str) -> Result<(), Box<dyn Error>> {
+    let processors = Processors::allowed()?;
+    let turns = turns.parse()?;
+    let effort = Effort {
+        turns,
+        ..Effort::FULL
+    };
+    for case in packet::CASES.iter().filter(|case| chosen(only, case.name)) {
+        print_packets(case.name, &packet::laps(case, processors, effort)?);
+    }
+    Ok(())
+}
+
+fn print_packets(case: &str, outcome: &packet::Outcome) {
+    let (name, minimum, median) = (outcome.name, outcome.minimum, outcome.median);
+    println!("{case} {name} {minimum:.2} {median:.2}");
 }
 
 fn count(case: &Case) {

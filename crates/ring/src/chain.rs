@@ -152,14 +152,9 @@ impl<'m> Readable<'m> {
         if let Some(view) = self.cursor.take_within(into.len()) {
             return view.read(0, into).map_err(|_| TooShort);
         }
-        let mut left = into;
-        self.cursor.take(left.len() as u64, |view| {
-            let (now, later) = core::mem::take(&mut left)
-                .split_at_mut_checked(view.len())
-                .ok_or(TooShort)?;
-            left = later;
-            view.read(0, now).map_err(|_| TooShort)
-        })
+        let (cursor, read) = self.cursor.clone().read(into);
+        self.cursor = cursor;
+        read
     }
 
     /// Copies one value out.
@@ -235,12 +230,9 @@ impl<'m> Writable<'m> {
         if let Some(view) = self.cursor.take_within(from.len()) {
             return view.write(0, from).map_err(|_| TooShort);
         }
-        let mut left = from;
-        self.cursor.take(left.len() as u64, |view| {
-            let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
-            left = later;
-            view.write(0, now).map_err(|_| TooShort)
-        })
+        let (cursor, written) = self.cursor.clone().write(from);
+        self.cursor = cursor;
+        written
     }
 
     /// Sets the next `len` bytes to zero.
@@ -317,6 +309,33 @@ impl<'m> Cursor<'m> {
         let view = self.regions.view(segment)?.slice(self.taken, len)?;
         self.pass(len, there);
         Some(view)
+    }
+
+    /// Copies the next bytes out, whatever segments they are in. By value: a cursor whose bytes are in
+    /// one segment is not in memory for the sake of those that are not.
+    #[inline(never)]
+    fn read(mut self, into: &mut [u8]) -> (Self, Result<(), TooShort>) {
+        let mut left = into;
+        let read = self.take(left.len() as u64, |view| {
+            let (now, later) = core::mem::take(&mut left)
+                .split_at_mut_checked(view.len())
+                .ok_or(TooShort)?;
+            left = later;
+            view.read(0, now).map_err(|_| TooShort)
+        });
+        (self, read)
+    }
+
+    /// Copies `from` into the next bytes, likewise.
+    #[inline(never)]
+    fn write(mut self, from: &[u8]) -> (Self, Result<(), TooShort>) {
+        let mut left = from;
+        let written = self.take(left.len() as u64, |view| {
+            let (now, later) = left.split_at_checked(view.len()).ok_or(TooShort)?;
+            left = later;
+            view.write(0, now).map_err(|_| TooShort)
+        });
+        (self, written)
     }
 
     /// Takes the next `len` bytes, one run after the other.

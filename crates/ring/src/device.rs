@@ -181,10 +181,9 @@ pub(crate) struct Used {
     /// What the driver calls the chain.
     pub(crate) id: u16,
     pub(crate) written: u32,
-    /// How many chains.
-    pub(crate) chains: u16,
-    /// How many descriptors of the ring they have.
-    pub(crate) descriptors: u16,
+    /// How many places the used ring goes on by: a chain's descriptors of the ring, in the packed
+    /// format; in the split format, 1.
+    pub(crate) places: u16,
 }
 
 /// The device's end of a queue, whose chains have their segments in a slab `S`.
@@ -192,6 +191,8 @@ pub(crate) struct Used {
 pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "alloc"))] S> {
     pub(crate) ring: Ring,
     blocks: Blocks<S>,
+    /// Chains taken and not yet completed.
+    in_flight: u16,
     pub(crate) books: Books,
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
     /// completed since.
@@ -301,6 +302,7 @@ impl<S: Slab> Queue<S> {
         Ok(Self {
             ring,
             blocks: Blocks::new(slab),
+            in_flight: 0,
             books,
             starved: false,
             missing: None,
@@ -385,7 +387,7 @@ impl<S: Slab> Queue<S> {
 
     /// How many chains were taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        self.taken().saturating_sub(self.books.waiting())
+        self.in_flight
     }
 
     /// What the next chain names that the device was not shown yet, if the last batch ended with that.
@@ -399,14 +401,6 @@ impl<S: Slab> Queue<S> {
         match &self.ring {
             Ring::Split(ring) => ring.violation(),
             Ring::Packed(ring) => ring.violation(),
-        }
-    }
-
-    /// How many chains were taken and not yet given back.
-    fn taken(&self) -> u16 {
-        match &self.ring {
-            Ring::Split(ring) => ring.in_flight(),
-            Ring::Packed(ring) => ring.in_flight(),
         }
     }
 
@@ -442,16 +436,6 @@ impl Books {
             Self::InOrder(in_order) => Some(in_order),
             #[cfg(feature = "alloc")]
             Self::Ledger(kept) => kept.in_order.as_mut(),
-        }
-    }
-
-    /// How many chains the device is done with that were not given back.
-    fn waiting(&self) -> u16 {
-        match self {
-            Self::None => 0,
-            Self::InOrder(in_order) => in_order.waiting(),
-            #[cfg(feature = "alloc")]
-            Self::Ledger(kept) => kept.in_order.as_ref().map_or(0, InOrder::waiting),
         }
     }
 
@@ -520,6 +504,8 @@ impl<'q, S: Slab> Batch<'q, S> {
         let Some(walked) = taken else {
             return self.nothing_taken().map(|()| None);
         };
+        // No more than the ring has descriptors.
+        queue.in_flight = queue.in_flight.wrapping_add(1);
         match &mut queue.books {
             Books::None => {}
             Books::InOrder(in_order) => in_order.taken(&mut queue.blocks, walked.first),
@@ -566,12 +552,13 @@ impl<'q, S: Slab> Batch<'q, S> {
             return;
         }
         queue.starved = false;
+        // Each was counted when it was taken, and is given back once: it is moved here.
+        queue.in_flight = queue.in_flight.wrapping_sub(1);
         let used = Used {
             // As they came.
             id: walked.id as u16,
             written: written.min(walked.writable_bytes),
-            chains: 1,
-            descriptors: walked.descriptors.get() as u16,
+            places: walked.descriptors.get() as u16,
         };
         match &mut queue.books {
             Books::InOrder(in_order) => {

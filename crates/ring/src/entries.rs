@@ -126,32 +126,28 @@ impl<T> View<'_, T> {
         let Some(entry) = self.0.get_mut(usize::from(id)) else {
             return Err(not_reached(owner));
         };
+        // Read before anything is written beside it: a load that finds part of its bytes in a store
+        // under way has to wait for it.
+        let generation = entry.generation.wrapping_add(1);
+        entry.generation = generation;
         entry.owner = Some(ManuallyDrop::new(owner));
         entry.writable = writable;
         entry.descriptors = descriptors;
         entry.last = last;
-        entry.generation = entry.generation.wrapping_add(1);
-        Ok(Token {
-            id,
-            generation: entry.generation,
-        })
+        Ok(Token { id, generation })
     }
 
-    /// Gives up the owner of chain `id`, of which the device says that it wrote `written` bytes.
-    /// `None`, and it stays, if that [breaks a rule](Self::why_not).
+    /// Gives up the owner of chain `id`. `written` says how many of its writable bytes were, if
+    /// what the device says of them can be. `None`, and it stays, if that, or the id,
+    /// [breaks a rule](Self::why_not).
     #[inline(always)]
-    pub(crate) fn take(&mut self, id: u32, written: u32) -> Option<Returned<T>> {
-        let entry = self.0.get(id as usize)?;
-        if written > entry.writable {
-            return None;
-        }
-        self.give(id as usize, |_| written)
-    }
-
-    /// Gives up the owner of chain `id`. `written` says how many of its writable bytes were.
-    #[inline(always)]
-    fn give(&mut self, id: usize, written: impl FnOnce(u32) -> u32) -> Option<Returned<T>> {
-        let entry = self.0.get_mut(id)?;
+    pub(crate) fn take(
+        &mut self,
+        id: u32,
+        written: impl FnOnce(u32) -> Option<u32>,
+    ) -> Option<Returned<T>> {
+        let entry = self.0.get_mut(id as usize)?;
+        let written = written(entry.writable)?;
         let owner = entry.owner.take()?;
         Some(Returned {
             completion: Completion {
@@ -160,7 +156,7 @@ impl<T> View<'_, T> {
                     id: id as u16,
                     generation: entry.generation,
                 },
-                written: written(entry.writable),
+                written,
                 owner: ManuallyDrop::into_inner(owner),
             },
             descriptors: entry.descriptors,
@@ -168,11 +164,12 @@ impl<T> View<'_, T> {
         })
     }
 
-    /// Whether the device may say of chain `id` that it wrote `written` bytes.
-    #[inline]
-    fn may_take(&self, id: u32, written: u32) -> bool {
-        let entry = self.0.get(id as usize);
-        entry.is_some_and(|entry| entry.owner.is_some() && written <= entry.writable)
+    /// How many bytes of chain `id` were written, as [`take`](Self::take) would find.
+    #[inline(always)]
+    fn written(&self, id: u32, written: impl FnOnce(u32) -> Option<u32>) -> Option<u32> {
+        let entry = self.0.get(id as usize)?;
+        let written = written(entry.writable)?;
+        entry.owner.is_some().then_some(written)
     }
 
     /// The rule that a device breaks that says of chain `id` that it wrote `written` bytes.
@@ -185,13 +182,6 @@ impl<T> View<'_, T> {
             },
             _ => Violation::UnknownId(id),
         }
-    }
-
-    /// The writable bytes of chain `id`, which is in flight or was.
-    #[inline]
-    pub(crate) fn writable(&self, id: u16) -> u32 {
-        let entry = self.0.get(usize::from(id));
-        entry.map_or(0, |entry| entry.writable)
     }
 
     /// What leads on from `id`.
@@ -243,17 +233,20 @@ impl InOrder {
         self.batch.is_some()
     }
 
-    /// Begins the batch that ends with chain `last`, to which the device says that it wrote `written`
-    /// bytes. Says whether it may.
+    /// Begins the batch that ends with chain `last`, if that [may be taken](View::take). Says whether
+    /// it may.
     #[inline(always)]
-    pub(crate) fn begin<T>(&mut self, entries: &View<'_, T>, last: u32, written: u32) -> bool {
-        let may = entries.may_take(last, written);
-        if may {
-            // Below the size of the queue, since it may be taken. It is in flight: so there are
-            // only chains in flight from the oldest to it.
-            self.batch = Some((last as u16, written));
-        }
-        may
+    pub(crate) fn begin<T>(
+        &mut self,
+        entries: &View<'_, T>,
+        last: u32,
+        written: impl FnOnce(u32) -> Option<u32>,
+    ) -> bool {
+        let written = entries.written(last, written);
+        // Below the size of the queue, since it may be taken. It is in flight: so there are only
+        // chains in flight from the oldest to it.
+        self.batch = written.map(|written| (last as u16, written));
+        self.is_begun()
     }
 
     /// Takes the next chain of the batch that was begun.
@@ -265,10 +258,9 @@ impl InOrder {
         if is_last {
             self.batch = None;
         }
-        let returned = entries.give(
-            id.into(),
-            |writable| if is_last { written } else { writable },
-        )?;
+        let returned = entries.take(id.into(), |writable| {
+            Some(if is_last { written } else { writable })
+        })?;
         // Always there: it was put with the chain.
         self.oldest = entries.link(returned.last).map_or(0, Link::id);
         Some(returned)

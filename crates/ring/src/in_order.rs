@@ -19,7 +19,7 @@ pub(crate) struct InOrder {
     /// How many of them are done, all after one that is not.
     waiting: u16,
     /// Chains before all of them that were used completely, for which the element of a later one may
-    /// speak. None, if it has none.
+    /// speak. None, if it has no places.
     run: Used,
 }
 
@@ -31,11 +31,6 @@ impl InOrder {
             waiting: 0,
             run: Used::default(),
         }
-    }
-
-    /// How many chains are done and not given back.
-    pub(crate) fn waiting(&self) -> u16 {
-        self.waiting.wrapping_add(self.run.chains)
     }
 
     /// Puts the chain that was just taken, which begins with block `first`, at the end.
@@ -76,7 +71,7 @@ impl InOrder {
     /// Gives back the run, if there is one.
     #[inline(always)]
     pub(crate) fn give_back(&mut self, give: impl FnOnce(Used)) {
-        if self.run.chains != 0 {
+        if self.run.places != 0 {
             give(core::mem::take(&mut self.run));
         }
     }
@@ -120,24 +115,23 @@ impl InOrder {
     #[inline(always)]
     fn pass<S: Slab>(&mut self, blocks: &mut Blocks<S>, last: u16) {
         let first = self.first;
-        let following = blocks.get(first).map_or(NONE, |block| block.following);
-        self.first = if first == self.last { NONE } else { following };
+        self.first = if first == self.last {
+            NONE
+        } else {
+            blocks.get(first).map_or(NONE, |block| block.following)
+        };
         blocks.give(first, last);
     }
 
     /// Adds a chain to the run; gives it back with the run, if it was not used completely.
     #[inline(always)]
     fn add(&mut self, done: Done, give: &mut impl FnMut(Used)) {
-        let run = Used {
-            chains: self.run.chains.wrapping_add(1),
-            descriptors: self.run.descriptors.wrapping_add(done.used.descriptors),
+        self.run = Used {
+            places: self.run.places.wrapping_add(done.used.places),
             ..done.used
         };
-        if done.is_whole {
-            self.run = run;
-        } else {
-            self.run = Used::default();
-            give(run);
+        if !done.is_whole {
+            self.give_back(give);
         }
     }
 }

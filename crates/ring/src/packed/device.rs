@@ -4,6 +4,7 @@
 //! into a private copy that is checked and used. A used descriptor is written over whatever stands
 //! where the driver looks next; how many descriptors a chain has is remembered with the chain.
 
+use core::hint::cold_path;
 use core::num::NonZeroU32;
 
 use ringway_spec::packed::{self as spec, DescriptorFlags};
@@ -17,7 +18,7 @@ use crate::driver::Areas;
 use crate::map::Regions;
 #[cfg(feature = "alloc")]
 use crate::shared::{Run, Shared};
-use crate::shared::{Slots, Table, Words};
+use crate::shared::{Slot, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
 use crate::walk::{INDIRECT, Look, Piece, Source, Stop, TwoWords, Why, walk};
 
@@ -42,9 +43,8 @@ pub(crate) struct Device {
     held: Option<(u16, u64)>,
     /// How many descriptors were used since an interrupt was last considered.
     unreported: u32,
-    in_flight: u16,
-    /// Descriptors of the chains in flight.
-    taken: u16,
+    /// How many descriptors are of no chain in flight.
+    room: u16,
     indirect: bool,
     event_index: bool,
     order: Order,
@@ -94,8 +94,7 @@ impl Device {
             next_used: Cursor::used(begin),
             held: None,
             unreported: 0,
-            in_flight: 0,
-            taken: 0,
+            room: size,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -114,9 +113,9 @@ impl Device {
             return Stop::violation(&mut look.why, violation);
         }
         let left = look.left.checked_sub(1)?;
-        let head = match self.look_for_available() {
-            Some(head) => head,
-            None => self.look_further()?,
+        let Some((slot, word)) = self.look_for_available() else {
+            self.look_in_the_ring();
+            return None;
         };
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
@@ -128,9 +127,10 @@ impl Device {
         let mut ring = Ring {
             device: self,
             at: self.next_available,
-            head: Some(head),
-            left: self.size.wrapping_sub(self.taken),
-            last: head,
+            head: Some((slot, word)),
+            room: self.room,
+            left: self.room,
+            last: word,
         };
         let head = ring.next(&mut look.why)?;
         let walked = if (head.word >> FLAGS) as u32 & INDIRECT == 0 {
@@ -144,8 +144,7 @@ impl Device {
         look.left = left;
         let descriptors = walked.descriptors.get() as u16;
         self.next_available.advance(descriptors, self.size);
-        self.taken = self.taken.wrapping_add(descriptors);
-        self.in_flight = self.in_flight.wrapping_add(1);
+        self.room = self.room.wrapping_sub(descriptors);
         Some(walked)
     }
 
@@ -153,8 +152,7 @@ impl Device {
     /// the driver was not told of.
     #[inline(always)]
     pub(crate) fn put(&mut self, used: Used) {
-        self.in_flight = self.in_flight.wrapping_sub(used.chains);
-        self.taken = self.taken.wrapping_sub(used.descriptors);
+        self.room = self.room.wrapping_add(used.places);
         let mut flags = DescriptorFlags::empty();
         flags.set(DescriptorFlags::WRITE, used.written != 0);
         let (len, id) = (used.written, used.id);
@@ -164,8 +162,8 @@ impl Device {
         } else {
             self.write(self.next_used.at, word);
         }
-        self.next_used.advance(used.descriptors, self.size);
-        self.unreported = self.unreported.saturating_add(used.descriptors.into());
+        self.next_used.advance(used.places, self.size);
+        self.unreported = self.unreported.saturating_add(used.places.into());
     }
 
     /// Says whether there was something.
@@ -292,10 +290,6 @@ impl Device {
         self.size
     }
 
-    pub(crate) fn in_flight(&self) -> u16 {
-        self.in_flight
-    }
-
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.broken
     }
@@ -305,22 +299,33 @@ impl Device {
         *self.broken.get_or_insert(violation)
     }
 
-    /// The second word of the next descriptor, if that was made available.
+    /// The next descriptor and its second word, if that was made available.
     #[inline(always)]
-    fn look_for_available(&self) -> Option<u64> {
+    fn look_for_available(&self) -> Option<(Slot<'_>, u64)> {
         let Cursor { at, turn, .. } = self.next_available;
-        let word = self.ring.slot(at.into())?.second();
-        ((word ^ turn) & TURN_BITS == 0).then_some(word)
+        let slot = self.ring.slot(at.into())?;
+        let word = slot.second();
+        ((word ^ turn) & TURN_BITS == 0).then_some((slot, word))
     }
 
-    /// The same, once there is no more of what was taken before.
+    /// Notes that a chain has more descriptors than there is room for.
     #[cold]
-    fn look_further(&mut self) -> Option<u64> {
-        if !core::mem::take(&mut self.resuming) {
-            return None;
+    fn too_long<T>(&self, why: &mut Why) -> Option<T> {
+        let violation = if self.room == self.size {
+            Violation::ChainTooLong(self.size)
+        } else {
+            Violation::TooManyInFlight(self.size)
+        };
+        Stop::violation(why, violation)
+    }
+
+    /// From here on chains come from the ring: all that were taken before were taken again.
+    #[inline]
+    fn look_in_the_ring(&mut self) {
+        if core::mem::take(&mut self.resuming) {
+            cold_path();
+            self.ring = self.used.clone();
         }
-        self.ring = self.used.clone();
-        self.look_for_available()
     }
 
     /// Writes the second word of descriptor `at`.
@@ -337,10 +342,12 @@ impl Device {
 #[derive(Clone, Copy)]
 struct Ring<'r> {
     device: &'r Device,
-    /// Where the next one is.
+    /// Where the last one is.
     at: Cursor,
-    /// Its second word, if it was read.
-    head: Option<u64>,
+    /// The first one, and its second word, until it is asked for.
+    head: Option<(Slot<'r>, u64)>,
+    /// How many descriptors of the ring it may have in all, and still.
+    room: u16,
     left: u16,
     /// The second word of the last one.
     last: u64,
@@ -353,27 +360,22 @@ impl<'m> Source<'m> for Ring<'_> {
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
         let Device { ring, size, .. } = self.device;
         let Some(left) = self.left.checked_sub(1) else {
-            let violation = if self.device.taken == 0 {
-                Violation::ChainTooLong(*size)
-            } else {
-                Violation::TooManyInFlight(*size)
-            };
-            return Stop::violation(why, violation);
+            return self.device.too_long(why);
         };
-        // Always there: positions are below the size.
-        let slot = ring.slot(self.at.at.into())?;
-        let word = match self.head.take() {
-            Some(word) => word,
+        let (slot, word) = match self.head.take() {
+            Some(head) => head,
             None => {
+                self.at.advance(1, *size);
+                // Always there: positions are below the size.
+                let slot = ring.slot(self.at.at.into())?;
                 let word = slot.second();
                 if (word ^ self.at.turn) & TURN_BITS != 0 {
                     return Stop::violation(why, Violation::NotAvailable(self.at.at));
                 }
-                word
+                (slot, word)
             }
         };
         self.left = left;
-        self.at.advance(1, *size);
         self.last = word;
         let address = slot.first();
         Some(Piece { address, word })
@@ -391,8 +393,7 @@ impl<'m> Source<'m> for Ring<'_> {
 
     #[inline(always)]
     fn name(&self) -> (u16, NonZeroU32) {
-        let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
-        let read = not_in_flight.wrapping_sub(self.left);
+        let read = self.room.wrapping_sub(self.left);
         // One was read at least.
         let descriptors = NonZeroU32::new(read.into()).unwrap_or(NonZeroU32::MIN);
         (id(self.last), descriptors)

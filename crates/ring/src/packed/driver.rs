@@ -14,7 +14,7 @@ use crate::barrier::Order;
 use crate::driver::{
     Completion, Geometry, Memory, Refusal, Rejected, Segment, Slab, Token, Violation,
 };
-use crate::entries::{Entries, InOrder, View, not_reached};
+use crate::entries::{Entries, InOrder, not_reached};
 use crate::shared::{Run, Slots, Words};
 use crate::tables::{Asked, Tables, reportable, why_no_room};
 
@@ -33,7 +33,7 @@ pub(crate) struct Driver<T, S> {
     /// descriptors than ids.
     free_id: u16,
     /// Descriptors. 0 once the queue is broken.
-    free: u16,
+    free: usize,
     /// 0 once the queue is broken.
     in_flight: u16,
     /// How many were in flight when the queue broke.
@@ -73,7 +73,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
             tables: Tables::new(memory, layout.tables, geometry, features)?,
             size,
             free_id: 0,
-            free: size,
+            free: size.into(),
             in_flight: 0,
             stranded: 0,
             next_available: Cursor::available(start),
@@ -101,10 +101,10 @@ impl<T, S: Slab<T>> Driver<T, S> {
 
     #[inline]
     pub(crate) fn has_room(&self, segments: usize) -> bool {
-        self.tables.descriptors_for(segments) <= usize::from(self.free)
+        self.tables.descriptors_for(segments) <= self.free
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit(
         &mut self,
         readable: &[Segment],
@@ -117,10 +117,10 @@ impl<T, S: Slab<T>> Driver<T, S> {
         };
         let in_table = self.tables.hold(asked.count);
         let descriptors = if in_table { 1 } else { asked.count };
-        if descriptors > usize::from(self.free) {
+        let Some(free) = self.free.checked_sub(descriptors) else {
             let why = why_no_room(asked.count, descriptors, self.size, self.broken);
             return Err(Rejected { why, owner });
-        }
+        };
         let writable = match reportable(asked.bytes()) {
             Ok(writable) => writable,
             Err(why) => return Err(Rejected { why, owner }),
@@ -135,7 +135,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         };
         let token = entries.put(id, owner, writable, descriptors, id)?;
         self.free_id = link.id();
-        self.free = self.free.wrapping_sub(descriptors);
+        self.free = free;
         self.in_flight = self.in_flight.wrapping_add(1);
         if in_table {
             self.write_indirect(id, &asked);
@@ -176,13 +176,13 @@ impl<T, S: Slab<T>> Driver<T, S> {
             .to_bits()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
         if self.in_flight == 0 {
             cold_path();
             return self.broken.map_or(Ok(None), Err);
         }
-        let returned = if self.in_order && self.batch.is_begun() {
+        let returned = if self.batch.is_begun() {
             self.batch.take(&mut self.entries.view())
         } else {
             let Some(tail) = self.look_for_used() else {
@@ -192,19 +192,19 @@ impl<T, S: Slab<T>> Driver<T, S> {
             // which it stored first.
             self.order.consume();
             let mut entries = self.entries.view();
-            let (id, written) = (tail.id.into(), written(&entries, tail));
+            let id = tail.id.into();
             let returned = if !self.in_order {
-                entries.take(id, written).inspect(|returned| {
+                entries.take(id, written(tail)).inspect(|returned| {
                     entries.set_link(returned.last, self.free_id);
                     self.free_id = returned.completion.token.id;
                 })
-            } else if self.batch.begin(&entries, id, written) {
+            } else if self.batch.begin(&entries, id, written(tail)) {
                 self.batch.take(&mut entries)
             } else {
                 None
             };
             if returned.is_none() {
-                let violation = entries.why_not(id, written);
+                let violation = entries.why_not(id, tail.len);
                 return Err(self.latch(violation));
             }
             returned
@@ -213,7 +213,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         let Some(returned) = returned else {
             return Ok(None);
         };
-        self.free = self.free.wrapping_add(returned.descriptors);
+        self.free = self.free.wrapping_add(returned.descriptors.into());
         self.in_flight = self.in_flight.wrapping_sub(1);
         self.next_used.advance(returned.descriptors, self.size);
         Ok(Some(returned.completion))
@@ -374,14 +374,18 @@ impl Pen<'_> {
     }
 }
 
-/// How many bytes the device wrote. A length that it gave without the flag that makes it count
-/// (§2.8.4) is believed within the chain's bounds, for there are devices that never set the flag;
-/// beyond them it means nothing, and breaks no rule.
+/// How many bytes the device wrote, if a chain can hold what it says. A length that it gave without
+/// the flag that makes it count (§2.8.4) is believed within the chain's bounds, for there are devices
+/// that never set the flag; beyond them it means nothing, and breaks no rule.
 #[inline(always)]
-fn written<T>(entries: &View<'_, T>, tail: Tail) -> u32 {
-    if tail.flags.contains(DescriptorFlags::WRITE) || tail.len <= entries.writable(tail.id) {
-        tail.len
-    } else {
-        0
+fn written(tail: Tail) -> impl FnOnce(u32) -> Option<u32> {
+    move |writable| {
+        if tail.len <= writable {
+            Some(tail.len)
+        } else if tail.flags.contains(DescriptorFlags::WRITE) {
+            None
+        } else {
+            Some(0)
+        }
     }
 }

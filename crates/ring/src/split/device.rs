@@ -155,7 +155,7 @@ impl Device {
     pub(crate) fn put(&mut self, used: Used) {
         let element = u64::from(used.id) | u64::from(used.written) << 32;
         self.used.store(usize::from(self.next_used), element);
-        self.next_used = self.next_used.wrapping_add(used.chains);
+        self.next_used = self.next_used.wrapping_add(used.places);
     }
 
     /// Says whether there was something.
@@ -245,11 +245,6 @@ impl Device {
         self.size
     }
 
-    pub(crate) fn in_flight(&self) -> u16 {
-        // A chain moves either index by one, and there are fewer chains than the indices count.
-        self.next_available.wrapping_sub(self.next_used)
-    }
-
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.broken
     }
@@ -293,7 +288,9 @@ impl Device {
         if moved > size {
             return Err(Violation::AvailableTooFar { moved, size });
         }
-        let room = size.saturating_sub(self.in_flight());
+        // A chain moves either index by one, and there are fewer chains than the indices count.
+        let in_flight = self.next_available.wrapping_sub(self.next_used);
+        let room = size.saturating_sub(in_flight);
         if moved != 0 && room == 0 {
             return Err(Violation::TooManyInFlight(size));
         }

@@ -166,7 +166,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.published
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self) -> Result<Option<Completion<T>>, Violation> {
         if self.next_used == self.used_seen && !self.look_for_used()? {
             return Ok(None);
@@ -177,7 +177,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         } else {
             let (id, written) = self.element();
             let mut entries = self.entries.view();
-            let Some(returned) = entries.take(id, written) else {
+            let Some(returned) = entries.take(id, within(written)) else {
                 let violation = entries.why_not(id, written);
                 return Err(self.latch(violation));
             };
@@ -278,7 +278,7 @@ impl<T, S: Slab<T>> Driver<T, S> {
         if !self.batch.is_begun() {
             let (last, written) = self.element();
             let entries = self.entries.view();
-            if !self.batch.begin(&entries, last, written) {
+            if !self.batch.begin(&entries, last, within(written)) {
                 let violation = entries.why_not(last, written);
                 return Err(self.latch(violation));
             }
@@ -318,6 +318,12 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.free = 0;
         violation
     }
+}
+
+/// What a device says it wrote, if a chain can hold it.
+#[inline(always)]
+fn within(written: u32) -> impl FnOnce(u32) -> Option<u32> {
+    move |writable| (written <= writable).then_some(written)
 }
 
 /// Writes a chain along the links of its descriptors, from `id` on. Returns the last one, and what
