@@ -191,11 +191,8 @@ pub(crate) struct Used {
 pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "alloc"))] S> {
     pub(crate) ring: Ring,
     blocks: Blocks<S>,
-    /// Chains taken and not yet completed.
-    in_flight: u16,
     pub(crate) books: Books,
-    /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
-    /// completed since.
+    /// Whether a chain waits in the ring because the slab had no room for it when the last batch looked.
     starved: bool,
     /// What a chain waits for in the ring, to be shown to the device.
     missing: Option<Missing>,
@@ -302,7 +299,6 @@ impl<S: Slab> Queue<S> {
         Ok(Self {
             ring,
             blocks: Blocks::new(slab),
-            in_flight: 0,
             books,
             starved: false,
             missing: None,
@@ -336,7 +332,7 @@ impl<S: Slab> Queue<S> {
             Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
             Ring::Packed(ring) => ring.size(),
         };
-        self.missing = None;
+        (self.starved, self.missing) = (false, None);
         let regions = regions.into();
         let look = Look {
             regions,
@@ -387,7 +383,18 @@ impl<S: Slab> Queue<S> {
 
     /// How many chains were taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        self.in_flight
+        let of_ring = match &self.ring {
+            Ring::Split(ring) => ring.in_flight(),
+            Ring::Packed(ring) => ring.in_flight(),
+        };
+        let in_order = match &self.books {
+            Books::None => None,
+            Books::InOrder(in_order) => Some(in_order),
+            #[cfg(feature = "alloc")]
+            Books::Ledger(kept) => kept.in_order.as_ref(),
+        };
+        // The ring does not know which of those that are not given back were completed.
+        in_order.map_or(of_ring, InOrder::in_flight)
     }
 
     /// What the next chain names that the device was not shown yet, if the last batch ended with that.
@@ -504,8 +511,6 @@ impl<'q, S: Slab> Batch<'q, S> {
         let Some(walked) = taken else {
             return self.nothing_taken().map(|()| None);
         };
-        // No more than the ring has descriptors.
-        queue.in_flight = queue.in_flight.wrapping_add(1);
         match &mut queue.books {
             Books::None => {}
             Books::InOrder(in_order) => in_order.taken(&mut queue.blocks, walked.first),
@@ -551,9 +556,7 @@ impl<'q, S: Slab> Batch<'q, S> {
             // Of another queue, or of this one before it was made anew.
             return;
         }
-        queue.starved = false;
         // Each was counted when it was taken, and is given back once: it is moved here.
-        queue.in_flight = queue.in_flight.wrapping_sub(1);
         let used = Used {
             // As they came.
             id: walked.id as u16,

@@ -16,6 +16,8 @@ use crate::slab::{Blocks, Done, NONE, Slab};
 pub(crate) struct InOrder {
     first: u16,
     last: u16,
+    /// Chains taken and not done.
+    in_flight: u16,
     /// How many of them are done, all after one that is not.
     waiting: u16,
     /// Chains before all of them that were used completely, for which the element of a later one may
@@ -28,9 +30,15 @@ impl InOrder {
         Self {
             first: NONE,
             last: NONE,
+            in_flight: 0,
             waiting: 0,
             run: Used::default(),
         }
+    }
+
+    /// How many chains were taken and are not done.
+    pub(crate) fn in_flight(&self) -> u16 {
+        self.in_flight
     }
 
     /// Puts the chain that was just taken, which begins with block `first`, at the end.
@@ -42,6 +50,8 @@ impl InOrder {
             before.following = first;
         }
         self.last = first;
+        // No more than the ring has descriptors.
+        self.in_flight = self.in_flight.wrapping_add(1);
     }
 
     /// Notes that the device is done with `chain`, to which it has written as `used` says, and gives
@@ -56,6 +66,7 @@ impl InOrder {
         mut passed: impl FnMut(u16),
         mut give: impl FnMut(Used),
     ) {
+        self.in_flight = self.in_flight.wrapping_sub(1);
         let is_whole = used.written == chain.writable_bytes;
         if chain.first != self.first {
             return self.wait(blocks, chain, Done { used, is_whole });

@@ -41,6 +41,8 @@ pub(crate) struct Device {
     /// The first used descriptor that the driver was not yet told of, and its second word: it hides
     /// those after it.
     held: Option<(u16, u64)>,
+    /// Chains taken and not given back, if they are given back one by one.
+    in_flight: u16,
     /// How many descriptors were used since an interrupt was last considered.
     unreported: u32,
     /// How many descriptors are of no chain in flight.
@@ -94,6 +96,7 @@ impl Device {
             next_used: Cursor::used(begin),
             held: None,
             unreported: 0,
+            in_flight: 0,
             room: size,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
@@ -145,6 +148,8 @@ impl Device {
         let descriptors = walked.descriptors.get() as u16;
         self.next_available.advance(descriptors, self.size);
         self.room = self.room.wrapping_sub(descriptors);
+        // No more than the ring has descriptors.
+        self.in_flight = self.in_flight.wrapping_add(1);
         Some(walked)
     }
 
@@ -153,6 +158,7 @@ impl Device {
     #[inline(always)]
     pub(crate) fn put(&mut self, used: Used) {
         self.room = self.room.wrapping_add(used.places);
+        self.in_flight = self.in_flight.wrapping_sub(1);
         let mut flags = DescriptorFlags::empty();
         flags.set(DescriptorFlags::WRITE, used.written != 0);
         let (len, id) = (used.written, used.id);
@@ -280,6 +286,11 @@ impl Device {
     #[inline]
     pub(crate) fn disarm(&mut self) {
         self.wish.store(0, Wish::NONE.to_word());
+    }
+
+    /// How many chains were taken and not given back, if they are given back one by one.
+    pub(crate) fn in_flight(&self) -> u16 {
+        self.in_flight
     }
 
     pub(crate) fn position(&self) -> u16 {

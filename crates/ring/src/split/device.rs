@@ -237,6 +237,12 @@ impl Device {
         self.available_seen.wrapping_sub(self.next_available)
     }
 
+    /// How many chains were taken and not given back.
+    pub(crate) fn in_flight(&self) -> u16 {
+        // A chain moves either index by one, and there are fewer chains than the indices count.
+        self.next_available.wrapping_sub(self.next_used)
+    }
+
     pub(crate) fn position(&self) -> u16 {
         self.next_available
     }
@@ -289,8 +295,7 @@ impl Device {
             return Err(Violation::AvailableTooFar { moved, size });
         }
         // A chain moves either index by one, and there are fewer chains than the indices count.
-        let in_flight = self.next_available.wrapping_sub(self.next_used);
-        let room = size.saturating_sub(in_flight);
+        let room = size.saturating_sub(self.in_flight());
         if moved != 0 && room == 0 {
             return Err(Violation::TooManyInFlight(size));
         }
