@@ -18,6 +18,8 @@ use alloc::{boxed::Box, vec::Vec};
 
 use ringway_spec::{F, Features};
 
+#[cfg(feature = "alloc")]
+use crate::chain::Walked;
 use crate::driver::Areas;
 use crate::in_order::InOrder;
 #[cfg(feature = "alloc")]
@@ -38,14 +40,9 @@ pub enum Violation {
     /// The size of the queue is 0, above what the device offers, or, of a split queue, not a power
     /// of two (§2.7, §2.8).
     Size(u16),
-    /// The queue is to begin where it cannot: as many chains, or descriptors of a packed ring, as lie
-    /// between were not all taken by the device before (§2.7, §2.8).
-    Start {
-        /// Where the next chain would be taken.
-        available: u16,
-        /// Where the next chain would be given back.
-        used: u16,
-    },
+    /// The queue is to begin where it cannot: beyond the end of a packed ring, or with more chains in
+    /// flight than there can be (§2.7, §2.8).
+    Start(u16),
     /// An area of the ring does not lie in the driver's memory, or is not aligned (§2.7,
     /// §2.8.10.1).
     Area(u64),
@@ -115,9 +112,9 @@ impl fmt::Display for Violation {
                 f,
                 "queue size {size} is none that the device offers (§2.7, §2.8)"
             ),
-            Self::Start { available, used } => write!(
+            Self::Start(position) => write!(
                 f,
-                "queue cannot begin at {available:#x} with chains used up to {used:#x} (§2.7, §2.8)"
+                "queue cannot begin at {position:#x} with what is in flight (§2.7, §2.8)"
             ),
             Self::Area(address) => write!(
                 f,
@@ -194,7 +191,7 @@ pub(crate) struct Used {
 #[derive(Debug)]
 pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "alloc"))] S> {
     pub(crate) ring: Ring,
-    pub(crate) blocks: Blocks<S>,
+    blocks: Blocks<S>,
     pub(crate) books: Books,
     /// Whether a chain waits in the ring because the slab had no room for it, and no chain was
     /// completed since.
@@ -202,7 +199,7 @@ pub struct Queue<#[cfg(feature = "alloc")] S = Vec<Block>, #[cfg(not(feature = "
     /// What a chain waits for in the ring, to be shown to the device.
     missing: Option<Missing>,
     /// Of all queues that there were. Chains know it.
-    pub(crate) number: u32,
+    number: u32,
     /// The number of the region in which the last batch found something last: the next one will
     /// most likely too.
     region: u32,
@@ -221,15 +218,6 @@ pub(crate) enum Books {
     /// A record for others, too.
     #[cfg(feature = "alloc")]
     Ledger(Box<Kept>),
-}
-
-/// Where a queue begins: as [`ledger::Start`](crate::ledger::Start) says it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) available: u16,
-    pub(crate) used: u16,
-    /// How many chains are between.
-    pub(crate) chains: u16,
 }
 
 /// The format, chosen once by the negotiated features.
@@ -281,25 +269,21 @@ impl<S: Slab> Queue<S> {
         start: u16,
         slab: S,
     ) -> Result<Self, Violation> {
-        let at = if features.contains(F::RING_PACKED) {
+        let start = if features.contains(F::RING_PACKED) {
             packed::Position::after(start, size).to_bits()
         } else {
             start
         };
-        let start = Place {
-            available: at,
-            used: at,
-            chains: 0,
-        };
-        Self::at_place(regions.into(), size, areas, features, start, slab)
+        Self::at(regions.into(), size, areas, features, start, slab)
     }
 
-    pub(crate) fn at_place(
+    /// The same, beginning at the [position](Self::position) `start`.
+    pub(crate) fn at(
         regions: Regions<'_>,
         size: u16,
         areas: Areas,
         features: Features,
-        start: Place,
+        start: u16,
         slab: S,
     ) -> Result<Self, Violation> {
         let ring = if features.contains(F::RING_PACKED) {
@@ -346,11 +330,9 @@ impl<S: Slab> Queue<S> {
     /// Begins to serve, with buffers looked up in `regions`.
     #[inline]
     pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {
-        let left = if self.books.is_resuming() {
-            // First those that were taken before.
-            0
-        } else {
-            self.ring.left()
+        let left = match &self.ring {
+            Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
+            Ring::Packed(ring) => ring.size(),
         };
         self.missing = None;
         let regions = regions.into();
@@ -403,8 +385,7 @@ impl<S: Slab> Queue<S> {
 
     /// How many chains were taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        self.taken()
-            .saturating_sub(self.books.not_with_the_device())
+        self.taken().saturating_sub(self.books.waiting())
     }
 
     /// What the next chain names that the device was not shown yet, if the last batch ended with that.
@@ -464,23 +445,13 @@ impl Books {
         }
     }
 
-    /// Whether there are chains to take that were taken before.
-    #[inline]
-    fn is_resuming(&self) -> bool {
-        match self {
-            Self::None | Self::InOrder(_) => false,
-            #[cfg(feature = "alloc")]
-            Self::Ledger(kept) => kept.is_resuming(),
-        }
-    }
-
-    /// How many chains are taken that the device is done with, or that it was not given again.
-    fn not_with_the_device(&self) -> u16 {
+    /// How many chains the device is done with that were not given back.
+    fn waiting(&self) -> u16 {
         match self {
             Self::None => 0,
             Self::InOrder(in_order) => in_order.waiting(),
             #[cfg(feature = "alloc")]
-            Self::Ledger(kept) => kept.not_with_the_device(),
+            Self::Ledger(kept) => kept.in_order.as_ref().map_or(0, InOrder::waiting),
         }
     }
 
@@ -502,24 +473,6 @@ impl Books {
 }
 
 impl Ring {
-    /// How many chains a batch that begins now may look for.
-    #[inline]
-    pub(crate) fn left(&self) -> u16 {
-        match self {
-            Self::Split(ring) => ring.size().saturating_sub(ring.seen()),
-            Self::Packed(ring) => ring.size(),
-        }
-    }
-
-    /// How many chains (split) or descriptors (packed) are in flight.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn between(&self) -> u16 {
-        match self {
-            Self::Split(ring) => ring.in_flight(),
-            Self::Packed(ring) => ring.taken(),
-        }
-    }
-
     /// Writes what was used, for the driver to find it when it is published.
     #[inline]
     pub(crate) fn put(&mut self, used: Used) {
@@ -538,8 +491,8 @@ pub struct Batch<
     #[cfg(feature = "alloc")] S: Slab = Vec<Block>,
     #[cfg(not(feature = "alloc"))] S: Slab,
 > {
-    pub(crate) queue: &'q mut Queue<S>,
-    pub(crate) look: Look<'q>,
+    queue: &'q mut Queue<S>,
+    look: Look<'q>,
 }
 
 impl<'q, S: Slab> Batch<'q, S> {
@@ -560,20 +513,28 @@ impl<'q, S: Slab> Batch<'q, S> {
     #[inline(always)]
     pub fn next_chain(&mut self) -> Result<Option<Chain>, Violation> {
         let queue = &mut *self.queue;
-        // Before anything is read.
-        queue.blocks.prepare();
         let taken = match &mut queue.ring {
             Ring::Split(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
             Ring::Packed(ring) => ring.next_chain(&mut self.look, &mut queue.blocks),
         };
         let Some(walked) = taken else {
-            return self.nothing_taken();
+            return self.nothing_taken().map(|()| None);
         };
         match &mut queue.books {
             Books::None => {}
             Books::InOrder(in_order) => in_order.taken(&mut queue.blocks, walked.first),
             #[cfg(feature = "alloc")]
-            Books::Ledger(kept) => kept.taken(&mut queue.blocks, &queue.ring, &walked),
+            Books::Ledger(kept) => {
+                // By value: a reference would have the chain of every queue in memory.
+                let (id, descriptors) = (walked.id, walked.descriptors.get());
+                kept.taken(
+                    &mut queue.blocks,
+                    &queue.ring,
+                    walked.first,
+                    id,
+                    descriptors,
+                );
+            }
         }
         let queue = queue.number;
         Ok(Some(Chain { walked, queue }))
@@ -629,6 +590,15 @@ impl<'q, S: Slab> Batch<'q, S> {
             }
             #[cfg(feature = "alloc")]
             Books::Ledger(kept) => {
+                // By value, field by field, as above.
+                let walked = Walked {
+                    first: walked.first,
+                    last: walked.last,
+                    id: walked.id,
+                    descriptors: walked.descriptors,
+                    readable_bytes: walked.readable_bytes,
+                    writable_bytes: walked.writable_bytes,
+                };
                 kept.completed(&mut queue.blocks, &mut queue.ring, &walked, used);
             }
         }
@@ -648,12 +618,10 @@ impl<'q, S: Slab> Batch<'q, S> {
 
     /// Sees why there was no chain, or one that was not taken.
     #[cold]
-    pub(crate) fn nothing_taken(&mut self) -> Result<Option<Chain>, Violation> {
+    fn nothing_taken(&mut self) -> Result<(), Violation> {
         let queue = &mut *self.queue;
         match self.look.why.take() {
-            #[cfg(feature = "alloc")]
-            None if queue.books.is_resuming() => self.resume(),
-            None => Ok(None),
+            None => Ok(()),
             Some(Stop::Violation(violation)) => Err(queue.latch(violation)),
             // No chain has a block.
             Some(Stop::NoRoom) if queue.in_flight() == 0 => {
@@ -661,11 +629,11 @@ impl<'q, S: Slab> Batch<'q, S> {
             }
             Some(Stop::NoRoom) => {
                 queue.starved = true;
-                Ok(None)
+                Ok(())
             }
             Some(Stop::Missing(missing)) => {
                 queue.missing = Some(missing);
-                Ok(None)
+                Ok(())
             }
         }
     }

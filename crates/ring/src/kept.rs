@@ -3,13 +3,12 @@
 use core::fmt;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use ringway_spec::Features;
 
-use crate::chain::{Chain, Walked};
-use crate::device::{Batch, Books, Place, Queue, Ring, Used, Violation};
+use crate::chain::Walked;
+use crate::device::{Books, Queue, Ring, Used, Violation};
 use crate::driver::Areas;
 use crate::in_order::InOrder;
 use crate::ledger::{InFlight, Ledger, Start, Taken};
@@ -20,8 +19,8 @@ use crate::slab::{Blocks, Slab};
 pub(crate) struct Kept {
     pub(crate) in_order: Option<InOrder>,
     pub(crate) ledger: Box<dyn Ledger>,
-    /// Chains that are to be taken again.
-    resuming: VecDeque<InFlight>,
+    /// How many chains are to be taken again.
+    resuming: u16,
 }
 
 impl Queue {
@@ -36,44 +35,37 @@ impl Queue {
         size: u16,
         areas: Areas,
         features: Features,
-        start: Start,
+        start: &Start,
         ledger: Option<Box<dyn Ledger>>,
     ) -> Result<Self, Violation> {
-        let Start {
-            available,
-            used,
-            in_flight,
-        } = start;
-        let cannot_be = Violation::Start { available, used };
-        let chains = u16::try_from(in_flight.len()).map_err(|_| cannot_be)?;
-        let place = Place {
-            available,
-            used,
-            chains,
-        };
+        let Start { used, in_flight } = start;
         let regions = regions.into();
-        let mut queue = Self::at_place(regions, size, areas, features, place, Vec::new())?;
-        let between = match &queue.ring {
-            Ring::Split(_) => chains.into(),
-            Ring::Packed(_) => in_flight.iter().map(InFlight::descriptors).sum::<usize>(),
-        };
-        let is_right_format = in_flight.iter().all(|chain| {
-            matches!(
-                (&queue.ring, chain),
-                (Ring::Split(_), InFlight::Head(_)) | (Ring::Packed(_), InFlight::Words(_))
-            )
-        });
-        if !is_right_format || between != usize::from(queue.ring.between()) {
-            return Err(cannot_be);
+        let mut queue = Self::at(regions, size, areas, features, *used, Vec::new())?;
+        if !in_flight.is_empty() {
+            queue.again(in_flight).ok_or(Violation::Start(*used))?;
         }
-        if let Ring::Packed(ring) = &queue.ring {
-            ring.take_back();
-        }
-        if ledger.is_some() || chains != 0 {
-            let ledger = ledger.unwrap_or_else(|| Box::new(Nobody));
-            queue.keep(ledger, in_flight.into());
-        }
+        // No more than the size of the queue.
+        queue.keep(ledger, in_flight.len() as u16);
         Ok(queue)
+    }
+
+    /// `None` if the chains are more than there can be, or of another format.
+    fn again(&mut self, in_flight: &[InFlight]) -> Option<()> {
+        let descriptors: usize = in_flight.iter().map(InFlight::descriptors).sum();
+        if descriptors > usize::from(self.size()) {
+            return None;
+        }
+        let begun = match &mut self.ring {
+            Ring::Split(ring) => {
+                let heads: Option<Vec<u16>> = in_flight.iter().map(InFlight::head).collect();
+                ring.resume(heads?.into_iter())
+            }
+            Ring::Packed(ring) => {
+                let words: Option<Vec<_>> = in_flight.iter().map(InFlight::words).collect();
+                ring.resume(words?.into_iter().flatten())
+            }
+        };
+        begun.then_some(())
     }
 }
 
@@ -81,98 +73,53 @@ impl<S: Slab> Queue<S> {
     /// Has what happens to chains from here on written down in `ledger`, or no longer. The one of
     /// before is dropped.
     pub fn set_ledger(&mut self, ledger: Option<Box<dyn Ledger>>) {
-        let resuming = match &mut self.books {
-            Books::Ledger(kept) => core::mem::take(&mut kept.resuming),
-            Books::None | Books::InOrder(_) => VecDeque::new(),
+        let resuming = match &self.books {
+            Books::Ledger(kept) => kept.resuming,
+            Books::None | Books::InOrder(_) => 0,
         };
-        match ledger {
-            Some(ledger) => self.keep(ledger, resuming),
-            None if !resuming.is_empty() => self.keep(Box::new(Nobody), resuming),
-            None => {
-                if let Books::Ledger(kept) = &mut self.books {
-                    self.books = kept.in_order.take().map_or(Books::None, Books::InOrder);
-                }
-            }
-        }
+        self.keep(ledger, resuming);
     }
 
-    fn keep(&mut self, ledger: Box<dyn Ledger>, resuming: VecDeque<InFlight>) {
+    fn keep(&mut self, ledger: Option<Box<dyn Ledger>>, resuming: u16) {
         let in_order = match core::mem::replace(&mut self.books, Books::None) {
             Books::None => None,
             Books::InOrder(in_order) => Some(in_order),
             Books::Ledger(kept) => kept.in_order,
         };
-        self.books = Books::Ledger(Box::new(Kept {
-            in_order,
-            ledger,
-            resuming,
-        }));
-    }
-}
-
-impl<S: Slab> Batch<'_, S> {
-    /// Takes the next of the chains that were taken before.
-    pub(crate) fn resume(&mut self) -> Result<Option<Chain>, Violation> {
-        let queue = &mut *self.queue;
-        let Books::Ledger(kept) = &mut queue.books else {
-            return Ok(None);
+        self.books = match (ledger, in_order) {
+            (Some(ledger), in_order) => Books::Ledger(Box::new(Kept {
+                in_order,
+                ledger,
+                resuming,
+            })),
+            (None, Some(in_order)) => Books::InOrder(in_order),
+            (None, None) => Books::None,
         };
-        let walked = match (&mut queue.ring, kept.resuming.front()) {
-            (Ring::Split(ring), Some(InFlight::Head(head))) => {
-                ring.walk_again(&mut self.look, &mut queue.blocks, *head)
-            }
-            (Ring::Packed(ring), Some(InFlight::Words(words))) => {
-                ring.walk_again(&mut self.look, &mut queue.blocks, words)
-            }
-            // Not so: they were found to be of the ring's format.
-            _ => None,
-        };
-        let Some(walked) = walked else {
-            // It stays the next one, if it can be taken later at all.
-            return self.why_not_resumed();
-        };
-        kept.resuming.pop_front();
-        kept.ledger.resumed(walked.first);
-        if let Some(in_order) = &mut kept.in_order {
-            in_order.taken(&mut queue.blocks, walked.first);
-        }
-        if kept.resuming.is_empty() {
-            // From here on, what the ring has.
-            self.look.left = queue.ring.left();
-        }
-        let queue = queue.number;
-        Ok(Some(Chain { walked, queue }))
-    }
-
-    fn why_not_resumed(&mut self) -> Result<Option<Chain>, Violation> {
-        if self.look.why.is_none() {
-            return Ok(None);
-        }
-        self.nothing_taken()
     }
 }
 
 impl Kept {
-    pub(crate) fn is_resuming(&self) -> bool {
-        !self.resuming.is_empty()
-    }
-
-    pub(crate) fn not_with_the_device(&self) -> u16 {
-        let waiting = self.in_order.as_ref().map_or(0, InOrder::waiting);
-        // No more than the ring has descriptors.
-        waiting.wrapping_add(self.resuming.len() as u16)
-    }
-
     #[cold]
-    pub(crate) fn taken<S: Slab>(&mut self, blocks: &mut Blocks<S>, ring: &Ring, walked: &Walked) {
+    pub(crate) fn taken<S: Slab>(
+        &mut self,
+        blocks: &mut Blocks<S>,
+        ring: &Ring,
+        first: u16,
+        id: u32,
+        descriptors: u32,
+    ) {
         if let Some(in_order) = &mut self.in_order {
-            in_order.taken(blocks, walked.first);
+            in_order.taken(blocks, first);
         }
-        let descriptors = walked.descriptors.get() as u16;
+        if let Some(left) = self.resuming.checked_sub(1) {
+            self.resuming = left;
+            return self.ledger.resumed(first);
+        }
+        // Both as the ring has them.
+        let (id, descriptors) = (id as u16, descriptors as u16);
         self.ledger.taken(&Taken {
-            key: walked.first,
-            // As the ring has it.
-            id: walked.id as u16,
+            key: first,
+            id,
             descriptors,
             ring: match ring {
                 Ring::Split(_) => None,
@@ -214,7 +161,22 @@ impl InFlight {
     fn descriptors(&self) -> usize {
         match self {
             Self::Head(_) => 1,
-            Self::Words(words) => words.len(),
+            // A chain has one at least.
+            Self::Words(words) => words.len().max(1),
+        }
+    }
+
+    fn head(&self) -> Option<u16> {
+        match self {
+            Self::Head(head) => Some(*head),
+            Self::Words(_) => None,
+        }
+    }
+
+    fn words(&self) -> Option<&[[u64; 2]]> {
+        match self {
+            Self::Head(_) => None,
+            Self::Words(words) => Some(words),
         }
     }
 }
@@ -226,16 +188,4 @@ impl fmt::Debug for Kept {
             .field("resuming", &self.resuming)
             .finish_non_exhaustive()
     }
-}
-
-/// Writes nothing down.
-struct Nobody;
-
-impl Ledger for Nobody {
-    fn taken(&mut self, _: &Taken<'_>) {}
-    fn resumed(&mut self, _: u16) {}
-    fn completed(&mut self, _: u16, _: &mut dyn Iterator<Item = (u64, u32)>) {}
-    fn given_back(&mut self, _: u16) {}
-    fn published(&mut self) {}
-    fn wished(&mut self) {}
 }

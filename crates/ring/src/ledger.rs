@@ -67,11 +67,9 @@ impl<'c> Taken<'c> {
 /// Where a queue begins that another device has served before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// Where the next chain will be taken: in a split ring, an available index; in a packed one, the
-    /// place of a descriptor, and in bit 15 the wrap counter. As
+    /// Where the next chain will be given back: in a split ring, the used index; in a packed one, the
+    /// place of a descriptor, and in bit 15 the wrap counter, as
     /// [`Queue::position`](crate::device::Queue::position) says it.
-    pub available: u16,
-    /// Where the next chain will be given back, likewise.
     pub used: u16,
     /// Chains that were taken and not given back, in the order in which they are to be taken again:
     /// before all others.

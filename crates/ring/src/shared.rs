@@ -565,6 +565,7 @@ impl Slots {
         Table {
             base: self.base,
             count: self.count,
+            aligned: self.count,
             memory: PhantomData,
         }
     }
@@ -694,6 +695,8 @@ impl Slot<'_> {
 pub struct Table<'m> {
     base: NonNull<u8>,
     count: usize,
+    /// How many pairs have aligned words: all of them, or none.
+    aligned: usize,
     memory: PhantomData<&'m Shared>,
 }
 
@@ -701,9 +704,13 @@ impl<'m> Table<'m> {
     /// The whole pairs that `view` holds, from its first byte on.
     #[inline]
     pub fn new(view: View<'m>) -> Self {
+        let count = view.len.wrapping_div(Slots::BYTES);
+        // As it is for the first pair, so it is for all: they are multiples of a word long.
+        let aligned = view.base.addr().get() & size_of::<u64>().wrapping_sub(1) == 0;
         Self {
             base: view.base,
-            count: view.len.wrapping_div(Slots::BYTES),
+            count,
+            aligned: if aligned { count } else { 0 },
             memory: PhantomData,
         }
     }
@@ -722,40 +729,36 @@ impl<'m> Table<'m> {
     /// Relaxed: see [`barrier`](crate::barrier).
     #[inline]
     pub fn load(&self, index: usize) -> Option<(u64, u64)> {
-        if index >= self.count {
-            return None;
+        if index >= self.aligned {
+            return self.load_unaligned(index);
         }
-        // SAFETY: `index` is below the number of pairs, all of which lie within the memory.
+        // SAFETY: `index` is below the number of pairs, all of which lie within the memory. Their
+        // words are aligned, or there would be no index below `aligned`.
         let base = unsafe { self.base.add(index.wrapping_mul(Slots::BYTES)) };
-        // As it is for the first pair, so it is for all: they are multiples of a word long.
-        if self.base.addr().get() & size_of::<u64>().wrapping_sub(1) != 0 {
-            let pair = View {
-                base,
-                len: Slots::BYTES,
-                memory: self.memory,
-            };
-            return pair.unaligned_pair();
-        }
         let slot = Slot {
             base,
             slots: PhantomData,
         };
         Some((slot.first(), slot.second()))
     }
+
+    /// The same, at any alignment.
+    #[cold]
+    fn load_unaligned(self, index: usize) -> Option<(u64, u64)> {
+        let all = View {
+            base: self.base,
+            len: self.count.wrapping_mul(Slots::BYTES),
+            memory: self.memory,
+        };
+        let pair = all.read_value(index.checked_mul(Slots::BYTES)?);
+        let [first, second]: [u64; 2] = pair.ok()?;
+        Some((u64::from_le(first), u64::from_le(second)))
+    }
 }
 
 impl fmt::Debug for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Table({:p}, {} pairs)", self.base, self.count)
-    }
-}
-
-impl View<'_> {
-    /// The two words that these bytes begin with.
-    #[cold]
-    fn unaligned_pair(self) -> Option<(u64, u64)> {
-        let [first, second]: [u64; 2] = self.read_value(0).ok()?;
-        Some((u64::from_le(first), u64::from_le(second)))
     }
 }
 

@@ -176,21 +176,13 @@ impl<S: Slab> Blocks<S> {
         self.slab.blocks_mut().get_mut(usize::from(index))
     }
 
-    /// The first free block, the one after it, and its places for segments, which are gone through
-    /// without a look at the slab. It stays free until [`take`](Self::take).
+    /// The first free block, if there is one or can be. It stays free until [`take`](Self::take).
     #[inline(always)]
-    pub(crate) fn first(&mut self) -> Option<(u16, u16, &mut [Segment])> {
-        let first = self.free;
-        let block = self.get_mut(first)?;
-        Some((first, block.next, &mut block.segments))
-    }
-
-    /// Sees to it that there is a free block, if there can be one.
-    #[inline(always)]
-    pub(crate) fn prepare(&mut self) {
+    pub(crate) fn first(&mut self) -> Option<u16> {
         if self.get(self.free).is_none() {
-            self.free = self.unused().unwrap_or(NONE);
+            self.free = self.unused()?;
         }
+        Some(self.free)
     }
 
     /// The `most` places for segments from `at` on, as far as they are in the same block.

@@ -16,7 +16,7 @@ const DESCRIPTOR_BYTES: u32 = 16;
 
 /// The flags of a descriptor that mean the same in both formats.
 const WRITE: u32 = DescriptorFlags::WRITE.bits() as u32;
-const INDIRECT: u32 = DescriptorFlags::INDIRECT.bits() as u32;
+pub(crate) const INDIRECT: u32 = DescriptorFlags::INDIRECT.bits() as u32;
 
 /// A descriptor, as it was read: where its bytes are, and its second word, whose lower half says
 /// how many.
@@ -31,9 +31,6 @@ pub(crate) trait Source<'m>: Copy {
     /// Where the second word of a descriptor has its flags.
     const FLAGS: u32;
 
-    /// The descriptors of an indirect table.
-    type Table: Source<'m>;
-
     /// The next one. There are no more of them than a bound of the source's own, or those that the
     /// walk allows.
     fn next(&mut self, why: &mut Why) -> Option<Piece>;
@@ -41,17 +38,24 @@ pub(crate) trait Source<'m>: Copy {
     /// Whether the chain goes on after the one read last, which has these flags.
     fn goes_on(&self, flags: u32) -> bool;
 
+    /// How many descriptors the chain may have.
+    fn most(&self) -> u16;
+
     /// What the driver calls the chain, and how many descriptors of the ring it has, once there was
     /// the last one.
     fn name(&self) -> (u16, NonZeroU32);
 
-    /// The table to which descriptor `piece`, the one read last, refers.
-    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Self::Table>;
+    /// The rest of the chain, which is in the table to which descriptor `piece`, the one read last,
+    /// refers. Nothing that is in a table refers to another.
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Self>;
 }
 
 /// A chain of which descriptors were read already.
 #[derive(Clone, Copy)]
-struct Read {
+struct Read<Src> {
+    source: Src,
+    /// The one read last, which has no segment yet.
+    piece: Piece,
     first: u16,
     /// Where the next segment goes.
     at: At,
@@ -59,12 +63,9 @@ struct Read {
     most: u16,
     left: u16,
     bytes: u64,
-    /// How many bytes are before the writable ones, or [`ALL`] if none is writable yet.
-    readable_bytes: u64,
+    /// How many bytes are before the writable ones, if there are some.
+    readable_bytes: Option<u64>,
 }
-
-/// More bytes than a chain can have.
-const ALL: u64 = u64::MAX;
 
 /// Why a chain is not taken.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Stop {
     }
 
     #[cold]
-    fn no_room<T>(why: &mut Why) -> Option<T> {
+    pub(crate) fn no_room<T>(why: &mut Why) -> Option<T> {
         *why = Some(Self::NoRoom);
         None
     }
@@ -190,8 +191,8 @@ impl<'m> Look<'m> {
     }
 }
 
-/// Takes a block for a chain that may have `most` descriptors, and walks those of the
-/// source that `begin` gives.
+/// Walks a chain: `head`, just read from `source`, and what comes after it there. Its segments go to
+/// `first`, the first free block, and to those after it.
 ///
 /// Most chains fill some places of one block with bytes of the region found last, and those places
 /// count the descriptors. A chain that is not so is left to [`walk_on`] where it is found out.
@@ -199,98 +200,80 @@ impl<'m> Look<'m> {
 pub(crate) fn walk<'m, S: Slab, Src: Source<'m>>(
     look: &mut Look<'m>,
     blocks: &mut Blocks<S>,
-    most: u16,
-    begin: impl FnOnce() -> Src,
+    first: u16,
+    source: Src,
+    head: Piece,
 ) -> Option<Walked> {
-    let Some((first, next, room)) = blocks.first() else {
+    let (mut source, mut piece) = (source, head);
+    if usize::from(source.most()) < BLOCK_SEGMENTS {
+        let read = Read::new(source, piece, first, 0, 0, None);
+        return walk_on(look, blocks, read).map(Walked::from);
+    }
+    let Some(block) = blocks.get_mut(first) else {
         return Stop::no_room(&mut look.why);
     };
-    let mut source = begin();
-    if usize::from(most) < BLOCK_SEGMENTS {
-        let read = Read::new(first, most, 0, 0, ALL);
-        return walk_on(look, blocks, read, source, None).map(Walked::from);
-    }
     let mut bytes = 0;
-    let mut readable_bytes = ALL;
+    // How many are before the writable ones, if there are some.
+    let mut readable_bytes = 0;
     // What the flags of a descriptor are that is as the one before.
     let mut usual = 0;
-    let mut places = room.iter_mut();
-    while let Some(place) = places.next() {
-        let piece = source.next(&mut look.why)?;
-        let flags = (piece.word >> Src::FLAGS) as u32 ^ usual;
-        if flags & (WRITE | INDIRECT) != 0 {
-            if flags & INDIRECT != 0 {
-                let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
-                if filled == 0 {
-                    return walk_table(look, blocks, most, source, piece).map(Walked::from);
+    let filled = 'unusual: {
+        for (filled, place) in block.segments.iter_mut().enumerate() {
+            let flags = (piece.word >> Src::FLAGS) as u32 ^ usual;
+            if flags & (WRITE | INDIRECT) != 0 {
+                if flags & INDIRECT != 0 {
+                    break 'unusual filled;
                 }
-                let read = Read::new(first, most, filled, bytes, readable_bytes);
-                return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
+                if usual != 0 {
+                    return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
+                }
+                (usual, readable_bytes) = (WRITE, bytes);
             }
-            if usual != 0 {
-                return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
-            }
-            (usual, readable_bytes) = (WRITE, bytes);
-        }
-        let len = piece.word as u32;
-        let Some(segment) = look.found.segment(piece.address, len) else {
-            let filled = BLOCK_SEGMENTS.wrapping_sub(places.len()).wrapping_sub(1);
-            let read = Read::new(first, most, filled, bytes, readable_bytes);
-            return walk_on(look, blocks, read, source, Some(piece)).map(Walked::from);
-        };
-        *place = segment;
-        // At most 32768 descriptors of less than 2³² bytes each.
-        bytes = u64::wrapping_add(bytes, len.into());
-        if !source.goes_on(flags) {
-            let walked = Walked::new(&mut look.why, (first, first), bytes, readable_bytes, source);
-            if walked.is_some() {
+            let len = piece.word as u32;
+            let Some(segment) = look.found.segment(piece.address, len) else {
+                break 'unusual filled;
+            };
+            *place = segment;
+            // At most 32768 descriptors of less than 2³² bytes each.
+            bytes = u64::wrapping_add(bytes, len.into());
+            if !source.goes_on(flags) {
+                let readable_bytes = if usual == 0 { bytes } else { readable_bytes };
+                let next = block.next;
+                let ends = (first, first);
+                let walked = Walked::new(&mut look.why, ends, bytes, readable_bytes, source)?;
                 blocks.take(next);
+                return Some(walked);
             }
-            return walked;
+            piece = source.next(&mut look.why)?;
         }
-    }
-    let read = Read::new(first, most, BLOCK_SEGMENTS, bytes, readable_bytes);
-    walk_on(look, blocks, read, source, None).map(Walked::from)
+        BLOCK_SEGMENTS
+    };
+    let readable_bytes = (usual != 0).then_some(readable_bytes);
+    let read = Read::new(source, piece, first, filled, bytes, readable_bytes);
+    walk_on(look, blocks, read).map(Walked::from)
 }
 
-/// Walks a chain that is all in the table to which `piece` of `source` refers.
-#[inline(never)]
-fn walk_table<'m, S: Slab, Src: Source<'m>>(
-    look: &mut Look<'m>,
-    blocks: &mut Blocks<S>,
-    most: u16,
-    source: Src,
-    piece: Piece,
-) -> Option<TwoWords> {
-    let table = source.table(look, piece)?;
-    walk(look, blocks, most, || table).map(TwoWords::from)
-}
-
-/// Walks a chain on, whatever it is like: first `piece` of `source`, if that was read already.
+/// Walks a chain on, whatever it is like.
 #[cold]
 #[inline(never)]
 fn walk_on<'m, S: Slab, Src: Source<'m>>(
     look: &mut Look<'m>,
     blocks: &mut Blocks<S>,
-    read: Read,
-    source: Src,
-    piece: Option<Piece>,
+    mut read: Read<Src>,
 ) -> Option<TwoWords> {
-    let (mut read, mut source, mut piece) = (read, source, piece);
+    let (mut source, mut piece) = (read.source, read.piece);
     loop {
-        let now = match piece.take() {
-            Some(piece) => piece,
-            None => source.next(&mut look.why)?,
-        };
-        let flags = (now.word >> Src::FLAGS) as u32;
+        let flags = (piece.word >> Src::FLAGS) as u32;
         if flags & INDIRECT != 0 {
-            let table = source.table(look, now)?;
-            return walk_on(look, blocks, read, table, None);
+            // At most once: no table refers to another.
+            source = source.table(look, piece)?;
+            piece = source.next(&mut look.why)?;
+            continue;
         }
         let access = if flags & WRITE != 0 {
-            read.readable_bytes = read.readable_bytes.min(read.bytes);
+            read.readable_bytes.get_or_insert(read.bytes);
             Access::Write
-        } else if read.readable_bytes == ALL {
+        } else if read.readable_bytes.is_none() {
             Access::Read
         } else {
             return Stop::violation(&mut look.why, Violation::ReadableAfterWritable);
@@ -299,17 +282,26 @@ fn walk_on<'m, S: Slab, Src: Source<'m>>(
             return Stop::violation(&mut look.why, Violation::ChainTooLong(read.most));
         };
         read.left = left;
-        let len = now.word as u32;
-        read.at = look.put(blocks, read.at, now.address, len, access)?;
+        let len = piece.word as u32;
+        read.at = look.put(blocks, read.at, piece.address, len, access)?;
         // At most 32768 descriptors of less than 2³² bytes each.
         read.bytes = read.bytes.wrapping_add(len.into());
         if !source.goes_on(flags) {
             break;
         }
+        piece = source.next(&mut look.why)?;
     }
-    let Read { first, at, .. } = read;
-    let ends = (first, at.block);
-    let walked = Walked::new(&mut look.why, ends, read.bytes, read.readable_bytes, source)?;
+    let Read {
+        first, at, bytes, ..
+    } = read;
+    let readable_bytes = read.readable_bytes.unwrap_or(bytes);
+    let walked = Walked::new(
+        &mut look.why,
+        (first, at.block),
+        bytes,
+        readable_bytes,
+        source,
+    )?;
     blocks.take(blocks.next(at.block));
     Some(walked.into())
 }
@@ -329,7 +321,6 @@ impl Walked {
         }
         let (first, last) = ends;
         let (id, descriptors) = source.name();
-        let readable_bytes = readable_bytes.min(bytes);
         Some(Self {
             first,
             last,
@@ -342,9 +333,9 @@ impl Walked {
     }
 }
 
-/// A [`Walked`] as a function that is called returns it: in registers.
+/// A [`Walked`] in fewer registers: as a function that is called returns it, and where ways meet.
 #[derive(Clone, Copy)]
-struct TwoWords {
+pub(crate) struct TwoWords {
     /// From the lowest bits on: how many descriptors, the first and the last block, the id.
     name: NonZeroU64,
     /// Readable bytes in the lower half, writable bytes in the upper one.
@@ -383,11 +374,24 @@ impl From<TwoWords> for Walked {
     }
 }
 
-impl Read {
-    /// As many descriptors as fill `filled` places of block `first`, of a chain that may have `most`.
+impl<Src> Read<Src> {
+    /// As many descriptors as fill `filled` places of block `first`, and `piece`.
     #[inline(always)]
-    const fn new(first: u16, most: u16, filled: usize, bytes: u64, readable_bytes: u64) -> Self {
+    fn new<'m>(
+        source: Src,
+        piece: Piece,
+        first: u16,
+        filled: usize,
+        bytes: u64,
+        readable_bytes: Option<u64>,
+    ) -> Self
+    where
+        Src: Source<'m>,
+    {
+        let most = source.most();
         Self {
+            source,
+            piece,
             first,
             at: At {
                 block: first,

@@ -12,18 +12,22 @@ use ringway_spec::{F, Features};
 use super::{Cursor, Position, TURN_BITS, Tail, Wish};
 use crate::barrier::Order;
 use crate::chain::Walked;
-use crate::device::{Place, Used, Violation};
+use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
 #[cfg(feature = "alloc")]
-use crate::shared::Run;
+use crate::shared::{Run, Shared};
 use crate::shared::{Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{INDIRECT, Look, Piece, Source, Stop, TwoWords, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
+    /// Where chains are taken from: the ring, or a list of our own, of chains that were taken before.
     ring: Slots,
+    resuming: bool,
+    /// The ring, where they are given back.
+    used: Slots,
     /// Written by the driver: the used descriptors of which it wants to be told.
     driver_wish: Words<u32>,
     /// Written by us: the available descriptors of which we want to be told.
@@ -53,7 +57,7 @@ impl Device {
         size: u16,
         areas: Areas,
         features: Features,
-        start: Place,
+        start: u16,
     ) -> Result<Self, Violation> {
         if size == 0 || size > spec::MAX_SIZE {
             return Err(Violation::Size(size));
@@ -76,28 +80,22 @@ impl Device {
             let memory = area(address, spec::EVENT_BYTES, spec::EVENT_ALIGN)?;
             Words::new(&memory, 0, 1).ok_or(Violation::Area(address))
         };
-        let Place {
-            available,
-            used,
-            chains,
-        } = start;
-        let cannot_be = Violation::Start { available, used };
-        let position = |bits| Position::from_bits(bits, size).ok_or(cannot_be);
-        let (available, used) = (position(available)?, position(used)?);
-        let taken = available.since(used, size);
-        let taken = u16::try_from(taken).ok().filter(|taken| *taken <= size);
+        let begin = Position::from_bits(start, size).ok_or(Violation::Start(start))?;
+        let ring = Slots::new(&descriptor, 0, usize::from(size))
+            .ok_or(Violation::Area(areas.descriptor))?;
         Ok(Self {
-            ring: Slots::new(&descriptor, 0, usize::from(size))
-                .ok_or(Violation::Area(areas.descriptor))?,
+            used: ring.clone(),
+            ring,
+            resuming: false,
             driver_wish: wish(areas.driver)?,
             wish: wish(areas.device)?,
             size,
-            next_available: Cursor::available(available),
-            next_used: Cursor::used(used),
+            next_available: Cursor::available(begin),
+            next_used: Cursor::used(begin),
             held: None,
             unreported: 0,
-            in_flight: chains,
-            taken: taken.ok_or(cannot_be)?,
+            in_flight: 0,
+            taken: 0,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -116,18 +114,33 @@ impl Device {
             return Stop::violation(&mut look.why, violation);
         }
         let left = look.left.checked_sub(1)?;
-        let head = self.look_for_available()?;
+        let head = match self.look_for_available() {
+            Some(head) => head,
+            None => self.look_further()?,
+        };
         // The head's flags (load above) before the rest of the chain (loads to come), which the
         // driver stored first.
         self.order.consume();
-        let ring = Ring {
+        // Before anything else is read of the chain.
+        let Some(first) = blocks.first() else {
+            return Stop::no_room(&mut look.why);
+        };
+        let mut ring = Ring {
             device: self,
             at: self.next_available,
             head: Some(head),
             left: self.size.wrapping_sub(self.taken),
             last: head,
         };
-        let walked = walk(look, blocks, self.size, || ring)?;
+        let head = ring.next(&mut look.why)?;
+        let walked = if (head.word >> FLAGS) as u32 & INDIRECT == 0 {
+            walk(look, blocks, first, ring, head)?
+        } else {
+            let mut table = ring.table_of_head(look, head)?;
+            let head = table.next(&mut look.why)?;
+            // So there are fewer values to keep where the two ways meet.
+            TwoWords::from(walk(look, blocks, first, table, head)?).into()
+        };
         look.left = left;
         let descriptors = walked.descriptors.get() as u16;
         self.next_available.advance(descriptors, self.size);
@@ -169,32 +182,43 @@ impl Device {
         held.is_some()
     }
 
-    /// Walks again a chain that was taken already, of which these are the descriptors.
+    /// Takes the chains of these descriptors first, as if the driver made them available from the
+    /// place on at which the queue begins. Says whether there is memory for that.
     #[cfg(feature = "alloc")]
-    pub(crate) fn walk_again<S: Slab>(
-        &mut self,
-        look: &mut Look<'_>,
-        blocks: &mut Blocks<S>,
-        words: &[[u64; 2]],
-    ) -> Option<Walked> {
-        let (size, indirect) = (self.size, self.indirect);
-        let remembered = Remembered {
-            words,
-            read: 0,
-            size,
-            indirect,
+    pub(crate) fn resume<'w>(&mut self, words: impl Iterator<Item = &'w [u64; 2]>) -> bool {
+        let count = usize::from(self.size);
+        let bytes = spec::descriptor_bytes(self.size);
+        let memory = Shared::allocate(bytes, spec::DESCRIPTOR_ALIGN);
+        let Some(list) = memory.and_then(|memory| Slots::new(&memory, 0, count)) else {
+            return false;
         };
-        walk(look, blocks, size, || remembered)
+        // What follows them was made available in no lap.
+        let mut at = self.next_available;
+        for slot in list.rest(0).into_iter().flatten() {
+            slot.set_second(TURN_BITS);
+        }
+        for [address, word] in words {
+            if let Some(slot) = list.slot(at.at.into()) {
+                slot.set_first(*address);
+                slot.set_second(word & !TURN_BITS | at.turn);
+            }
+            at.advance(1, self.size);
+        }
+        self.take_back(at);
+        self.ring = list;
+        self.resuming = true;
+        true
     }
 
     /// Takes back what a device before this one had written of a batch that it never let the driver
     /// see: used descriptors after the one at which the driver looks, which would be seen with it.
     /// They are those of chains in flight, so nobody else reads or writes them.
     #[cfg(feature = "alloc")]
-    pub(crate) fn take_back(&self) {
+    fn take_back(&self, end: Cursor) {
         let mut at = self.next_used;
-        for _ in 0..self.taken {
-            let Some(slot) = self.ring.slot(at.at.into()) else {
+        // Once for each of those descriptors, which are no more than a lap.
+        while at.position() != end.position() {
+            let Some(slot) = self.used.slot(at.at.into()) else {
                 return;
             };
             let word = slot.second();
@@ -252,7 +276,7 @@ impl Device {
         // flags and then loads our wish: either it sees the wish and kicks, or we see the
         // flags here.
         self.order.store_load();
-        self.look_for_available().is_some()
+        self.resuming || self.look_for_available().is_some()
     }
 
     #[inline]
@@ -272,12 +296,6 @@ impl Device {
         self.in_flight
     }
 
-    /// How many descriptors the chains in flight have.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn taken(&self) -> u16 {
-        self.taken
-    }
-
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.broken
     }
@@ -295,11 +313,21 @@ impl Device {
         ((word ^ turn) & TURN_BITS == 0).then_some(word)
     }
 
+    /// The same, once there is no more of what was taken before.
+    #[cold]
+    fn look_further(&mut self) -> Option<u64> {
+        if !core::mem::take(&mut self.resuming) {
+            return None;
+        }
+        self.ring = self.used.clone();
+        self.look_for_available()
+    }
+
     /// Writes the second word of descriptor `at`.
     #[inline]
     fn write(&self, at: u16, word: u64) {
         // Always there: positions are below the size.
-        if let Some(slot) = self.ring.slot(at.into()) {
+        if let Some(slot) = self.used.slot(at.into()) {
             slot.set_second(word);
         }
     }
@@ -320,8 +348,6 @@ struct Ring<'r> {
 
 impl<'m> Source<'m> for Ring<'_> {
     const FLAGS: u32 = FLAGS;
-
-    type Table = Nested<'m>;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -359,6 +385,11 @@ impl<'m> Source<'m> for Ring<'_> {
     }
 
     #[inline(always)]
+    fn most(&self) -> u16 {
+        self.device.size
+    }
+
+    #[inline(always)]
     fn name(&self) -> (u16, NonZeroU32) {
         let not_in_flight = self.device.size.wrapping_sub(self.device.taken);
         let read = not_in_flight.wrapping_sub(self.left);
@@ -367,106 +398,44 @@ impl<'m> Source<'m> for Ring<'_> {
         (id(self.last), descriptors)
     }
 
+    #[cold]
+    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
+        Stop::violation(&mut look.why, Violation::IndirectWithNext)
+    }
+}
+
+impl<'d> Ring<'d> {
+    /// The table to which `head`, the first descriptor and the one read last, refers.
     #[inline(always)]
-    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
-        let (id, descriptors) = self.name();
-        let Device { indirect, size, .. } = *self.device;
-        nested(
-            look,
-            piece,
-            id,
-            descriptors == NonZeroU32::MIN,
-            indirect,
-            size,
-        )
+    fn table_of_head<'m: 'd>(&self, look: &mut Look<'m>, head: Piece) -> Option<Nested<'d>> {
+        let Piece { address, word } = head;
+        if self.goes_on((word >> FLAGS) as u32) {
+            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
+        }
+        let device = self.device;
+        if !device.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
+        }
+        Some(Nested {
+            device,
+            table: look.table(address, word as u32, device.size)?,
+            id: id(word),
+            at: 0,
+        })
     }
-}
-
-/// The descriptors of a chain, as another device remembered them.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Copy)]
-struct Remembered<'w> {
-    words: &'w [[u64; 2]],
-    read: usize,
-    size: u16,
-    indirect: bool,
-}
-
-#[cfg(feature = "alloc")]
-impl Remembered<'_> {
-    fn last(&self) -> u64 {
-        let last = self.read.checked_sub(1).and_then(|at| self.words.get(at));
-        last.map_or(0, |[_, word]| *word)
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl<'m> Source<'m> for Remembered<'_> {
-    const FLAGS: u32 = FLAGS;
-
-    type Table = Nested<'m>;
-
-    fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let Some(&[address, word]) = self.words.get(self.read) else {
-            return Stop::violation(why, Violation::ChainTooLong(self.size));
-        };
-        self.read = self.read.wrapping_add(1);
-        Some(Piece { address, word })
-    }
-
-    fn goes_on(&self, flags: u32) -> bool {
-        flags & NEXT != 0
-    }
-
-    fn name(&self) -> (u16, NonZeroU32) {
-        // As many as it took of the ring, whatever they say now.
-        let count = u32::try_from(self.words.len()).ok();
-        let count = count.and_then(NonZeroU32::new);
-        (id(self.last()), count.unwrap_or(NonZeroU32::MIN))
-    }
-
-    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
-        let (id, descriptors) = self.name();
-        let is_one = descriptors == NonZeroU32::MIN;
-        nested(look, piece, id, is_one, self.indirect, self.size)
-    }
-}
-
-/// The table to which `piece` refers, of chain `id`, whose only descriptor it is or not.
-#[inline(always)]
-fn nested<'m>(
-    look: &mut Look<'m>,
-    piece: Piece,
-    id: u16,
-    is_one: bool,
-    indirect: bool,
-    size: u16,
-) -> Option<Nested<'m>> {
-    if !is_one || (piece.word >> FLAGS) as u32 & NEXT != 0 {
-        return Stop::violation(&mut look.why, Violation::IndirectWithNext);
-    }
-    if !indirect {
-        return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
-    }
-    Some(Nested {
-        id,
-        table: look.table(piece.address, piece.word as u32, size)?,
-        at: 0,
-    })
 }
 
 /// All descriptors of an indirect table, in their order (§2.8.7).
 #[derive(Clone, Copy)]
-struct Nested<'m> {
+struct Nested<'d> {
+    device: &'d Device,
+    table: Table<'d>,
     id: u16,
-    table: Table<'m>,
     at: usize,
 }
 
-impl<'m> Source<'m> for Nested<'m> {
+impl<'d, 'm: 'd> Source<'m> for Nested<'d> {
     const FLAGS: u32 = FLAGS;
-
-    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, _: &mut Why) -> Option<Piece> {
@@ -479,6 +448,11 @@ impl<'m> Source<'m> for Nested<'m> {
     #[inline(always)]
     fn goes_on(&self, _: u32) -> bool {
         self.at < self.table.len()
+    }
+
+    #[inline(always)]
+    fn most(&self) -> u16 {
+        self.device.size
     }
 
     #[inline(always)]

@@ -12,17 +12,21 @@ use ringway_spec::{F, Features};
 use super::passed;
 use crate::barrier::Order;
 use crate::chain::Walked;
-use crate::device::{Place, Used, Violation};
+use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
+#[cfg(feature = "alloc")]
+use crate::shared::Shared;
 use crate::shared::{Pairs, Slots, Table, Words};
 use crate::slab::{Blocks, Slab};
-use crate::walk::{Look, Piece, Source, Stop, Why, walk};
+use crate::walk::{INDIRECT, Look, Piece, Source, Stop, Why, walk};
 
 #[derive(Debug)]
 pub(crate) struct Device {
     descriptors: Slots,
     available: Words<u16>,
+    /// While that is a list of our own, of chains that were taken before: the driver's.
+    later: Option<Words<u16>>,
     available_index: Words<u16>,
     available_flags: Words<u16>,
     /// Id and length of each element.
@@ -57,18 +61,10 @@ impl Device {
         size: u16,
         areas: Areas,
         features: Features,
-        start: Place,
+        start: u16,
     ) -> Result<Self, Violation> {
         if !size.is_power_of_two() || size > spec::MAX_SIZE {
             return Err(Violation::Size(size));
-        }
-        let Place {
-            available,
-            used,
-            chains,
-        } = start;
-        if available.wrapping_sub(used) != chains || chains > size {
-            return Err(Violation::Start { available, used });
         }
         let count = usize::from(size);
         let area = |address: u64, bytes: usize, align: usize| {
@@ -99,6 +95,7 @@ impl Device {
             descriptors: Slots::new(&descriptor, 0, count)
                 .ok_or(Violation::Area(areas.descriptor))?,
             available: in_driver(spec::RING, count)?,
+            later: None,
             available_index: in_driver(spec::INDEX, 1)?,
             available_flags: in_driver(spec::FLAGS, 1)?,
             used: Pairs::new(&device, spec::RING, count).ok_or(Violation::Area(areas.device))?,
@@ -107,11 +104,11 @@ impl Device {
             used_event: in_driver(spec::used_event_offset(size), 1)?,
             available_event: in_device(spec::avail_event_offset(size))?,
             size,
-            next_available: start.available,
-            available_seen: start.available,
-            next_used: start.used,
-            published: start.used,
-            interrupt_considered: start.used,
+            next_available: start,
+            available_seen: start,
+            next_used: start,
+            published: start,
+            interrupt_considered: start,
             indirect: features.contains(F::INDIRECT_DESC),
             event_index: features.contains(F::EVENT_IDX),
             order: Order::negotiated(features),
@@ -130,14 +127,25 @@ impl Device {
         if self.next_available == self.available_seen && !self.look_for_available(look) {
             return None;
         }
-        let walked = walk(look, blocks, self.size, || {
-            let id = self.available.load(usize::from(self.next_available));
-            Ring {
-                device: self,
-                id,
-                at: id.into(),
-            }
-        })?;
+        // Before anything is read of the chain.
+        let Some(first) = blocks.first() else {
+            return Stop::no_room(&mut look.why);
+        };
+        let id = self.available.load(usize::from(self.next_available));
+        let mut source = Descriptors {
+            device: self,
+            table: self.descriptors.table(),
+            indirect: false,
+            id,
+            at: id.into(),
+        };
+        let mut head = source.next(&mut look.why)?;
+        if (head.word >> FLAGS) as u32 & INDIRECT != 0 {
+            // From here on as if the table were the ring's.
+            source = source.table(look, head)?;
+            head = source.next(&mut look.why)?;
+        }
+        let walked = walk(look, blocks, first, source, head)?;
         self.next_available = self.next_available.wrapping_add(1);
         Some(walked)
     }
@@ -164,20 +172,22 @@ impl Device {
         true
     }
 
-    /// Walks again the chain that begins with descriptor `id`, which was taken already.
+    /// Takes the chains that begin with `heads` first, as if the driver made them available from the
+    /// place on at which the queue begins. Says whether there is memory for that.
     #[cfg(feature = "alloc")]
-    pub(crate) fn walk_again<S: Slab>(
-        &mut self,
-        look: &mut Look<'_>,
-        blocks: &mut Blocks<S>,
-        id: u16,
-    ) -> Option<Walked> {
-        let ring = Ring {
-            device: self,
-            id,
-            at: id.into(),
+    pub(crate) fn resume(&mut self, heads: impl ExactSizeIterator<Item = u16>) -> bool {
+        let count = usize::from(self.size);
+        let memory = Shared::allocate(count.wrapping_mul(size_of::<u16>()), spec::AVAILABLE_ALIGN);
+        let Some(list) = memory.and_then(|memory| Words::new(&memory, 0, count)) else {
+            return false;
         };
-        walk(look, blocks, self.size, || ring)
+        // No more than the size.
+        self.available_seen = self.next_available.wrapping_add(heads.len() as u16);
+        for (at, head) in heads.enumerate() {
+            list.store(usize::from(self.next_available).wrapping_add(at), head);
+        }
+        self.later = Some(core::mem::replace(&mut self.available, list));
+        true
     }
 
     #[inline]
@@ -254,6 +264,9 @@ impl Device {
     /// Reads the driver's available index. Says whether there is a chain to take.
     #[inline(never)]
     fn look_for_available(&mut self, look: &mut Look<'_>) -> bool {
+        if let Some(available) = self.later.take() {
+            self.available = available;
+        }
         let moved = match self.available() {
             Ok(moved) => moved.min(look.left),
             Err(violation) => {
@@ -288,69 +301,20 @@ impl Device {
     }
 }
 
-/// The descriptors of a chain in the table of the ring.
+/// The descriptors of a chain.
 #[derive(Clone, Copy)]
-struct Ring<'r> {
-    device: &'r Device,
+struct Descriptors<'d> {
+    device: &'d Device,
+    /// Where they are: the table of the ring, or an indirect one.
+    table: Table<'d>,
+    indirect: bool,
     id: u16,
+    /// Where the next one is.
     at: usize,
 }
 
-impl<'m> Source<'m> for Ring<'_> {
+impl<'d, 'm: 'd> Source<'m> for Descriptors<'d> {
     const FLAGS: u32 = FLAGS;
-
-    type Table = Nested<'m>;
-
-    #[inline(always)]
-    fn next(&mut self, why: &mut Why) -> Option<Piece> {
-        let Some(slot) = self.device.descriptors.slot(self.at) else {
-            let (index, size) = (self.at as u16, self.device.size);
-            return Stop::violation(why, Violation::DescriptorIndex { index, size });
-        };
-        let (address, word) = (slot.first(), slot.second());
-        self.at = next(word);
-        Some(Piece { address, word })
-    }
-
-    #[inline(always)]
-    fn goes_on(&self, flags: u32) -> bool {
-        flags & NEXT != 0
-    }
-
-    #[inline(always)]
-    fn name(&self) -> (u16, NonZeroU32) {
-        (self.id, NonZeroU32::MIN)
-    }
-
-    #[inline(always)]
-    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Nested<'m>> {
-        if !self.device.indirect {
-            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
-        }
-        if self.goes_on((piece.word >> FLAGS) as u32) {
-            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
-        }
-        // The descriptor that refers to the table does not count.
-        Some(Nested {
-            id: self.id,
-            table: look.table(piece.address, piece.word as u32, self.device.size)?,
-            at: 0,
-        })
-    }
-}
-
-/// The descriptors of a chain in an indirect table.
-#[derive(Clone, Copy)]
-struct Nested<'m> {
-    id: u16,
-    table: Table<'m>,
-    at: usize,
-}
-
-impl<'m> Source<'m> for Nested<'m> {
-    const FLAGS: u32 = FLAGS;
-
-    type Table = Self;
 
     #[inline(always)]
     fn next(&mut self, why: &mut Why) -> Option<Piece> {
@@ -362,7 +326,7 @@ impl<'m> Source<'m> for Nested<'m> {
             };
             return Stop::violation(why, violation);
         };
-        self.at = next(word);
+        self.at = (word >> 48) as usize;
         Some(Piece { address, word })
     }
 
@@ -372,13 +336,33 @@ impl<'m> Source<'m> for Nested<'m> {
     }
 
     #[inline(always)]
+    fn most(&self) -> u16 {
+        self.device.size
+    }
+
+    #[inline(always)]
     fn name(&self) -> (u16, NonZeroU32) {
         (self.id, NonZeroU32::MIN)
     }
 
-    #[cold]
-    fn table(&self, look: &mut Look<'m>, _: Piece) -> Option<Self> {
-        Stop::violation(&mut look.why, Violation::IndirectInIndirect)
+    #[inline(always)]
+    fn table(&self, look: &mut Look<'m>, piece: Piece) -> Option<Self> {
+        if self.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectInIndirect);
+        }
+        if !self.device.indirect {
+            return Stop::violation(&mut look.why, Violation::IndirectNotNegotiated);
+        }
+        if self.goes_on((piece.word >> FLAGS) as u32) {
+            return Stop::violation(&mut look.why, Violation::IndirectWithNext);
+        }
+        // The descriptor that refers to the table does not count.
+        Some(Self {
+            table: look.table(piece.address, piece.word as u32, self.device.size)?,
+            indirect: true,
+            at: 0,
+            ..*self
+        })
     }
 }
 
@@ -386,9 +370,3 @@ impl<'m> Source<'m> for Nested<'m> {
 const FLAGS: u32 = 32;
 /// Says there that the chain goes on.
 const NEXT: u32 = DescriptorFlags::NEXT.bits() as u32;
-
-/// Where the chain goes on after a descriptor, of whose second word this is the last part.
-#[inline(always)]
-fn next(word: u64) -> usize {
-    (word >> 48) as usize
-}

@@ -145,6 +145,43 @@ fn indirect_tables_have_rules_and_each_is_checked() {
     }
 }
 
+/// Nothing asks that a table be aligned.
+#[test]
+fn a_table_is_walked_at_any_address_whatever_is_before_it() {
+    for (offset, head) in (0..16).flat_map(|offset| [(offset, 0), (offset, 1)]) {
+        let pair = Pair::new(8, 0);
+        let table = TABLE + offset;
+        pair.forge_descriptor(0, BUFFERS, 8, NEXT, 1);
+        pair.forge_descriptor(1, table, 48, INDIRECT, 0);
+        pair.forge_at(table, BUFFERS, 4, NEXT, 2);
+        pair.forge_at(table + 16, BUFFERS, 1, WRITE, 0);
+        pair.forge_at(table + 32, BUFFERS, 2, NEXT | WRITE, 1);
+        let mut device = pair.device(F::INDIRECT_DESC, START);
+        pair.forge_available(START, &[head, head]);
+
+        let chain = next(&pair, &mut device).unwrap().unwrap();
+        pair.forge_at(table + 16, BUFFERS, 1, NEXT | WRITE, 3);
+        let further = next(&pair, &mut device);
+
+        let readable = if head == 0 { 12 } else { 4 };
+        let bytes = (chain.readable_bytes(), chain.writable_bytes());
+        assert_eq!(bytes, (readable, 3));
+        let violation = Violation::DescriptorIndex { index: 3, size: 3 };
+        assert_eq!(further.err(), Some(violation));
+    }
+}
+
+#[test]
+fn a_table_that_is_where_the_ring_is_refers_to_no_other() {
+    let pair = Pair::new(8, 0);
+    pair.forge_descriptor(0, pair.areas.descriptor, 128, INDIRECT, 0);
+
+    assert_eq!(
+        judged(&pair, F::INDIRECT_DESC).err(),
+        Some(Violation::IndirectInIndirect)
+    );
+}
+
 /// §2.7.5.3.2: the write flag of the descriptor that refers to a table is ignored.
 #[test]
 fn the_write_flag_of_an_indirect_descriptor_is_ignored() {

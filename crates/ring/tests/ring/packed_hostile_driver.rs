@@ -155,6 +155,23 @@ fn a_table_is_read_in_its_order_and_reserved_flags_are_ignored() {
     assert_eq!((readable, chain.writable_bytes()), (12, 2));
 }
 
+/// Nothing asks that a table be aligned.
+#[test]
+fn a_table_is_walked_at_any_address() {
+    for (offset, size) in (0..16).flat_map(|offset| [(offset, SIZE), (offset, 8)]) {
+        let pair = Pair::packed(size, 0);
+        let table = TABLE + offset;
+        forge(&pair, 0, table, 32, INDIRECT);
+        pair.forge_at(table, BUFFERS, 8, 0, 0);
+        pair.forge_at(table + 16, BUFFERS, 2, WRITE, 0);
+
+        let chain = next(&pair, &mut pair.device(F::INDIRECT_DESC, 0)).unwrap();
+
+        let bytes = chain.map(|chain| (chain.readable_bytes(), chain.writable_bytes()));
+        assert_eq!(bytes, Some((8, 2)));
+    }
+}
+
 /// Devices' defect 4.
 #[test]
 fn a_buffer_in_a_hole_or_past_the_last_address_is_a_violation() {

@@ -6,7 +6,7 @@ use ringway_spec::{F, Features};
 
 use crate::common::{Pair, segment};
 
-fn resume(pair: &Pair, features: Features, start: Start) -> Result<Queue, Violation> {
+fn resume(pair: &Pair, features: Features, start: &Start) -> Result<Queue, Violation> {
     let features = pair.features(features);
     let size = pair.geometry.size();
     Queue::resume(&pair.map, size, pair.areas, features, start, None)
@@ -32,7 +32,6 @@ fn chains_that_were_in_flight_come_first_and_in_their_order() {
             .collect()
     };
     let start = Start {
-        available: 0xfffe_u16.wrapping_add(3),
         used: 0xfffe,
         // The second one first, as if it had been taken first.
         in_flight: vec![
@@ -42,7 +41,7 @@ fn chains_that_were_in_flight_come_first_and_in_their_order() {
         ],
     };
 
-    let mut device = resume(&pair, Features::NONE, start).unwrap();
+    let mut device = resume(&pair, Features::NONE, &start).unwrap();
     let before = device.in_flight();
     let mut batch = device.batch(&pair.map);
     while let Some(chain) = batch.next_chain().unwrap() {
@@ -62,8 +61,7 @@ fn chains_that_were_in_flight_come_first_and_in_their_order() {
 fn a_start_that_does_not_fit_what_is_in_flight_is_refused() {
     let split = Pair::new(8, 0);
     let packed = Pair::packed(6, 0);
-    let start = |available, used, in_flight: &[InFlight]| Start {
-        available,
+    let start = |used, in_flight: &[InFlight]| Start {
         used,
         in_flight: in_flight.to_vec(),
     };
@@ -71,25 +69,22 @@ fn a_start_that_does_not_fit_what_is_in_flight_is_refused() {
     const WRAP: u16 = 1 << 15;
 
     for (pair, start) in [
-        (&split, start(3, 2, &[])),
-        (&split, start(2, 3, &[])),
-        (&split, start(3, 2, &[InFlight::Head(0), InFlight::Head(1)])),
-        (&split, start(3, 2, &[words(1)])),
-        (&packed, start(6, 6, &[])),
-        (&packed, start(2, WRAP | 2, &[])),
-        (&packed, start(WRAP | 2, WRAP, &[words(1)])),
-        (&packed, start(WRAP | 1, WRAP, &[InFlight::Head(0)])),
-        (&packed, start(WRAP, WRAP | 1, &[words(11)])),
+        (&split, start(2, &[words(1)])),
+        (&split, start(2, &[0; 9].map(InFlight::Head))),
+        (&packed, start(6, &[])),
+        (&packed, start(WRAP, &[InFlight::Head(0)])),
+        (&packed, start(WRAP | 1, &[words(3), words(4)])),
+        (&packed, start(1, &[0; 7].map(words))),
     ] {
-        let (available, used) = (start.available, start.used);
-        let refused = resume(pair, Features::NONE, start).err();
-        assert_eq!(refused, Some(Violation::Start { available, used }));
+        let used = start.used;
+        let refused = resume(pair, Features::NONE, &start).err();
+        assert_eq!(refused, Some(Violation::Start(used)));
     }
     assert!(
         resume(
             &packed,
             Features::NONE,
-            start(2, WRAP | 4, &[words(3), words(1)])
+            &start(WRAP | 4, &[words(3), words(3)])
         )
         .is_ok()
     );
@@ -102,12 +97,11 @@ fn a_chain_in_flight_that_cannot_be_is_a_violation_as_any() {
     const WRAP: u16 = 1 << 15;
     let nowhere = InFlight::Words(vec![[u64::MAX, 16]]);
     let start = Start {
-        available: WRAP | 1,
         used: WRAP,
         in_flight: vec![nowhere],
     };
 
-    let mut device = resume(&pair, Features::NONE, start).unwrap();
+    let mut device = resume(&pair, Features::NONE, &start).unwrap();
     let taken = device.batch(&pair.map).next_chain();
 
     let address = u64::MAX;
@@ -132,11 +126,10 @@ fn the_position_of_a_queue_is_where_another_begins() {
             let position = device.position();
 
             let start = Start {
-                available: position,
                 used: position,
                 in_flight: vec![],
             };
-            device = resume(&pair, features, start).unwrap();
+            device = resume(&pair, features, &start).unwrap();
 
             assert_eq!(driver.poll().unwrap().unwrap().owner, round);
         }

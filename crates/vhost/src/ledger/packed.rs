@@ -109,9 +109,7 @@ impl Record {
             });
         }
         let in_flight = record.recover(header, flags)?;
-        let taken = record.resuming.iter().map(|chain| chain.count).sum();
         let start = Start {
-            available: advanced(record.used, taken, size),
             used: record.used,
             in_flight,
         };

@@ -85,8 +85,6 @@ impl Record {
         }
         let heads = record.recover(header, used_index)?;
         let start = Start {
-            // No more than the descriptors of the ring.
-            available: used_index.wrapping_add(heads.len() as u16),
             used: used_index,
             in_flight: heads.iter().map(|&head| InFlight::Head(head)).collect(),
         };
