@@ -16,6 +16,7 @@ pub mod pci_driver;
 mod registers;
 pub mod ring_device;
 pub mod ring_driver;
+pub mod vhost;
 
 pub use chance::Chance;
 
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -60,5 +61,13 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "blk_queue",
         run: blk_queue::run,
+    },
+    Target {
+        name: "vhost_messages",
+        run: vhost::messages,
+    },
+    Target {
+        name: "vhost_session",
+        run: vhost::session,
     },
 ];

@@ -7,8 +7,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ringway_check::exercise::TYPES;
 use ringway_spec::{DeviceId, Features};
 
+use crate::drive::args::{Drive, EXAMPLES as DRIVE_EXAMPLES};
 use crate::refusal::{Refusal, Result};
 use crate::ring::{self, Change, Format};
+use crate::serve::args::{EXAMPLES as SERVE_EXAMPLES, Serve};
 
 /// Virtio, whole: drivers, devices, and the rings between them.
 #[derive(Debug, Parser)]
@@ -29,6 +31,19 @@ pub(crate) enum Command {
     /// outside whether the file holds them and nothing else has changed.
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
+    /// Serve a device to virtual machines, over a vhost-user socket
+    ///
+    /// The device is in this process, and a virtual machine, or any other front-end of vhost-user,
+    /// has the driver. One front-end is served after another, until the process is told to stop.
+    #[command(after_help = SERVE_EXAMPLES, arg_required_else_help = false)]
+    Serve(Serve),
+    /// Drive a device behind a vhost-user socket: look at it, copy it, measure it
+    ///
+    /// The drivers of this program, in this process, without a virtual machine: they share their
+    /// memory with the back-end that listens at the socket. Should it end, the drivers wait for
+    /// another one, and go on.
+    #[command(after_help = DRIVE_EXAMPLES, arg_required_else_help = false)]
+    Drive(Drive),
 }
 
 macro_rules! exit_codes {
@@ -149,12 +164,15 @@ pub(crate) fn parse() -> Result<Option<Command>> {
                 let _ = error.print();
                 return Ok(None);
             }
-            return Err(Refusal::new(shortened(&error.to_string())));
+            let words: Vec<_> = std::env::args().collect();
+            return Err(Refusal::new(shortened(&error.to_string(), &words)));
         }
     };
     match &command {
         None => anstream::print!("{}", Ringway::command().render_help().ansi()),
         Some(Command::Up(up)) => up.check()?,
+        Some(Command::Serve(serve)) => serve.check()?,
+        Some(Command::Drive(drive)) => drive.check()?,
     }
     Ok(command)
 }
@@ -167,7 +185,7 @@ impl Up {
 
     /// What the devices are to offer of rings.
     pub(crate) fn offer(&self) -> Result<Features> {
-        ring::offer(self.on, self.ring, &self.ring_features)
+        ring::offer(self.on.into(), self.ring, &self.ring_features)
     }
 
     /// Finds options that do nothing together.
@@ -188,7 +206,7 @@ impl Up {
 }
 
 /// A type that can be driven.
-fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
+pub(crate) fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
     let found = DeviceId::from_name(name);
     if let Some(id) = found.filter(|id| TYPES.contains(id)) {
         return Ok(id);
@@ -201,8 +219,8 @@ fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
     Err(format!("{why}: choose from {}", known.join(", ")))
 }
 
-/// An error of clap's, as one line that says where there is help.
-fn shortened(error: &str) -> String {
+/// An error of clap's about these words, as one line that says where there is help.
+fn shortened(error: &str, words: &[impl AsRef<str>]) -> String {
     let about = error
         .lines()
         .map(str::trim)
@@ -211,7 +229,17 @@ fn shortened(error: &str) -> String {
         .collect::<Vec<_>>()
         .join(" ");
     let about = about.strip_prefix("error: ").unwrap_or(&about);
-    format!("{about} (see `ringway up --help`)")
+    let mut command = Ringway::command();
+    let mut help = command.get_name().to_owned();
+    // The words that name commands, as far as they do.
+    for word in words.iter().skip(1).map(AsRef::as_ref) {
+        let Some(named) = command.find_subcommand(word).cloned() else {
+            break;
+        };
+        help = format!("{help} {word}");
+        command = named;
+    }
+    format!("{about} (see `{help} --help`)")
 }
 
 #[cfg(test)]
@@ -220,12 +248,13 @@ mod tests {
 
     fn refused(args: &[&str]) -> String {
         let all = ["ringway"].iter().chain(args);
-        match Ringway::try_parse_from(all) {
-            Ok(Ringway {
-                command: Some(Command::Up(up)),
-            }) => up.check().unwrap_err().to_string(),
-            Ok(_) => panic!("{args:?} asks for help"),
-            Err(error) => shortened(&error.to_string()),
+        match Ringway::try_parse_from(all.clone()) {
+            Ok(Ringway { command }) => match command.expect("it does not ask for help") {
+                Command::Up(up) => up.check().unwrap_err().to_string(),
+                Command::Serve(serve) => serve.check().unwrap_err().to_string(),
+                Command::Drive(drive) => drive.check().unwrap_err().to_string(),
+            },
+            Err(error) => shortened(&error.to_string(), &all.collect::<Vec<_>>()),
         }
     }
 
@@ -261,7 +290,70 @@ mod tests {
                 &["up", "--on", "qemu", "--ring-features", "order_platform"],
                 &["order_platform", "--on here"],
             ),
-            (&["down"], &["down"]),
+            (&["down"], &["down", "`ringway --help`"]),
+            (&["drive"], &["info", "`ringway drive --help`"]),
+            (
+                &["drive", "s"],
+                &["info", "bench", "`ringway drive --help`"],
+            ),
+            (&["drive", "s", "tea"], &["tea", "--help"]),
+            (
+                &["drive", "s", "read", "--type", "entropy"],
+                &["use info", "--type blk"],
+            ),
+            (&["drive", "s", "info", "--type", "tea"], &["tea", "blk"]),
+            (&["drive", "s", "read", "--size", "513"], &["513", "512"]),
+            (
+                &["drive", "s", "bench", "--depth", "1,0"],
+                &["--depth", "0"],
+            ),
+            (&["drive", "s", "bench", "--time", "0"], &["--time", "3600"]),
+            (&["serve"], &["blk", "entropy"]),
+            (&["serve", "tea"], &["tea", "`ringway serve --help`"]),
+            (
+                &["serve", "blk"],
+                &["--image", "`ringway serve blk --help`"],
+            ),
+            (&["serve", "blk", "--null", "1G"], &["--vhost-user"]),
+            (
+                &["serve", "blk", "--null", "1G", "--image", "x"],
+                &["--null", "--image"],
+            ),
+            (
+                &["serve", "blk", "--null", "1X", "--fd", "3"],
+                &["1X", "K, M, G and T"],
+            ),
+            (&["serve", "blk", "--null", "1", "--fd", "3"], &["512"]),
+            (
+                &["serve", "blk", "--null", "1G", "--fd", "3", "--read-only"],
+                &["--read-only", "--null"],
+            ),
+            (
+                &[
+                    "serve", "blk", "--null", "1G", "--fd", "3", "--queues", "65",
+                ],
+                &["65", "1..=64"],
+            ),
+            (
+                &["serve", "entropy", "--fd", "3", "--vhost-user", "x"],
+                &["--fd"],
+            ),
+            (&["serve", "entropy", "--fd", "2"], &["above 2"]),
+            (
+                &["serve", "entropy", "--fd", "3", "--connect"],
+                &["--connect", "--fd"],
+            ),
+            (
+                &[
+                    "serve",
+                    "entropy",
+                    "--fd",
+                    "3",
+                    "--ring-features",
+                    "access_platform",
+                ],
+                &["access_platform", "ring_packed"],
+            ),
         ] {
             let line = refused(args);
 
@@ -278,7 +370,9 @@ mod tests {
             let all = ["ringway", "up"].iter().chain(args);
             match Ringway::try_parse_from(all).unwrap().command {
                 Some(Command::Up(up)) => TYPES.map(|id| up.wants(id)),
-                None => panic!("{args:?} asks for nothing"),
+                Some(Command::Serve(_) | Command::Drive(_)) | None => {
+                    panic!("{args:?} asks for nothing")
+                }
             }
         };
 

@@ -4,13 +4,19 @@
 //! | --- | --- |
 //! | [`args`] | what can be typed |
 //! | [`ring`] | what of it is about rings |
+//! | [`serve`] | `ringway serve`: devices behind a vhost-user socket |
+//! | [`drive`] | `ringway drive`: drivers against a device behind a vhost-user socket |
+//! | [`progress`] | what is seen meanwhile |
 //! | [`up`] | `ringway up`: drivers against devices, on a machine in this process or in QEMU |
 //! | [`refusal`] | why nothing was done, in one line |
-//! | `sys` | the one call of the operating system that is not safe |
+//! | `sys` | what of the operating system is not safe |
 
 mod args;
+mod drive;
+mod progress;
 mod refusal;
 mod ring;
+mod serve;
 mod sys;
 mod up;
 
@@ -18,16 +24,18 @@ use std::process::ExitCode;
 
 use args::Command;
 
-/// Everything that was checked is as it should be.
+/// Everything that was checked is as it should be, and what was to be done is.
 const PASSED: u8 = 0;
 /// Something is not.
 const FAILED: u8 = 1;
-/// Nothing was checked: what was typed, or what it names, cannot be used.
+/// Nothing was done: what was typed, or what it names, cannot be used.
 const REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let done = match args::parse() {
         Ok(Some(Command::Up(options))) => up::up(&options),
+        Ok(Some(Command::Serve(options))) => serve::serve(&options),
+        Ok(Some(Command::Drive(options))) => drive::drive(&options),
         Ok(None) => Ok(true),
         Err(refusal) => Err(refusal),
     };
@@ -35,8 +43,7 @@ fn main() -> ExitCode {
         Ok(true) => PASSED,
         Ok(false) => FAILED,
         Err(refusal) => {
-            let style = anstyle::AnsiColor::Red.on_default().bold();
-            anstream::eprintln!("{style}error:{style:#} {refusal}");
+            refusal.tell();
             REFUSED
         }
     })

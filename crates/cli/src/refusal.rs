@@ -16,6 +16,12 @@ impl Refusal {
         Self(why.to_string())
     }
 
+    /// Says it on standard error.
+    pub(crate) fn tell(&self) {
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        anstream::eprintln!("{style}error:{style:#} {self}");
+    }
+
     /// For [`Result::map_err`](std::result::Result::map_err): `path` could not be used for `what`.
     pub(crate) fn io(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self(format!("cannot {what} {}: {error}", path.display()))

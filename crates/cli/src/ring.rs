@@ -5,6 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use ringway_device::Offer;
 use ringway_spec::{DeviceId, F, Features};
+use ringway_vhost::backend::DeviceCarrier;
 
 use crate::args::On;
 use crate::refusal::{Refusal, Result};
@@ -54,17 +55,36 @@ const QEMU: Features = Features(
         | F::RING_RESET.0,
 );
 
-/// The features that devices at `on` are to offer: the usual ones, in the `format`, if one is
+/// Where devices are, as far as it matters to their rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On a machine.
+    On(On),
+    /// Behind a vhost-user socket.
+    Socket,
+}
+
+impl From<On> for Place {
+    fn from(on: On) -> Self {
+        Self::On(on)
+    }
+}
+
+/// The features that devices at this place are to offer: the usual ones, in the `format`, if one is
 /// asked for, but for the `changes`, which are made in their order.
-pub(crate) fn offer(on: On, format: Option<Format>, changes: &[Change]) -> Result<Features> {
-    let can = possible(on);
+pub(crate) fn offer(place: Place, format: Option<Format>, changes: &[Change]) -> Result<Features> {
+    let can = possible(place);
     let (formed, excluded) = match format {
         None => (Features::NONE, Features::NONE),
         Some(Format::Split) => (Features::NONE, F::RING_PACKED),
         Some(Format::Packed) => (F::RING_PACKED, Features::NONE),
         Some(Format::InOrder) => (F::RING_PACKED | F::IN_ORDER, Features::NONE),
     };
-    let usual = Offer::default().features() & can;
+    let usual = match place {
+        Place::On(_) => Offer::default(),
+        Place::Socket => DeviceCarrier::default_offer(),
+    };
+    let usual = (usual.features() & can) - excluded;
     let mut offer = usual | formed;
     for change in changes {
         offer = match *change {
@@ -83,16 +103,16 @@ pub(crate) fn offer(on: On, format: Option<Format>, changes: &[Change]) -> Resul
     }
     let beyond = offer - can;
     if !beyond.is_empty() {
-        let (whose, elsewhere) = match on {
-            On::Here => ("our", On::Qemu),
-            On::Qemu => ("QEMU's", On::Here),
+        let (whose, elsewhere) = match place {
+            Place::On(On::Here) => ("our", Some(On::Qemu)),
+            Place::On(On::Qemu) => ("QEMU's", Some(On::Here)),
+            Place::Socket => ("vhost-user", None),
         };
-        let hint = if possible(elsewhere).contains(beyond) {
-            let place = elsewhere.to_possible_value().unwrap_or_default();
+        let elsewhere = elsewhere.filter(|&on| possible(on.into()).contains(beyond));
+        let hint = elsewhere.map_or_else(String::new, |on| {
+            let place = on.to_possible_value().unwrap_or_default();
             format!(", or use --on {}", place.get_name())
-        } else {
-            String::new()
-        };
+        });
         return Err(Refusal::new(format_args!(
             "{whose} devices cannot offer {}: choose from {}{hint}",
             List(beyond),
@@ -148,11 +168,12 @@ pub(crate) fn change(word: &str) -> Result<Change, String> {
     })
 }
 
-fn possible(on: On) -> Features {
+fn possible(place: Place) -> Features {
     NAMED
-        & match on {
-            On::Here => Offer::POSSIBLE,
-            On::Qemu => QEMU,
+        & match place {
+            Place::On(On::Here) => Offer::POSSIBLE,
+            Place::On(On::Qemu) => QEMU,
+            Place::Socket => DeviceCarrier::possible_offer().features(),
         }
 }
 
@@ -175,7 +196,7 @@ mod tests {
 
     fn offered(on: On, format: Option<Format>, words: &[&str]) -> Result<Features, String> {
         let changes: Vec<_> = words.iter().map(|word| change(word).unwrap()).collect();
-        offer(on, format, &changes).map_err(|refusal| refusal.to_string())
+        offer(on.into(), format, &changes).map_err(|refusal| refusal.to_string())
     }
 
     #[test]

@@ -107,6 +107,21 @@ impl<P: Platform> Handler<P> {
         }
     }
 
+    /// Whether it raises `signal`, if its device interrupts: for a platform that waits for just
+    /// those interrupts that a thread waits for.
+    pub fn raises(&self, signal: &Signal) -> bool {
+        let among = |signals: &[Arc<Signal>]| {
+            let mut signals = signals.iter();
+            signals.any(|raised| core::ptr::eq(Arc::as_ptr(raised), signal))
+        };
+        match &*self.source {
+            Source::Message(signals) => among(signals),
+            Source::Line { queues, config, .. } => {
+                among(queues) || core::ptr::eq(Arc::as_ptr(config), signal)
+            }
+        }
+    }
+
     /// Whether both are handles to the same handler.
     pub fn same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.source, &other.source)
@@ -118,5 +133,22 @@ impl<P: Platform> Clone for Handler<P> {
         Self {
             source: Arc::clone(&self.source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestPlatform;
+
+    #[test]
+    fn a_handler_knows_which_signals_it_raises() {
+        let [first, second, other] = [(); 3].map(|()| Arc::<Signal>::default());
+        let signals = Vec::from([Arc::clone(&first), Arc::clone(&second)]);
+        let handler = Handler::<TestPlatform>::message(signals);
+
+        let raises = [&first, &second, &other].map(|signal| handler.raises(signal));
+
+        assert_eq!(raises, [true, true, false]);
     }
 }

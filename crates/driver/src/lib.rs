@@ -2,7 +2,8 @@
 //!
 //! From the bottom up:
 //!
-//! - [`platform`]: what the operating system provides, as one value.
+//! - [`platform`]: what the operating system provides, as one value. [`pages`]: memory for devices,
+//!   for platforms that have one long stretch of it.
 //! - [`transport`]: the small table of operations that every way to reach a device can do. [`pci`]
 //!   and [`mmio`] are two.
 //! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be
@@ -34,6 +35,8 @@ pub mod error;
 #[cfg(feature = "alloc")]
 pub mod interrupt;
 pub mod mmio;
+#[cfg(feature = "alloc")]
+pub mod pages;
 pub mod pci;
 pub mod platform;
 mod registers;

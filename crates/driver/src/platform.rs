@@ -201,6 +201,11 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
         self.relax();
     }
 
+    /// Called after a wait, when more requests are in flight than one: a platform whose devices have
+    /// to share the processor with it may let them complete some more, so that one interrupt does
+    /// for many. Does nothing by default.
+    fn gather(&self) {}
+
     /// Told when memory was kept from everybody for ever, since a device did not confirm its reset.
     /// For counting.
     fn leaked(&self, leak: Leak) {

@@ -94,6 +94,9 @@ where
         if !self.arm() {
             if self.interrupts() {
                 self.platform().wait(self.signal(), seen);
+                if self.in_flight() > 1 {
+                    self.platform().gather();
+                }
             } else {
                 self.platform().relax();
             }

@@ -21,7 +21,7 @@ use crate::iommu::Iommu;
 use crate::layout::{MMIO_BASE, MMIO_LINE, MMIO_SLOTS_MAX, PCI_LINE, PCI_LINES};
 use crate::machine::{Attached, Machine, Place};
 use crate::platform::{self, Leaked, Platform};
-use crate::ram::Ram;
+use crate::ram;
 use crate::segment::{self, FIRST_DEVICE, FUNCTIONS_MAX, Firmware, Segment};
 
 /// A machine that is not built yet. Devices keep the order in which they are added.
@@ -197,9 +197,9 @@ impl Builder {
         check(slots, MMIO_SLOTS_MAX)?;
         check(self.functions.len(), FUNCTIONS_MAX)?;
 
-        let ram = Ram::new(self.ram).ok_or(Error::Ram(self.ram))?;
+        let ram = ram::new(self.ram).ok_or(Error::Ram(self.ram))?;
         // Cannot fail: it is one region, not empty, and far from the last address.
-        let iommu = Iommu::new(ram.region()).map_err(|_| Error::Ram(self.ram))?;
+        let iommu = Iommu::new(ram::region(&ram)).map_err(|_| Error::Ram(self.ram))?;
         let pci_lines = PCI_LINE..PCI_LINE + PCI_LINES;
         let lines = pci_lines.chain((0..slots).map(mmio_line));
         let controller = Arc::new(Controller::new(self.vectors, lines));

@@ -121,13 +121,13 @@ impl Memory for Iommu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ram::Ram;
+    use crate::ram;
     use std::sync::mpsc::{TryRecvError, channel};
 
     fn iommu() -> (Iommu, Shared) {
-        let ram = Ram::new(16 * PAGE as usize).unwrap();
+        let ram = ram::new(16 * PAGE as usize).unwrap();
         let buffer = ram.take(100, 1).unwrap().shared;
-        (Iommu::new(ram.region()).unwrap(), buffer)
+        (Iommu::new(ram::region(&ram)).unwrap(), buffer)
     }
 
     #[test]

@@ -14,7 +14,7 @@
 use core::ops::Range;
 
 /// Bytes of a page: RAM is handed out in these, and the IOMMU keeps mappings so far apart.
-pub(crate) const PAGE: u64 = 4096;
+pub(crate) use ringway_driver::pages::PAGE;
 
 /// Where the first MMIO slot is.
 pub(crate) const MMIO_BASE: u64 = 0x0a00_0000;

@@ -10,7 +10,7 @@
 //!                        │         └───── slots ──── MmioDevice   ├─ Ports
 //!                        ├─ Controller ◀──── messages and lines ──┤
 //!                        ├─ Engine ◀───────── queues and kicks ───┤
-//!                        └─ Ram, Iommu ─────── views of memory ───┘
+//!                        └─ Pages, Iommu ───── views of memory ───┘
 //! ```
 //!
 //! Device addresses are unlike addresses of this program, and bus addresses unlike either, so a

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use ringway_driver::error::{PlatformError, TransportError};
 use ringway_driver::interrupt::{Handler, Signal};
+use ringway_driver::pages::Pages;
 use ringway_driver::pci::{Address, ConfigAccess};
 use ringway_driver::platform::{self, Direction, Leak, Message, Registers, Segments, Trust};
 use ringway_ring::driver::Memory;
@@ -21,7 +22,6 @@ use crate::bus::Bus;
 use crate::engine::{Engine, Inline, Step};
 use crate::interrupts::Controller;
 use crate::iommu::Iommu;
-use crate::ram::Ram;
 
 /// A machine, for the drivers on it: memory for devices, registers, interrupts, time. A cheap
 /// handle.
@@ -35,7 +35,7 @@ pub struct Platform(Arc<Parts>);
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) trust: Trust,
-    pub(crate) ram: Arc<Ram>,
+    pub(crate) ram: Arc<Pages>,
     pub(crate) iommu: Arc<Iommu>,
     pub(crate) bus: Bus,
     pub(crate) controller: Arc<Controller<Handler<Platform>>>,
@@ -107,9 +107,9 @@ impl fmt::Debug for Platform {
 // they do, and whenever, is an atomic access to memory that the program has no reference to. Beyond
 // that:
 // - `dma` gives out pages of RAM that nobody else has until the last handle to them is dropped
-//   (`Ram::take`), and RAM is at `RAM_BASE` in every view: the bytes are where `Memory::address`
+//   (`Pages::take`), and RAM is at `RAM_BASE` in every view: the bytes are where `Memory::address`
 //   says.
-// - `map` looks the bytes up in RAM by their address in the program (`Ram::find`), refuses others,
+// - `map` looks the bytes up in RAM by their address in the program (`Pages::find`), refuses others,
 //   and reports where views have exactly those: by their offset in RAM, or, with `Revoked`, the
 //   region made of them (`Iommu::map`).
 // - `unmap` returns when no view that has the region is in use (`Iommu::unmap`). The bytes were

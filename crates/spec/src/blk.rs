@@ -12,7 +12,7 @@ use crate::le::{U16, U32, U64};
 mod config;
 mod zoned;
 
-pub use config::{Config, Geometry, Topology, WRITEBACK, WRITETHROUGH};
+pub use config::{Config, FIELDS, Geometry, Topology, WRITEBACK, WRITETHROUGH};
 pub use zoned::{ZoneDescriptor, ZoneModel, ZoneReport, ZoneState, ZoneType, ZonedCharacteristics};
 
 /// Bytes in one sector: the unit of `capacity` and of every sector number, whatever the block size

@@ -7,7 +7,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::Features;
+use crate::{DeviceId, Features};
 
 /// A field that every device of the type has.
 pub struct Field<T> {
@@ -61,6 +61,62 @@ impl<T> Gated<T> {
     /// negotiated after.
     pub const fn exists(self, features: Features) -> bool {
         features.intersects(self.gate)
+    }
+}
+
+/// A field of whatever type, for those who show it: an integer of `len` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What the specification calls it.
+    pub name: &'static str,
+    /// Bytes from the start of configuration space.
+    pub offset: usize,
+    /// Bytes of the field: 1, 2, 4 or 8.
+    pub len: usize,
+    /// The features that make it exist: any one of them does. `None` if every device of the type
+    /// has it.
+    pub gate: Option<Features>,
+}
+
+impl Named {
+    /// Whether the field exists with `features`, as [`Gated::exists`].
+    pub const fn exists(&self, features: Features) -> bool {
+        match self.gate {
+            Some(gate) => features.intersects(gate),
+            None => true,
+        }
+    }
+}
+
+impl<T> Field<T> {
+    /// This field, under its name.
+    pub const fn named(self, name: &'static str) -> Named {
+        Named {
+            name,
+            offset: self.offset,
+            len: size_of::<T>(),
+            gate: None,
+        }
+    }
+}
+
+impl<T> Gated<T> {
+    /// This field, under its name.
+    pub const fn named(self, name: &'static str) -> Named {
+        let gate = Some(self.gate);
+        Named {
+            gate,
+            ..self.field.named(name)
+        }
+    }
+}
+
+/// The fields of a device of type `id`, in the order of their places. None for types that have none,
+/// and for those whose configuration is not known here.
+pub const fn fields(id: DeviceId) -> &'static [Named] {
+    match id {
+        DeviceId::BLOCK => crate::blk::FIELDS,
+        _ => &[],
     }
 }
 
@@ -151,6 +207,20 @@ mod tests {
         const WANTED: Field<U16> = field!(Outer.inner.wanted);
 
         assert_eq!(WANTED.offset(), 5);
+    }
+
+    #[test]
+    fn named_fields_are_integers_in_the_order_of_their_places() {
+        let mut end = 0;
+
+        for field in fields(DeviceId::BLOCK) {
+            assert!(field.offset >= end, "{field:?}");
+            assert!([1, 2, 4, 8].contains(&field.len), "{field:?}");
+            end = field.offset + field.len;
+        }
+
+        assert!(end <= size_of::<crate::blk::Config>());
+        assert!(fields(DeviceId::ENTROPY).is_empty());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Files mapped into this program, and what happens when a file loses what was mapped.
+//! Files mapped into this program, and what happens when a file loses what was mapped; descriptors
+//! known by their number.
 //!
 //! Whoever shares a file can make it smaller later. An access to a page that is gone is answered by
 //! the system with the signal SIGBUS, which ends a program. Here it does not: the handler looks the
@@ -6,17 +7,18 @@
 //! [lost](Mapping::is_lost). A fault elsewhere goes to whoever handled the signal before.
 #![expect(
     unsafe_code,
-    reason = "mapping memory, and the handler of a signal, are promises that the compiler cannot check"
+    reason = "mapping memory, the handler of a signal, and numbers of descriptors are promises that the compiler cannot check"
 )]
 
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use ringway_ring::shared::Backing;
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 
@@ -120,6 +122,37 @@ unsafe impl Backing for Mapping {
     fn len(&self) -> usize {
         self.len
     }
+}
+
+/// Adds to what `epoll` waits for the descriptor of this number, as long as it has something to
+/// read. Whoever owns it has it taken out before it is closed.
+///
+/// # Errors
+///
+/// What the system says; `BADF` if there can be no such number.
+pub(crate) fn watch(epoll: &OwnedFd, number: i32, data: EventData) -> Result<(), Errno> {
+    let watched = borrow(number)?;
+    epoll::add(epoll, watched, data, EventFlags::IN)
+}
+
+/// Takes it out again.
+///
+/// # Errors
+///
+/// As for [`watch`].
+pub(crate) fn unwatch(epoll: &OwnedFd, number: i32) -> Result<(), Errno> {
+    let watched = borrow(number)?;
+    epoll::delete(epoll, watched)
+}
+
+fn borrow<'fd>(number: i32) -> Result<BorrowedFd<'fd>, Errno> {
+    if number < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: the number is not -1. It is of a descriptor that whoever said it owns and keeps open
+    // as long as it lives, which is longer than the two functions above use this. All that they do
+    // is to ask the system to wait for it, or no longer to.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// How often a page was lost, in the whole program, since it began.

@@ -101,6 +101,103 @@ const CASES: &[Case] = &[
         args: &["up", "--on", "qemu"],
         says: &["QEMU", "cargo xtask fetch qemu"],
     },
+    Case {
+        what: "nothing to serve",
+        args: &["serve"],
+        says: &["blk", "entropy", "--help"],
+    },
+    Case {
+        what: "a device that nobody can serve",
+        args: &["serve", "frobnicator", "--vhost-user", "new.sock"],
+        says: &["frobnicator", "--help"],
+    },
+    Case {
+        what: "a device to serve, and nowhere",
+        args: &["serve", "entropy"],
+        says: &["--vhost-user"],
+    },
+    Case {
+        what: "an image to serve that is missing",
+        args: &[
+            "serve",
+            "blk",
+            "--image",
+            "missing.img",
+            "--vhost-user",
+            "new.sock",
+        ],
+        says: &["missing.img"],
+    },
+    Case {
+        what: "an image to serve that is no whole number of sectors",
+        args: &[
+            "serve",
+            "blk",
+            "--image",
+            "odd.img",
+            "--vhost-user",
+            "new.sock",
+        ],
+        says: &["odd.img", "512"],
+    },
+    Case {
+        what: "an image to serve that may not be read",
+        args: &[
+            "serve",
+            "blk",
+            "--image",
+            "locked.img",
+            "--vhost-user",
+            "new.sock",
+        ],
+        says: &["locked.img"],
+    },
+    Case {
+        what: "a size that is none",
+        args: &["serve", "blk", "--null", "1X", "--vhost-user", "new.sock"],
+        says: &["1X", "K, M, G and T"],
+    },
+    Case {
+        what: "more queues than there can be",
+        args: &[
+            "serve",
+            "blk",
+            "--null",
+            "1G",
+            "--queues",
+            "65",
+            "--vhost-user",
+            "new.sock",
+        ],
+        says: &["65", "64"],
+    },
+    Case {
+        what: "a file where a socket is to be",
+        args: &["serve", "entropy", "--vhost-user", "odd.img"],
+        says: &["odd.img", "no socket"],
+    },
+    Case {
+        what: "a socket in a folder that is missing",
+        args: &["serve", "entropy", "--vhost-user", "missing/new.sock"],
+        says: &["missing/new.sock", "folder"],
+    },
+    Case {
+        what: "a descriptor that is not open",
+        args: &["serve", "entropy", "--fd", "9"],
+        says: &["descriptor 9", "--fd"],
+    },
+    Case {
+        what: "a ring feature that vhost-user cannot carry",
+        args: &[
+            "serve",
+            "entropy",
+            "--fd",
+            "9",
+            "--ring-features",
+            "notification_data",
+        ],
+        says: &["notification_data", "event_idx"],
+    },
 ];
 
 pub(super) fn run(desk: &Desk<'_>) -> Result<Vec<String>> {

@@ -7,7 +7,7 @@ use super::cargo::{FUZZ, LIMIT, cargo};
 use crate::failure::{Failure, Result};
 
 /// The targets, as `replay` knows them.
-const TARGETS: [&str; 8] = [
+const TARGETS: [&str; 10] = [
     "split_driver",
     "packed_driver",
     "split_device",
@@ -16,6 +16,8 @@ const TARGETS: [&str; 8] = [
     "pci_device",
     "mmio_device",
     "blk_queue",
+    "vhost_messages",
+    "vhost_session",
 ];
 /// Seconds of chance for each target.
 const SECONDS: &str = "3";

@@ -16,7 +16,7 @@ use ringway_host::{Access, Error, Image as HostImage};
 use ringway_spec::blk::SECTOR_SIZE;
 use sha2::{Digest, Sha256};
 
-use super::progress::Progress;
+use crate::progress::Progress;
 use crate::refusal::{Refusal, Result};
 
 /// Size of the disk that is made up, in bytes.

@@ -7,7 +7,6 @@
 
 mod disk;
 mod here;
-mod progress;
 mod qemu;
 mod table;
 
@@ -19,10 +18,10 @@ use ringway_check::report::{Check, DeviceReport, Place, Report};
 use ringway_spec::{DeviceId, Features};
 
 use crate::args::{On, Up};
+use crate::progress::Progress;
 use crate::refusal::Result;
 use crate::ring;
 use disk::{Disk, Image, Wrote};
-use progress::Progress;
 use qemu::Qemu;
 
 /// What disks are called, at the devices' end. Drivers are to find just that.

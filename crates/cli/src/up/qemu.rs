@@ -13,9 +13,9 @@ use ringway_check::report::Check;
 use ringway_spec::{F, Features};
 use serde_json::json;
 
-use super::progress::Progress;
 use super::{DISK_NAME, Plan};
 use crate::args::On;
+use crate::progress::Progress;
 use crate::refusal::Result;
 use crate::ring;
 use voice::Voice;

@@ -33,6 +33,7 @@ pub use self::buffer::{Buffer, DmaBuffer, Raw};
 pub(crate) use self::core::{Core, End};
 pub use self::given::{Buffers, Data};
 pub use self::queue::{Completion, Counts, Pending, Queue, QueueOptions, Rejected};
+pub use ringway_ring::driver::Token;
 
 #[cfg(test)]
 mod tests;

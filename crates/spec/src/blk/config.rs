@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{F, ZoneModel, ZonedCharacteristics};
-use crate::config::{Field, Gated, field};
+use crate::config::{Field, Gated, Named, field};
 use crate::le::{U16, U32, U64};
 
 /// Configuration space (§5.2.4). Sectors are of [`SECTOR_SIZE`](super::SECTOR_SIZE).
@@ -133,6 +133,38 @@ impl Config {
     /// [`ZonedCharacteristics::model`].
     pub const ZONE_MODEL: Gated<ZoneModel> = field!(Config.zoned.model).when(F::ZONED);
 }
+
+/// The fields by name, in the order of their places.
+pub const FIELDS: &[Named] = &[
+    Config::CAPACITY.named("capacity"),
+    Config::SIZE_MAX.named("size_max"),
+    Config::SEG_MAX.named("seg_max"),
+    Config::CYLINDERS.named("cylinders"),
+    Config::HEADS.named("heads"),
+    Config::SECTORS.named("sectors"),
+    Config::BLK_SIZE.named("blk_size"),
+    Config::PHYSICAL_BLOCK_EXP.named("physical_block_exp"),
+    Config::ALIGNMENT_OFFSET.named("alignment_offset"),
+    Config::MIN_IO_SIZE.named("min_io_size"),
+    Config::OPT_IO_SIZE.named("opt_io_size"),
+    Config::WRITEBACK.named("writeback"),
+    Config::NUM_QUEUES.named("num_queues"),
+    Config::MAX_DISCARD_SECTORS.named("max_discard_sectors"),
+    Config::MAX_DISCARD_SEG.named("max_discard_seg"),
+    Config::DISCARD_SECTOR_ALIGNMENT.named("discard_sector_alignment"),
+    Config::MAX_WRITE_ZEROES_SECTORS.named("max_write_zeroes_sectors"),
+    Config::MAX_WRITE_ZEROES_SEG.named("max_write_zeroes_seg"),
+    Config::WRITE_ZEROES_MAY_UNMAP.named("write_zeroes_may_unmap"),
+    Config::MAX_SECURE_ERASE_SECTORS.named("max_secure_erase_sectors"),
+    Config::MAX_SECURE_ERASE_SEG.named("max_secure_erase_seg"),
+    Config::SECURE_ERASE_SECTOR_ALIGNMENT.named("secure_erase_sector_alignment"),
+    Config::ZONE_SECTORS.named("zone_sectors"),
+    Config::MAX_OPEN_ZONES.named("max_open_zones"),
+    Config::MAX_ACTIVE_ZONES.named("max_active_zones"),
+    Config::MAX_APPEND_SECTORS.named("max_append_sectors"),
+    Config::WRITE_GRANULARITY.named("write_granularity"),
+    Config::ZONE_MODEL.named("model"),
+];
 
 /// `writeback`: a completed write is stable.
 pub const WRITETHROUGH: u8 = 0;

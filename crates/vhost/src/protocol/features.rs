@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 /// The feature bit that says that protocol features can be negotiated, among those of the device: a
-/// number that no device type uses (§6.3.4 of VIRTIO 1.1 reserved it).
+/// number that no device type uses: version 1.1 of the specification reserved it.
 #[doc(alias = "VHOST_USER_F_PROTOCOL_FEATURES")]
 pub const PROTOCOL_FEATURES: u64 = 1 << 30;
 

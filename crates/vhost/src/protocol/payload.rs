@@ -59,6 +59,14 @@ pub struct RingAddresses {
     pub log: u64,
 }
 
+impl RingAddresses {
+    /// As which address writes to the device area are logged, if they are.
+    pub fn logged(&self) -> Option<u64> {
+        let flags = RingFlags::from_bits_truncate(self.flags);
+        flags.contains(RingFlags::LOG).then_some(self.log)
+    }
+}
+
 bitflags! {
     /// Flags of a ring.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,8 +155,7 @@ pub struct ConfigSpace {
     pub offset: u32,
     /// Who writes, and what for.
     pub flags: ConfigFlags,
-    /// The bytes; in a request to read, as many as are wanted. None, in a reply, means that there
-    /// are no such bytes. At most [`CONFIG_BYTES_MAX`].
+    /// The bytes; in a request to read, as many as are wanted. At most [`CONFIG_BYTES_MAX`].
     pub bytes: Vec<u8>,
 }
 

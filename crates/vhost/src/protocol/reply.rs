@@ -13,8 +13,10 @@ pub enum Reply<F> {
     Value(u64),
     /// Where a ring stands.
     Ring(RingState),
-    /// Bytes of configuration space. None if there are no such bytes.
+    /// Bytes of configuration space.
     Config(ConfigSpace),
+    /// Configuration space was not read.
+    NoConfig,
     /// Memory that remembers what is in flight. Without a descriptor there is none.
     Inflight(Inflight, Option<F>),
     /// Through which the device's own state is moved, instead of what the front-end gave.
@@ -31,6 +33,7 @@ impl<F> Reply<F> {
             Self::Value(number) => Body::bytes(&number),
             Self::Ring(state) => Body::bytes(&state),
             Self::Config(space) => space.encode(),
+            Self::NoConfig => Body::bytes(&[0_u8; 0]),
             Self::Inflight(inflight, descriptor) => {
                 Body::bytes(&InflightBytes::from(inflight)).with(descriptor)
             }
@@ -79,8 +82,7 @@ impl<F> Reply<F> {
             Code::GetVringBase => RingState::read_from_bytes(&payload)
                 .map(Self::Ring)
                 .map_err(|_| size),
-            // Without bytes, not even a header is due.
-            Code::GetConfig if payload.is_empty() => Ok(Self::Config(ConfigSpace::default())),
+            Code::GetConfig if payload.is_empty() => Ok(Self::NoConfig),
             Code::GetConfig => ConfigSpace::decode(&payload).map(Self::Config).ok_or(size),
             _ => number().map(Self::Value),
         }

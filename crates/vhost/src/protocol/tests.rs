@@ -269,6 +269,7 @@ fn every_reply_survives_the_round_trip() {
             Reply::Config(space.clone()),
             Reply::Config(space),
         ),
+        (Code::GetConfig, Reply::NoConfig, Reply::NoConfig),
         (
             Code::GetInflightFd,
             Reply::Inflight(inflight, Some(3_u32)),

@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::progress::Progress;
 use crate::refusal::{Refusal, Result};
-use crate::up::progress::Progress;
 
 /// The program.
 const PROGRAM: &str = "qemu-system-x86_64";

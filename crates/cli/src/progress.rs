@@ -11,12 +11,13 @@ const SIZED: &str =
     "{spinner} {msg:28} {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}";
 
 /// One line that says what is going on, and how far it has come.
-pub(super) struct Progress {
+#[derive(Clone)]
+pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Hidden by itself where nobody looks.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(style(UNSIZED));
@@ -25,7 +26,7 @@ impl Progress {
     }
 
     /// Something begins, and nobody knows yet how much of it there is.
-    pub(super) fn begin(&self, what: String) {
+    pub(crate) fn begin(&self, what: String) {
         self.bar.set_style(style(UNSIZED));
         self.bar.set_message(what);
         self.bar.unset_length();
@@ -33,7 +34,7 @@ impl Progress {
     }
 
     /// `done` of `total` bytes of what was begun are done.
-    pub(super) fn at(&self, done: u64, total: u64) {
+    pub(crate) fn at(&self, done: u64, total: u64) {
         if self.bar.length().is_none() {
             self.bar.set_length(total);
             self.bar.set_style(style(SIZED));
@@ -42,12 +43,12 @@ impl Progress {
     }
 
     /// Takes the line away while `f` may write to the terminal.
-    pub(super) fn pause<X>(&self, f: impl FnOnce() -> X) -> X {
+    pub(crate) fn pause<X>(&self, f: impl FnOnce() -> X) -> X {
         self.bar.suspend(f)
     }
 
     /// Takes the line away.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }

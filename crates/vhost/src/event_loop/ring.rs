@@ -1,0 +1,303 @@
+//! A ring that a loop serves: what is due, and what it waits for.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+use ringway_device::task::{Looked, Ran, Task};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fs::{FileType, fstat};
+
+use super::counters::Counters;
+use super::pace::Pace;
+use super::{Key, Kick};
+use crate::eventfd::EventFd;
+use crate::sys;
+
+/// A ring, its task, and what wakes it.
+pub(super) struct Ring {
+    pub(super) key: Key,
+    task: Task,
+    state: State,
+    kick: Source,
+    /// What the worker waits for, if it is watched.
+    ready: Option<i32>,
+    pace: Pace,
+    /// When it last did something.
+    worked: Instant,
+    counters: Arc<Counters>,
+    stopping: Option<Stopping>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Something will wake it.
+    Asleep,
+    /// To be run.
+    Due,
+    /// Looked at until then. The driver was not asked to kick.
+    Looking(Instant),
+    /// Not served any more.
+    Broken,
+}
+
+/// Where kicks come from.
+enum Source {
+    /// Calls alone.
+    Calls,
+    /// A descriptor that wakes the loop with each write to it: there is no need to read.
+    Each(EventFd),
+    /// A descriptor that is to be read, or the other side could not write on.
+    Read(EventFd),
+    /// Nowhere: there is nothing that can be waited for.
+    Nowhere,
+}
+
+/// Somebody waits for the task.
+struct Stopping {
+    reply: SyncSender<Option<Task>>,
+    until: Instant,
+}
+
+/// What a step led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stepped {
+    /// A batch was served, and there may be more.
+    Worked,
+    /// Nothing was there, and it is to be looked at again.
+    Looked,
+    /// It sleeps.
+    Asleep,
+}
+
+/// What a ring waits for, as the loop hears of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    Kick,
+    Ready,
+}
+
+impl Ring {
+    pub(super) fn new(key: Key, task: Task, counters: Arc<Counters>, pace: Pace) -> Self {
+        Self {
+            key,
+            task,
+            state: State::Due,
+            kick: Source::Calls,
+            ready: None,
+            pace,
+            worked: Instant::now(),
+            counters,
+            stopping: None,
+        }
+    }
+
+    /// Has `epoll` wait for what the worker waits for.
+    pub(super) fn watch_worker(&mut self, epoll: &OwnedFd, data: EventData) {
+        let watched = |&number: &i32| sys::watch(epoll, number, data).is_ok();
+        // One that cannot be waited for is as good as none.
+        self.ready = self.task.ready().filter(watched);
+    }
+
+    /// Has `epoll` wait for this kick, and no longer for the one before.
+    pub(super) fn watch_kick(&mut self, epoll: &OwnedFd, data: EventData, kick: Kick) {
+        self.unwatch_kick(epoll);
+        self.kick = match kick {
+            // It is not to wake anybody.
+            _ if self.is_broken() => Source::Nowhere,
+            Kick::Called => Source::Calls,
+            Kick::Nothing => Source::Nowhere,
+            Kick::Readable(descriptor) => Source::watched(epoll, data, descriptor),
+        };
+    }
+
+    /// Has `epoll` wait for nothing of it any more.
+    pub(super) fn unwatch(&mut self, epoll: &OwnedFd) {
+        self.unwatch_kick(epoll);
+        if let Some(number) = self.ready.take() {
+            // It is there, for it was added.
+            let _ = sys::unwatch(epoll, number);
+        }
+    }
+
+    fn unwatch_kick(&mut self, epoll: &OwnedFd) {
+        if let Source::Each(event) | Source::Read(event) = &self.kick {
+            let _ = epoll::delete(epoll, event);
+        }
+        self.kick = Source::Nowhere;
+    }
+
+    /// What it waits for has come.
+    pub(super) fn came(&mut self, epoll: &OwnedFd, waited: Waited, flags: EventFlags) {
+        match (waited, &self.kick) {
+            (Waited::Kick, source) => {
+                self.counters.kicked();
+                if let Source::Read(event) = source
+                    && event.take().is_err()
+                {
+                    // It would wake the loop for ever.
+                    self.unwatch_kick(epoll);
+                }
+            }
+            // Its worker sees what is wrong with it, and does not read it away.
+            (Waited::Ready, _) if !flags.contains(EventFlags::IN) => {
+                if let Some(number) = self.ready.take() {
+                    let _ = sys::unwatch(epoll, number);
+                }
+            }
+            (Waited::Ready, _) => {}
+        }
+    }
+
+    /// It was kicked by a call.
+    pub(super) fn called(&self) {
+        self.counters.kicked();
+    }
+
+    /// Makes it due. Says whether it slept.
+    pub(super) fn wake(&mut self) -> bool {
+        let slept = self.state == State::Asleep;
+        if slept {
+            self.state = State::Due;
+        }
+        slept
+    }
+
+    /// Serves a batch, if there is one.
+    pub(super) fn step(&mut self, now: Instant) -> Stepped {
+        match self.state {
+            State::Asleep | State::Broken => Stepped::Asleep,
+            State::Due if self.pace.never() => {
+                self.counters.ran();
+                self.run()
+            }
+            State::Due => {
+                self.counters.ran();
+                match self.task.look() {
+                    Looked::Something => self.found(now),
+                    Looked::Nothing => self.run(),
+                    Looked::Broken => self.broken(),
+                }
+            }
+            State::Looking(until) => match self.task.look() {
+                Looked::Something => {
+                    self.counters.hit();
+                    self.pace.hit();
+                    self.found(now)
+                }
+                Looked::Nothing if now < until => Stepped::Looked,
+                Looked::Nothing => {
+                    self.counters.missed();
+                    self.pace.missed(now);
+                    self.run()
+                }
+                Looked::Broken => self.broken(),
+            },
+        }
+    }
+
+    /// The processor was taken away while it was looked at.
+    pub(super) fn give_way(&mut self, now: Instant) {
+        if let State::Looking(_) = self.state {
+            self.pace.take_rest(now);
+            // Looked at once more.
+            self.state = State::Looking(now);
+        }
+    }
+
+    /// Whether it is to be looked at although nothing will wake it.
+    pub(super) fn ticks(&self) -> bool {
+        let unheard = || matches!(self.kick, Source::Nowhere);
+        let busy = || self.ready.is_none() && self.task.is_busy();
+        self.stopping.is_some() || self.state != State::Broken && (unheard() || busy())
+    }
+
+    /// Whether it is broken.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state == State::Broken
+    }
+
+    /// Somebody wants the task. Says whether nobody did before: who comes first gets nothing.
+    pub(super) fn stop(&mut self, reply: SyncSender<Option<Task>>, until: Instant) -> bool {
+        let before = self.stopping.replace(Stopping { reply, until });
+        before.is_none()
+    }
+
+    /// Whether somebody wants the task, and can have it.
+    pub(super) fn can_stop(&self) -> bool {
+        let Some(stopping) = &self.stopping else {
+            return false;
+        };
+        self.state == State::Broken || !self.task.is_busy() || Instant::now() >= stopping.until
+    }
+
+    /// Gives the task to whoever wants it. Says whether somebody does.
+    pub(super) fn end(self) -> bool {
+        let Some(stopping) = self.stopping else {
+            return false;
+        };
+        // Whoever asked from within does not wait for it.
+        let _ = stopping.reply.send(Some(self.task));
+        true
+    }
+
+    /// Serves what there is and asks for a kick.
+    fn run(&mut self) -> Stepped {
+        match self.task.run() {
+            Ran::More => {
+                self.state = State::Due;
+                Stepped::Worked
+            }
+            Ran::Idle => {
+                self.state = State::Asleep;
+                Stepped::Asleep
+            }
+            Ran::Broken => self.broken(),
+        }
+    }
+
+    /// Work came, and was done: looks for more, or sleeps.
+    fn found(&mut self, now: Instant) -> Stepped {
+        self.pace
+            .came_after(now.saturating_duration_since(self.worked));
+        self.worked = now;
+        let look = match self.kick {
+            // Or the driver would have to wait for a tick.
+            Source::Nowhere => self.pace.max(),
+            _ => self.pace.look(now),
+        };
+        if look.is_zero() {
+            return self.run();
+        }
+        self.state = State::Looking(now + look);
+        Stepped::Worked
+    }
+
+    fn broken(&mut self) -> Stepped {
+        self.state = State::Broken;
+        Stepped::Asleep
+    }
+}
+
+impl Source {
+    fn watched(epoll: &OwnedFd, data: EventData, descriptor: OwnedFd) -> Self {
+        let written_without_end = fstat(&descriptor).is_ok_and(|stat| {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            !matches!(
+                kind,
+                FileType::Fifo | FileType::Socket | FileType::CharacterDevice
+            )
+        });
+        let event = EventFd::from(descriptor);
+        let (flags, source): (_, fn(EventFd) -> Self) = if written_without_end {
+            (EventFlags::IN | EventFlags::ET, Self::Each)
+        } else {
+            (EventFlags::IN, Self::Read)
+        };
+        match epoll::add(epoll, event.as_fd(), data, flags) {
+            Ok(()) => source(event),
+            Err(_) => Self::Nowhere,
+        }
+    }
+}
