@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// The drivers of this program, in this process, without a virtual machine: they share their
     /// memory with the back-end that listens at the socket. Should it end, the drivers wait for
     /// another one, and go on.
-    #[command(after_help = DRIVE_EXAMPLES)]
+    #[command(after_help = DRIVE_EXAMPLES, arg_required_else_help = false)]
     Drive(Drive),
 }
 
@@ -291,7 +291,7 @@ mod tests {
                 &["order_platform", "--on here"],
             ),
             (&["down"], &["down", "`ringway --help`"]),
-            (&["drive"], &["SOCKET"]),
+            (&["drive"], &["info", "`ringway drive --help`"]),
             (&["drive", "s", "tea"], &["tea", "--help"]),
             (
                 &["drive", "s", "read", "--type", "entropy"],
