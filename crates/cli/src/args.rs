@@ -292,6 +292,10 @@ mod tests {
             ),
             (&["down"], &["down", "`ringway --help`"]),
             (&["drive"], &["info", "`ringway drive --help`"]),
+            (
+                &["drive", "s"],
+                &["info", "bench", "`ringway drive --help`"],
+            ),
             (&["drive", "s", "tea"], &["tea", "--help"]),
             (
                 &["drive", "s", "read", "--type", "entropy"],
@@ -346,9 +350,9 @@ mod tests {
                     "--fd",
                     "3",
                     "--ring-features",
-                    "access_platform",
+                    "notification_data",
                 ],
-                &["access_platform", "ring_packed"],
+                &["notification_data", "ring_packed"],
             ),
         ] {
             let line = refused(args);

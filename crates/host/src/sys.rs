@@ -377,3 +377,126 @@ impl<F: AsFd> Drop for Ring<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::fs::File;
+    use std::io::Write;
+
+    /// A file of zeroes to nines, 100 of each.
+    fn file() -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..10).flat_map(|byte| [byte; 100]).collect();
+        file.write_all(&bytes).unwrap();
+        file
+    }
+
+    fn memory(len: usize) -> Shared {
+        Shared::allocate(len, 16).unwrap()
+    }
+
+    fn bytes(memory: &Shared) -> Vec<u8> {
+        let mut bytes = vec![0; memory.len()];
+        memory.view().read(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn runs_are_filled_one_after_the_other_also_after_some_were_taken_off() {
+        let file = file();
+        let (first, second) = (memory(30), memory(80));
+        let mut room = Room::default();
+        let mut lent = room.lend();
+        lent.push(first.view());
+        lent.push(second.view());
+
+        lent.advance(20);
+        let read = lent.read(file.as_fd(), 95, Wait::Maybe).unwrap();
+        lent.advance(read);
+
+        assert_eq!(read, 90);
+        assert!(lent.is_empty());
+        assert_eq!(bytes(&first), [[0; 25].as_slice(), &[1; 5]].concat());
+        assert_eq!(bytes(&second), [1; 80]);
+    }
+
+    #[test]
+    fn a_call_takes_no_more_runs_than_the_system_does() {
+        let file = file();
+        let run = memory(1);
+        let mut room = Room::default();
+        let mut lent = room.lend();
+        for _ in 0..RUNS_MAX + 1 {
+            lent.push(run.view());
+        }
+
+        let written = lent.write(file.as_fd(), 0, Wait::Maybe).unwrap();
+        lent.advance(written);
+
+        assert_eq!(written, RUNS_MAX);
+        assert!(!lent.is_empty());
+    }
+
+    #[test]
+    fn a_place_that_no_file_has_is_refused() {
+        let run = memory(1);
+        let mut room = Room::default();
+        let mut lent = room.lend();
+        lent.push(run.view());
+
+        let read = lent.read(file().as_fd(), u64::MAX, Wait::Maybe);
+
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_ring_is_readable_when_a_request_is_done() {
+        // Where the system has no rings, there is nothing to be seen.
+        let Ok(mut ring) = Ring::new(file(), 4) else {
+            return;
+        };
+        let memory = memory(200);
+        ring.hold(3, [memory.clone()].into_iter());
+        // SAFETY: the descriptor is the ring's, which lives longer.
+        let ready = unsafe { BorrowedFd::borrow_raw(ring.ready()) };
+        let is_readable = || {
+            let now = rustix::event::Timespec::default();
+            poll(&mut [PollFd::new(&ready, PollFlags::IN)], Some(&now)).unwrap() != 0
+        };
+
+        let before = is_readable();
+        assert!(ring.push(3, Operation::Read(100)));
+        ring.enter(1).unwrap();
+        let after = is_readable();
+        let (tag, moved) = ring.next_done().unwrap();
+
+        assert!(!before && after);
+        assert_eq!((tag, moved.unwrap()), (3, 200));
+        assert!(!is_readable());
+        assert_eq!(bytes(&memory), [[1; 100], [2; 100]].concat());
+    }
+
+    #[test]
+    fn the_memory_of_a_request_in_flight_stays_what_it_is() {
+        let Ok(mut ring) = Ring::new(file(), 4) else {
+            return;
+        };
+        let (given, other) = (memory(100), memory(100));
+        ring.hold(0, [given.clone()].into_iter());
+        assert!(ring.push(0, Operation::Read(700)));
+
+        ring.hold(0, [other.clone()].into_iter());
+        ring.release(0);
+        let again = ring.push(0, Operation::Read(0));
+        let advanced = ring.advance(0, 100);
+        let held = ring.held(0).len();
+        drop(ring);
+
+        assert!(!again && !advanced);
+        assert_eq!(held, 0);
+        assert_eq!(bytes(&given), [7; 100]);
+        assert_eq!(bytes(&other), [0; 100]);
+    }
+}

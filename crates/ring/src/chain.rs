@@ -188,6 +188,7 @@ impl<'m> Readable<'m> {
     /// # Errors
     ///
     /// [`TooShort`] if fewer are left.
+    #[inline]
     pub fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
         Ok(Self {
             cursor: self.cursor.split_front(len)?,
@@ -268,6 +269,7 @@ impl<'m> Writable<'m> {
     /// # Errors
     ///
     /// [`TooShort`] if fewer are left.
+    #[inline]
     pub fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
         Ok(Self {
             cursor: self.cursor.split_front(len)?,
@@ -405,6 +407,7 @@ impl<'m> Cursor<'m> {
         }
     }
 
+    #[inline]
     fn split_front(&mut self, len: u64) -> Result<Self, TooShort> {
         let mut front = self.clone();
         self.skip(len)?;

@@ -211,6 +211,19 @@ impl Table {
         mapped.shared().slice(offset as usize, len as usize)
     }
 
+    /// The first of the driver's addresses after all regions.
+    pub fn end(&self) -> u64 {
+        let ends = self.regions.iter().map(|mapped| {
+            let Region {
+                guest_address,
+                size,
+                ..
+            } = mapped.region;
+            guest_address.saturating_add(size)
+        });
+        ends.max().unwrap_or(0)
+    }
+
     /// The first region that has these bytes: if several do, they are the same bytes of a file to
     /// the front-end.
     fn at_user_address(&self, user_address: u64, len: u64) -> Option<(&Mapped, u64)> {

@@ -161,7 +161,7 @@ impl Table {
         let (record, start) = opened.expect("the record is whole");
         let ledger = RingLedger {
             record: Some(record),
-            log: None,
+            ..RingLedger::default()
         };
         let areas = self.geometry.areas(RING);
         let queue = Queue::resume(

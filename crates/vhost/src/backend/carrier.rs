@@ -104,8 +104,8 @@ pub trait Carrier {
     fn stop(&mut self, index: u8) -> Option<u16>;
 
     /// Whether writes to the device area of ring `index`, which runs, are logged, and as of which
-    /// address.
-    fn set_ring_log(&mut self, index: u8, log: Option<u64>);
+    /// address, is said anew. Its place is as before.
+    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses);
 
     /// Where writes to memory are logged. Rings may run.
     ///
@@ -193,9 +193,11 @@ pub struct Start {
     pub size: u16,
     /// Where it is.
     pub addresses: RingAddresses,
-    /// How many chains (split) or descriptors (packed) went over it before, as
-    /// [`Queue::new`](ringway_ring::device::Queue::new) takes it.
-    pub passed: u16,
+    /// Where the next chain is to be taken, as
+    /// [`Queue::position`](ringway_ring::device::Queue::position) says it.
+    pub available: u16,
+    /// Where the next one is to be given back, as far as the front-end knows.
+    pub used: u16,
     /// The features that were agreed on.
     pub features: Features,
 }

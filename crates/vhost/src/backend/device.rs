@@ -10,17 +10,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ringway_device::task::{Memory, Signal, Task};
 use ringway_device::{Device, Offer};
 use ringway_ring::device::Queue;
+use ringway_ring::driver::Areas;
+use ringway_ring::ledger::Ledger;
+use ringway_ring::map::Access;
 use ringway_spec::{DeviceId, F, Features, Status, split};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::records::{self, Records};
-use super::view::View;
+use super::ring::{Ring, State};
+use super::view::{Unseen, View};
 use super::wires::Wires;
 use super::{Carrier, Chains, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
 use crate::event_loop::{self, Handle, Key};
+use crate::iotlb::{GuestAddresses, Iotlb};
+use crate::ledger::{RingLedger, RingLog, Translate};
 use crate::memory::{SLOTS_MAX, Table};
 use crate::protocol::{
-    Code, ConfigFlags, DeviceStateTransfer, Inflight, Iotlb, LogArea, ProtocolFeatures, Region,
+    self, Code, ConfigFlags, DeviceStateTransfer, Inflight, IotlbKind, LogArea, ProtocolFeatures,
+    Region, RingAddresses,
 };
 
 /// Features of the protocol that are carried out.
@@ -32,14 +39,12 @@ const PROTOCOL: ProtocolFeatures = ProtocolFeatures::MQ
     .union(ProtocolFeatures::INBAND_NOTIFICATIONS)
     .union(ProtocolFeatures::MEM_SLOTS)
     .union(ProtocolFeatures::STATUS)
-    .union(RECORDS);
-
-/// Of `LOG_SHMFD` and `INFLIGHT_SHMFD`, those for which rings keep records: none.
-const RECORDS: ProtocolFeatures = ProtocolFeatures::empty();
+    .union(ProtocolFeatures::LOG_SHMFD)
+    .union(ProtocolFeatures::INFLIGHT_SHMFD);
 
 /// What a carrier offers of rings and transports that vhost-user has no way for: an `eventfd` says
-/// that there are chains, and not where; addresses are not translated.
-const IMPOSSIBLE: Features = F::NOTIFICATION_DATA.union(F::ACCESS_PLATFORM);
+/// that there are chains, and not where.
+const IMPOSSIBLE: Features = F::NOTIFICATION_DATA;
 
 /// How many carriers there were, for loops to tell their rings apart.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -52,25 +57,13 @@ pub struct DeviceCarrier {
     loops: Vec<Handle>,
     number: usize,
     table: Table,
-    rings: Vec<Held>,
+    /// What an IOMMU shows of it, if there is one.
+    iotlb: Option<Iotlb>,
+    view: Arc<View>,
+    rings: Vec<Ring>,
     wires: Arc<Wires>,
-    records: Arc<Records>,
+    records: Records,
     accepted: Option<Features>,
-}
-
-/// What is kept of a ring.
-struct Held {
-    kick: Kick<OwnedFd>,
-    runs: bool,
-}
-
-impl Held {
-    fn new() -> Self {
-        Self {
-            kick: Kick::Message,
-            runs: false,
-        }
-    }
 }
 
 impl DeviceCarrier {
@@ -93,14 +86,16 @@ impl DeviceCarrier {
         let sizes: Vec<u16> = sizes.map(possible).collect();
         Self {
             features: device.features() | offer.without(IMPOSSIBLE).features(),
-            rings: sizes.iter().map(|_| Held::new()).collect(),
+            rings: sizes.iter().map(|_| Ring::new()).collect(),
             wires: Arc::new(Wires::new(sizes.len(), observer)),
             sizes,
             device,
             loops,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            view: Arc::new(View::new(&Table::new(), None)),
             table: Table::new(),
-            records: Arc::default(),
+            iotlb: None,
+            records: Records::default(),
             accepted: None,
         }
     }
@@ -121,11 +116,6 @@ impl DeviceCarrier {
         ConfigNotifier(self.wires.clone())
     }
 
-    /// Where records of what rings do are to be kept.
-    pub fn records(&self) -> &Arc<Records> {
-        &self.records
-    }
-
     pub(super) fn observer(&self) -> &dyn Observer {
         self.wires.observer()
     }
@@ -143,8 +133,163 @@ impl DeviceCarrier {
         self.loops.get(place)
     }
 
-    fn held(&mut self, ring: u8) -> Option<&mut Held> {
+    fn held(&mut self, ring: u8) -> Option<&mut Ring> {
         self.rings.get_mut(usize::from(ring))
+    }
+
+    /// Shows rings what there is now. None runs.
+    fn look_anew(&mut self) {
+        self.view = Arc::new(View::new(&self.table, self.iotlb.as_ref()));
+    }
+
+    /// How a ring logs what it writes, if it does.
+    fn log_of(&self, ring: &Start, areas: Areas) -> Option<RingLog> {
+        let translate = self.iotlb.as_ref().map(|iotlb| {
+            let translate: Arc<dyn Translate> = Arc::new(GuestAddresses::new(iotlb, &self.table));
+            translate
+        });
+        self.records.log(ring, areas, translate)
+    }
+
+    /// Has every ring that runs log what it writes as is said now.
+    fn log_anew(&mut self) {
+        let running = self.rings.iter().enumerate();
+        let running: Vec<_> = running
+            .filter_map(|(index, ring)| match ring.state {
+                State::Runs(start) => Some((index, start)),
+                State::Stopped | State::Waits(_) => None,
+            })
+            .collect();
+        for (index, start) in running {
+            let areas = View::areas(&self.table, self.iotlb.as_ref(), &start);
+            let Ok(Ok(areas)) = areas else {
+                continue;
+            };
+            let log = self.log_of(&start, areas);
+            // There are at most 256.
+            let index = index as u8;
+            let has_ledger = self.records.remember();
+            if let Some(ring) = self.rings.get(usize::from(index)) {
+                ring.log.set(log.clone());
+            }
+            if !has_ledger {
+                self.set_ledger(index, log.is_some());
+            }
+        }
+    }
+
+    /// Has a ring that runs write down what happens to chains, or no longer.
+    fn set_ledger(&self, index: u8, keep: bool) {
+        let (Some(handle), Ok(kick)) = (self.handle(index), self.kick_of(index)) else {
+            return;
+        };
+        let Some(mut task) = handle.stop(self.key(index)) else {
+            return;
+        };
+        let log = self
+            .rings
+            .get(usize::from(index))
+            .map(|ring| ring.log.clone());
+        let ledger = log
+            .filter(|_| keep)
+            .map(|log| -> Box<dyn Ledger> { Box::new(RingLedger { record: None, log }) });
+        task.set_ledger(ledger);
+        handle.start(self.key(index), task, kick);
+    }
+
+    /// Runs a ring, or has it wait until its parts are shown.
+    fn run(&mut self, index: u8, ring: &Start) -> Result<(), Refusal> {
+        let areas = match View::areas(&self.table, self.iotlb.as_ref(), ring)? {
+            Ok(areas) => areas,
+            Err(Unseen(addresses)) => {
+                if let Some(held) = self.held(index) {
+                    held.state = State::Waits(*ring);
+                }
+                for address in addresses {
+                    self.wires.ask_for(address, Access::ReadWrite);
+                }
+                return Ok(());
+            }
+        };
+        let view = self.view.clone();
+        let kick = self.kick_of(index)?;
+        let number = u16::from(index);
+        let Start { size, features, .. } = *ring;
+        let map = view.map();
+        let (record, start) = self.records.record(index, ring, areas, &map)?;
+        let log = self.log_of(ring, areas);
+        let keep = record.is_some() || log.is_some();
+        let switch = self.held(index).map(|held| {
+            held.log.set(log);
+            held.log.clone()
+        });
+        let ledger = keep.then(|| -> Box<dyn Ledger> {
+            let log = switch.unwrap_or_default();
+            Box::new(RingLedger { record, log })
+        });
+        let queue = Queue::resume(&*map, size, areas, features, &start, ledger);
+        let queue = queue.map_err(|violation| Refusal::Ring {
+            index: index.into(),
+            violation,
+        })?;
+        let worker = self.device.worker(number, features);
+        let task = Task::new(number, queue, worker, view, self.wires.clone());
+        if let Some(held) = self.held(index) {
+            held.state = State::Runs(*ring);
+        }
+        self.observer()
+            .event(Event::RingStarted { ring: number, size });
+        if let Some(handle) = self.handle(index) {
+            handle.start(self.key(index), task, kick);
+        }
+        Ok(())
+    }
+
+    /// Stops a ring that runs, and says where it stands.
+    fn halt(&mut self, index: u8) -> Option<u16> {
+        if let Some(held) = self.held(index) {
+            held.state = State::Stopped;
+        }
+        let handle = self.handle(index)?;
+        let task = handle.stop(self.key(index))?;
+        let chains = if task.is_busy() {
+            Chains::Lost
+        } else {
+            Chains::Completed
+        };
+        self.observer().event(Event::RingStopped {
+            ring: index.into(),
+            chains,
+            counts: handle.counts(self.key(index)),
+        });
+        Some(task.position())
+    }
+
+    /// Goes on with the rings whose parts were shown, and has those wait whose parts no longer are.
+    fn follow_translations(&mut self) -> Result<(), Refusal> {
+        for index in 0..self.rings.len() {
+            // There are at most 256.
+            let index = index as u8;
+            let state = self.held(index).map(|held| held.state);
+            match state {
+                Some(State::Waits(start)) => self.run(index, &start)?,
+                Some(State::Runs(start)) => {
+                    let areas = View::areas(&self.table, self.iotlb.as_ref(), &start)?;
+                    if areas.is_ok() {
+                        self.kick(index);
+                    } else if let Some(position) = self.halt(index) {
+                        let start = Start {
+                            available: position,
+                            used: position,
+                            ..start
+                        };
+                        self.run(index, &start)?;
+                    }
+                }
+                Some(State::Stopped) | None => {}
+            }
+        }
+        Ok(())
     }
 
     /// How a ring is kicked, for a loop.
@@ -189,6 +334,8 @@ impl Carrier for DeviceCarrier {
 
     fn negotiated(&mut self, features: Features) {
         self.accepted = Some(features);
+        self.iotlb = features.contains(F::ACCESS_PLATFORM).then(Iotlb::new);
+        self.look_anew();
         self.device.negotiated(features);
         self.observer().event(Event::Features(features));
     }
@@ -200,6 +347,7 @@ impl Carrier for DeviceCarrier {
 
     fn set_logging(&mut self, logging: Logging) {
         self.records.set_logging(logging);
+        self.log_anew();
     }
 
     fn status(&self) -> Status {
@@ -212,6 +360,8 @@ impl Carrier for DeviceCarrier {
 
     fn reset(&mut self) {
         self.accepted = None;
+        self.iotlb = None;
+        self.look_anew();
         self.wires.reset();
         self.device.reset();
     }
@@ -226,15 +376,21 @@ impl Carrier for DeviceCarrier {
     }
 
     fn set_memory(&mut self, regions: Vec<(Region, OwnedFd)>) -> Result<(), Refusal> {
-        Ok(self.table.set(regions)?)
+        self.table.set(regions)?;
+        self.look_anew();
+        Ok(())
     }
 
     fn add_region(&mut self, region: Region, file: OwnedFd) -> Result<(), Refusal> {
-        Ok(self.table.add(region, file)?)
+        self.table.add(region, file)?;
+        self.look_anew();
+        Ok(())
     }
 
     fn remove_region(&mut self, region: &Region) -> Result<(), Refusal> {
-        Ok(self.table.remove(region)?)
+        self.table.remove(region)?;
+        self.look_anew();
+        Ok(())
     }
 
     fn set_kick(&mut self, index: u8, kick: Kick<OwnedFd>) -> Result<(), Refusal> {
@@ -243,7 +399,7 @@ impl Carrier for DeviceCarrier {
             return Ok(());
         };
         let before = std::mem::replace(&mut held.kick, kick);
-        if !held.runs {
+        if !held.runs() {
             return Ok(());
         }
         match self.kick_of(index) {
@@ -265,7 +421,7 @@ impl Carrier for DeviceCarrier {
     fn set_call(&mut self, index: u8, call: Option<OwnedFd>) {
         self.wires.set_call(index.into(), call);
         // What was used while the front-end changed its mind may have been said to the old one.
-        if self.held(index).is_some_and(|held| held.runs) {
+        if self.held(index).is_some_and(|held| held.runs()) {
             self.wires.used(index.into());
         }
     }
@@ -275,33 +431,7 @@ impl Carrier for DeviceCarrier {
     }
 
     fn start(&mut self, index: u8, ring: &Start) -> Result<(), Refusal> {
-        let areas = View::areas(&self.table, ring)?;
-        let view = Arc::new(View::new(&self.table));
-        let kick = self.kick_of(index)?;
-        let number = u16::from(index);
-        let Start {
-            size,
-            passed,
-            features,
-            ..
-        } = *ring;
-        let queue = Queue::new(&*view.map(), size, areas, features, passed);
-        let queue = queue.map_err(|violation| Refusal::Ring {
-            index: index.into(),
-            violation,
-        })?;
-        let worker = self.device.worker(number, features);
-        let task = Task::new(number, queue, worker, view, self.wires.clone());
-        if let Some(held) = self.held(index) {
-            held.runs = true;
-        }
-        self.records.set_ring_log(index, ring.addresses.logged());
-        self.observer()
-            .event(Event::RingStarted { ring: number, size });
-        if let Some(handle) = self.handle(index) {
-            handle.start(self.key(index), task, kick);
-        }
-        Ok(())
+        self.run(index, ring)
     }
 
     fn kick(&mut self, index: u8) {
@@ -311,34 +441,36 @@ impl Carrier for DeviceCarrier {
     }
 
     fn stop(&mut self, index: u8) -> Option<u16> {
-        if let Some(held) = self.held(index) {
-            held.runs = false;
+        let state = self.held(index).map(|held| held.state);
+        match state {
+            Some(State::Waits(start)) => {
+                if let Some(held) = self.held(index) {
+                    held.state = State::Stopped;
+                }
+                Some(start.available)
+            }
+            _ => self.halt(index),
         }
-        let handle = self.handle(index)?;
-        let task = handle.stop(self.key(index))?;
-        let chains = if task.is_busy() {
-            Chains::Lost
-        } else {
-            Chains::Completed
-        };
-        self.observer().event(Event::RingStopped {
-            ring: index.into(),
-            chains,
-            counts: handle.counts(self.key(index)),
-        });
-        Some(task.position())
     }
 
-    fn set_ring_log(&mut self, index: u8, log: Option<u64>) {
-        self.records.set_ring_log(index, log);
+    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) {
+        if let Some(held) = self.held(index)
+            && let State::Runs(start) | State::Waits(start) = &mut held.state
+        {
+            start.addresses = addresses;
+        }
+        self.log_anew();
     }
 
     fn set_log(&mut self, area: LogArea, file: OwnedFd) -> Result<(), Refusal> {
-        self.records.set_log(area, &file)
+        self.records.set_log(area, &file, &self.table)?;
+        self.log_anew();
+        Ok(())
     }
 
     fn set_log_signal(&mut self, signal: OwnedFd) {
         self.records.set_log_signal(signal);
+        self.log_anew();
     }
 
     fn make_inflight(&mut self, wanted: Inflight) -> Result<(Inflight, OwnedFd), Refusal> {
@@ -354,8 +486,20 @@ impl Carrier for DeviceCarrier {
         self.wires.set_channel(socket);
     }
 
-    fn translate(&mut self, _iotlb: Iotlb) -> Result<(), Refusal> {
-        Err(Refusal::Unsupported(Code::IotlbMsg))
+    fn translate(&mut self, told: protocol::Iotlb) -> Result<(), Refusal> {
+        let Some(iotlb) = &mut self.iotlb else {
+            return Err(Refusal::Unsupported(Code::IotlbMsg));
+        };
+        match told.kind {
+            IotlbKind::Update => iotlb.update(&told, &self.table)?,
+            IotlbKind::Invalidate => iotlb.invalidate(told.address, told.size)?,
+            // For this end to say.
+            IotlbKind::Miss | IotlbKind::AccessFail => {
+                return Err(Refusal::Unsupported(Code::IotlbMsg));
+            }
+        }
+        self.view.show(&self.table, iotlb);
+        self.follow_translations()
     }
 
     fn move_state(
@@ -372,9 +516,11 @@ impl Carrier for DeviceCarrier {
 
     fn disconnected(&mut self) {
         self.wires.disconnect();
-        self.records.clear();
+        self.records = Records::default();
         self.table = Table::new();
-        self.rings.fill_with(Held::new);
+        self.iotlb = None;
+        self.look_anew();
+        self.rings.fill_with(Ring::new);
         self.accepted = None;
         self.device.reset();
     }

@@ -6,6 +6,8 @@ use ringway_ring::device::Violation;
 use ringway_spec::Features;
 use rustix::io::Errno;
 
+use crate::iotlb::IotlbError;
+use crate::ledger::RecordError;
 use crate::memory::MemoryError;
 use crate::protocol::{Code, Malformed, ProtocolFeatures};
 
@@ -78,9 +80,27 @@ pub enum Refusal {
     ChainsLost {
         /// The ring.
         index: u32,
-        /// Where it was to begin.
-        base: u32,
+        /// Where the next chain was to be taken.
+        available: u16,
+        /// Where the next one was to be given back.
+        used: u16,
     },
+    /// The record of what is in flight in the ring cannot be gone on with.
+    Record {
+        /// The ring.
+        index: u32,
+        /// Why.
+        error: RecordError,
+    },
+    /// The log of dirty pages does not reach to the end of memory.
+    Log {
+        /// How many bytes it has.
+        bytes: u64,
+        /// How many it would need.
+        needed: u64,
+    },
+    /// There can be no such translation.
+    Translation(IotlbError),
     /// A part of the ring is not in the front-end's memory.
     RingAddress {
         /// The ring.
@@ -200,10 +220,21 @@ impl fmt::Display for Refusal {
                     "ring {index} is to begin at {base:#x}, which is no place in it"
                 )
             }
-            Self::ChainsLost { index, base } => write!(
+            Self::ChainsLost {
+                index,
+                available,
+                used,
+            } => write!(
                 f,
-                "ring {index} is to begin at {base:#x}, with chains in flight that nobody remembers"
+                "ring {index} is to begin at {available:#x}, with chains from {used:#x} on in flight \
+                 that nobody remembers"
             ),
+            Self::Record { index, error } => write!(f, "ring {index}: {error}"),
+            Self::Log { bytes, needed } => write!(
+                f,
+                "log of {bytes} bytes does not cover the memory, which needs {needed}"
+            ),
+            Self::Translation(error) => error.fmt(f),
             Self::RingAddress { index, address } => write!(
                 f,
                 "ring {index} has a part at {address:#x}, which is not in the memory table"
@@ -228,6 +259,12 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+impl From<IotlbError> for Refusal {
+    fn from(why: IotlbError) -> Self {
+        Self::Translation(why)
+    }
+}
 
 impl From<MemoryError> for Refusal {
     fn from(why: MemoryError) -> Self {

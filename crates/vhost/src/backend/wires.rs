@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use ringway_device::task::Signal;
 use ringway_ring::device::Violation;
+use ringway_ring::map::{Access, Missing};
 
 use super::{Event, Observer};
 use crate::eventfd::EventFd;
-use crate::protocol::{BackRequest, Flags, ProtocolFeatures, RingState};
+use crate::protocol::{
+    BackRequest, Flags, Iotlb, IotlbKind, Permissions, ProtocolFeatures, RingState,
+};
 use crate::socket::Socket;
 
 /// Most time that a front-end may leave the requests of this end unread. A loop waits for it.
@@ -120,6 +123,23 @@ impl Wires {
         }
     }
 
+    /// Asks for a translation of `address`, for the device to do what `access` says there.
+    pub(super) fn ask_for(&self, address: u64, access: Access) {
+        let permissions = match access {
+            Access::Read => Permissions::READ,
+            Access::Write => Permissions::WRITE,
+            Access::ReadWrite => Permissions::READ | Permissions::WRITE,
+        };
+        self.request(BackRequest::Iotlb(Iotlb {
+            address,
+            // All of this is for the front-end to say.
+            size: 0,
+            user_address: 0,
+            permissions,
+            kind: IotlbKind::Miss,
+        }));
+    }
+
     /// Says something of a ring, `way` or by `message`.
     fn say(&self, way: &Mutex<Way>, message: BackRequest) {
         match &*locked(way) {
@@ -153,6 +173,10 @@ impl Signal for Wires {
         if let Some(wire) = self.rings.get(usize::from(index)) {
             self.say(&wire.call, BackRequest::VringCall(ring(index)));
         }
+    }
+
+    fn missing(&self, _index: u16, missing: Missing) {
+        self.ask_for(missing.address, missing.access);
     }
 
     fn broken(&self, index: u16, violation: Violation) {

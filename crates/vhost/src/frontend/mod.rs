@@ -29,6 +29,7 @@
 //! use ringway_driver::bringup::Acknowledged;
 //! use ringway_driver::bus::Driver;
 //! use ringway_driver::dma::DmaBuffer;
+//! use ringway_driver::error::Error;
 //! use ringway_spec::DeviceId;
 //! use ringway_vhost::frontend::{Options, Platform, Transport};
 //!
@@ -36,7 +37,8 @@
 //! let transport = Transport::connect(&platform, "disk.sock", Options::new(DeviceId::BLOCK))?;
 //! let mut disk = Blk::probe(Acknowledged::new(transport)?.driver()?)?;
 //!
-//! disk.read(0, DmaBuffer::new(&platform, 4096)?)?;
+//! let buffer = DmaBuffer::new(&platform, 4096).map_err(Error::Platform)?;
+//! disk.read(0, buffer)?;
 //! let done = disk.wait(Duration::from_secs(1))?;
 //! assert!(done.result.is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -8,12 +8,13 @@ use ringway_driver::transport::QueueSetup;
 use ringway_ring::driver::Areas;
 use ringway_spec::{F, Features, Status};
 
-use super::error::{Error, Result};
+use super::error::{Error, Result, Violation};
 use super::options::Notify;
 use super::resume;
 use super::session::{Channel, RingSetup, Session};
 use super::share::Share;
 use crate::eventfd::EventFd;
+use crate::memory::{self, MemoryError};
 use crate::protocol::{Inflight, ProtocolFeatures};
 
 /// What a back-end was told.
@@ -79,17 +80,22 @@ impl Told {
         session: &mut Session<impl Channel>,
         share: &Share,
         broken: &EventFd,
+        size_max: u16,
     ) -> Result<()> {
         self.share(session, share)?;
-        // A new one, in which nothing is in flight.
         let sizes = self.rings.values().map(|ring| ring.setup.size);
         let queues = self
             .rings
             .keys()
             .last()
             .map_or(0, |last| u16::from(*last) + 1);
+        // A new one, in which nothing is in flight: large enough for what a queue may become that is
+        // reset alone, if there is one so large.
         self.inflight = match sizes.max() {
-            Some(size) => session.inflight(queues, size)?,
+            Some(size) => match session.inflight(queues, size_max.max(size))? {
+                Some(inflight) => Some(inflight),
+                None => session.inflight(queues, size)?,
+            },
             None => None,
         };
         if let Some((inflight, file)) = &self.inflight {
@@ -132,8 +138,27 @@ impl Told {
         broken: &EventFd,
         (index, ring): (u8, &Ring),
     ) -> Result<()> {
+        self.forget(index)?;
         self.begin(session, share, broken, (index, ring), Begin::Fresh)?;
         session.enable(index)
+    }
+
+    /// Forgets what was in flight in one ring, whose queue was reset: nothing is.
+    fn forget(&self, index: u8) -> Result<()> {
+        let Some((inflight, file)) = &self.inflight else {
+            return Ok(());
+        };
+        let each = inflight.size / u64::from(inflight.queues.max(1));
+        // Within the file, which has been found to have so many bytes.
+        let offset = inflight.file_offset + each * u64::from(index);
+        if u16::from(index) < inflight.queues {
+            let record = memory::map(file, offset, each).map_err(|error| match error {
+                MemoryError::System { error, .. } => Error::os(error),
+                _ => Violation::NoLedger(index).into(),
+            })?;
+            record.view().fill(0);
+        }
+        Ok(())
     }
 
     fn share(&self, session: &mut Session<impl Channel>, share: &Share) -> Result<()> {

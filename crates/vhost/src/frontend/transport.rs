@@ -242,12 +242,13 @@ impl transport::Transport for Transport {
         }
         let news = status - state.told.status;
         let (platform, broken) = (state.platform().clone(), state.broken());
+        let size_max = state.options().queue_size;
         let settled = state.ask(|session, told| {
             if news.contains(Status::FEATURES_OK) {
                 told.accept(session)?;
             }
             if news.contains(Status::DRIVER_OK) {
-                told.start(session, platform.share(), &broken)?;
+                told.start(session, platform.share(), &broken, size_max)?;
             }
             session.set_status(status.bits())?;
             session.catch_up()?;

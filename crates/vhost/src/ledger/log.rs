@@ -1,8 +1,10 @@
 //! Which pages were written: a bit for each page of the driver's memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ringway_ring::shared::Bits;
+
+use crate::eventfd::EventFd;
 
 /// Bytes of a page, as the log counts them.
 const PAGE: u64 = 4096;
@@ -45,6 +47,27 @@ pub struct RingLog {
     pub areas: Vec<(u64, u64)>,
     /// Where what the driver's descriptors name is in the log, if there is an IOMMU between.
     pub translate: Option<Arc<dyn Translate>>,
+    /// Signalled when the log was written to, if somebody wants that.
+    pub signal: Option<Arc<EventFd>>,
+}
+
+/// Whether what one ring's device writes is noted, and how. That changes while the ring is served.
+#[derive(Debug, Default)]
+pub struct LogSwitch(Mutex<Option<RingLog>>);
+
+impl LogSwitch {
+    /// Has it noted so from here on, or not at all. What is written after this returns is.
+    pub fn set(&self, log: Option<RingLog>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    }
+
+    /// Does `what`, if it is noted.
+    pub(super) fn noting(&self, what: impl FnOnce(&RingLog)) {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = &*log {
+            what(log);
+        }
+    }
 }
 
 /// Says where the log has what the driver's descriptors name.
@@ -71,6 +94,9 @@ impl RingLog {
     pub fn wrote_ring(&self) {
         for &(address, len) in &self.areas {
             self.log.wrote(address, len);
+        }
+        if let Some(signal) = &self.signal {
+            signal.signal();
         }
     }
 }

@@ -7,12 +7,13 @@ mod split;
 
 use core::fmt;
 use core::sync::atomic::{Ordering, compiler_fence};
+use std::sync::Arc;
 
 use ringway_ring::ledger::{Ledger, Start, Taken};
 use ringway_ring::shared::Shared;
 use ringway_spec::packed::DescriptorFlags;
 
-pub use log::{Log, RingLog, Translate};
+pub use log::{Log, LogSwitch, RingLog, Translate};
 
 /// Version of the record of a queue. One that is 0 was never used.
 const VERSION: u16 = 1;
@@ -142,7 +143,7 @@ pub struct RingLedger {
     /// What is in flight.
     pub record: Option<Record>,
     /// Which pages were written.
-    pub log: Option<RingLog>,
+    pub log: Arc<LogSwitch>,
 }
 
 impl Ledger for RingLedger {
@@ -163,9 +164,9 @@ impl Ledger for RingLedger {
     }
 
     fn completed(&mut self, _key: u16, writable: &mut dyn Iterator<Item = (u64, u32)>) {
-        if let Some(log) = &self.log {
+        self.log.noting(|log| {
             writable.for_each(|(address, len)| log.wrote(address, len.into()));
-        }
+        });
     }
 
     fn given_back(&mut self, key: u16) {
@@ -182,14 +183,10 @@ impl Ledger for RingLedger {
             Some(Format::Packed(record)) => record.published(),
             None => {}
         }
-        if let Some(log) = &self.log {
-            log.wrote_ring();
-        }
+        self.log.noting(RingLog::wrote_ring);
     }
 
     fn wished(&mut self) {
-        if let Some(log) = &self.log {
-            log.wrote_ring();
-        }
+        self.log.noting(RingLog::wrote_ring);
     }
 }

@@ -31,16 +31,18 @@ impl Ring {
             return Ok(None);
         };
         let is_packed = features.contains(F::RING_PACKED);
-        let passed = if is_packed {
-            packed_passed(index, size, self.base.unwrap_or(PACKED_FRESH))?
+        let (available, used) = if is_packed {
+            packed_places(index, size, self.base.unwrap_or(PACKED_FRESH))?
         } else {
             let base = self.base.unwrap_or(0);
-            u16::try_from(base).map_err(|_| Refusal::RingBase { index, base })?
+            let base = u16::try_from(base).map_err(|_| Refusal::RingBase { index, base })?;
+            (base, base)
         };
         Ok(Some(Start {
             size,
             addresses,
-            passed,
+            available,
+            used,
             features,
         }))
     }
@@ -72,59 +74,46 @@ impl Ring {
 /// Where a packed ring begins that nobody used: both wrap counters are 1 (§2.8.1).
 const PACKED_FRESH: u32 = (WRAP as u32) << 16 | WRAP as u32;
 
-/// How many descriptors went over a packed ring of `size` that begins at `base`: the place at which
-/// the next chain is taken, with the wrap counter above it, and in the upper half that at which the
-/// next one is given back. Front-ends that know of the first alone leave the other 0.
-fn packed_passed(index: u32, size: u16, base: u32) -> Result<u16, Refusal> {
+/// Where a packed ring of `size` begins that begins at `base`: the place at which the next chain is
+/// taken, with the wrap counter above it, and in the upper half that at which the next one is given
+/// back. Front-ends that know of the first alone leave the other 0.
+fn packed_places(index: u32, size: u16, base: u32) -> Result<(u16, u16), Refusal> {
     let [available, used] = [base as u16, (base >> 16) as u16];
-    let place = available & !WRAP;
-    if place >= size || size > packed::MAX_SIZE {
+    let used = if used == 0 { available } else { used };
+    let is_outside = |place: u16| place & !WRAP >= size;
+    if is_outside(available) || is_outside(used) || size > packed::MAX_SIZE {
         return Err(Refusal::RingBase { index, base });
     }
-    if used != available && used != 0 {
-        return Err(Refusal::ChainsLost { index, base });
-    }
-    let turn = if available & WRAP == 0 { size } else { 0 };
-    // Both at most 32768.
-    Ok(place.wrapping_add(turn))
+    Ok((available, used))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn passed(base: u32) -> Result<u16, Refusal> {
-        packed_passed(3, 300, base)
+    fn places(base: u32) -> Result<(u16, u16), Refusal> {
+        packed_places(3, 300, base)
     }
 
     #[test]
     fn a_packed_base_says_place_and_turn_of_both_ends() {
-        assert_eq!(passed(PACKED_FRESH), Ok(0));
-        assert_eq!(passed(0x812b_812b), Ok(299));
-        assert_eq!(passed(0), Ok(300));
-        assert_eq!(passed(0x012b_012b), Ok(599));
+        assert_eq!(places(PACKED_FRESH), Ok((0x8000, 0x8000)));
+        assert_eq!(places(0x812b_812b), Ok((0x812b, 0x812b)));
+        assert_eq!(places(0), Ok((0, 0)));
+        assert_eq!(places(0x8006_8007), Ok((0x8007, 0x8006)));
     }
 
     #[test]
     fn a_packed_base_of_16_bits_is_taken_for_both_ends() {
-        assert_eq!(passed(0x8000), Ok(0));
-        assert_eq!(passed(0x8007), Ok(7));
-        assert_eq!(passed(0x0007), Ok(307));
+        assert_eq!(places(0x8000), Ok((0x8000, 0x8000)));
+        assert_eq!(places(0x0007), Ok((7, 7)));
     }
 
-    /// Devices' defect 8: a base out of range. Devices' defect 10: saved state is believed.
+    /// Devices' defect 8: a base out of range.
     #[test]
-    fn a_packed_base_outside_the_ring_or_with_chains_in_flight_is_refused() {
-        let outside = Refusal::RingBase {
-            index: 3,
-            base: 0x812c_812c,
-        };
-        let lost = Refusal::ChainsLost {
-            index: 3,
-            base: 0x8006_8007,
-        };
-
-        assert_eq!(passed(0x812c_812c), Err(outside));
-        assert_eq!(passed(0x8006_8007), Err(lost));
+    fn a_packed_base_outside_the_ring_is_refused() {
+        for base in [0x812c_812c, 0x812c_8000, 0x8000_812c] {
+            assert_eq!(places(base), Err(Refusal::RingBase { index: 3, base }));
+        }
     }
 }

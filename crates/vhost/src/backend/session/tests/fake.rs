@@ -6,6 +6,7 @@ use crate::backend::{Carrier, Kick, Logging, Refusal, Start};
 use crate::memory::MemoryError;
 use crate::protocol::{
     ConfigFlags, DeviceStateTransfer, Inflight, Iotlb, LogArea, ProtocolFeatures, Region,
+    RingAddresses,
 };
 
 /// What it was told.
@@ -189,8 +190,8 @@ impl Carrier for Fake {
         Some(self.position)
     }
 
-    fn set_ring_log(&mut self, index: u8, log: Option<u64>) {
-        self.told.push(Told::RingLog(index, log));
+    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) {
+        self.told.push(Told::RingLog(index, addresses.logged()));
     }
 
     fn set_log(&mut self, area: LogArea, _file: u32) -> Result<(), Refusal> {

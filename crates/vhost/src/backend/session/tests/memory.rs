@@ -25,7 +25,7 @@ fn rings_that_run_go_on_with_the_new_memory_at_the_same_place() {
 
         let told = told_from(&session, from);
         assert_eq!(told[..2], [Told::Stopped(0), change]);
-        assert!(matches!(told[2], Told::Started(0, start) if start.passed == 0xffff));
+        assert!(matches!(told[2], Told::Started(0, start) if start.available == 0xffff));
     }
 }
 

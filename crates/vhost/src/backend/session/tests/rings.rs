@@ -9,7 +9,7 @@ fn last(session: &Session<'_, Fake>) -> Option<Told> {
 
 fn starts(session: &Session<'_, Fake>) -> Vec<(u8, u16)> {
     let started = session.carrier().told.iter().filter_map(|told| match told {
-        Told::Started(index, start) => Some((*index, start.passed)),
+        Told::Started(index, start) => Some((*index, start.available)),
         _ => None,
     });
     started.collect()
@@ -30,7 +30,8 @@ fn a_ring_runs_once_it_is_described_kicked_and_enabled() {
     let start = Start {
         size: 64,
         addresses: addresses(2),
-        passed: 40,
+        available: 40,
+        used: 40,
         features: F::VERSION_1,
     };
     assert_eq!(last(&session), Some(Told::Started(2, start)));
@@ -117,7 +118,7 @@ fn the_base_of_a_packed_ring_has_both_places_with_their_turns() {
     ask(&mut session, Request::SetVringKick(0, None)).unwrap();
 
     assert_eq!(stands, 0x00ff_00ff);
-    assert_eq!(starts(&session), [(0, 254), (0, 256 + 255)]);
+    assert_eq!(starts(&session), [(0, 0x80fe), (0, 0x00ff)]);
 }
 
 /// Devices' defect 1: a queue's size is changed while it is in use.
