@@ -350,9 +350,9 @@ mod tests {
                     "--fd",
                     "3",
                     "--ring-features",
-                    "access_platform",
+                    "notification_data",
                 ],
-                &["access_platform", "ring_packed"],
+                &["notification_data", "ring_packed"],
             ),
         ] {
             let line = refused(args);

@@ -94,8 +94,8 @@ A virtual machine with it; its memory is to be shared:
 const RING_FEATURES: &str = "\
 Ring features that it offers, or does not, separated by commas: NAME, no-NAME
 
-The names are indirect_desc, event_idx, ring_packed, in_order, order_platform and ring_reset. What is \
-not named is as usual: all that costs nothing is offered. After `none`, it is not.";
+The names are indirect_desc, event_idx, access_platform, ring_packed, in_order, order_platform and \
+ring_reset. What is not named is as usual: all that costs nothing is offered. After `none`, it is not.";
 
 /// A block device.
 #[derive(Args, Debug)]

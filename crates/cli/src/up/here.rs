@@ -7,7 +7,7 @@ use ringway_check::exercise::{self, Numbers};
 use ringway_device::blk::Blk;
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Offer};
-use ringway_host::{Access, Image, OsEntropy};
+use ringway_host::{Access, Image, Method, OsEntropy};
 use ringway_machine::{Builder, Machine, Options, Run};
 
 use super::{DISK_NAME, Plan};
@@ -37,9 +37,9 @@ fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
         ..Options::default()
     };
     if let Some(path) = &plan.disk {
-        builder = builder.pci("disk on PCI", disk(path)?, options).mmio(
+        builder = builder.pci("disk on PCI", disk(path, seed)?, options).mmio(
             "disk on MMIO",
-            disk(path)?,
+            disk(path, seed)?,
             options,
         );
     }
@@ -53,8 +53,13 @@ fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
     Ok(builder)
 }
 
-fn disk(path: &str) -> Result<Box<dyn Device>> {
+fn disk(path: &str, seed: Option<u64>) -> Result<Box<dyn Device>> {
     let image = Image::open(path, Access::ReadWrite)?.named(DISK_NAME);
+    let image = match seed {
+        None => image,
+        // When the system completes something later does not follow from a seed.
+        Some(_) => image.with_method(Method::Blocking),
+    };
     Ok(Box::new(Blk::new(Arc::new(image), 1)))
 }
 

@@ -73,7 +73,7 @@ impl Server {
             let Some(socket) = socket else {
                 return Ok(());
             };
-            let traffic = self.serve_one(&socket, stop);
+            let traffic = self.serve_one(socket, stop);
             if let Source::Connector(connector) = &mut self.source
                 && traffic.requests != 0
             {
@@ -83,16 +83,18 @@ impl Server {
     }
 
     /// Serves a front-end until it goes, or is sent away.
-    fn serve_one(&mut self, socket: &Socket, stop: BorrowedFd<'_>) -> Traffic {
+    fn serve_one(&mut self, socket: Socket, stop: BorrowedFd<'_>) -> Traffic {
         self.carrier.observer().event(Event::Connected);
         let mut traffic = Traffic::default();
         let mut session = Session::new(&mut self.carrier);
         let reason = loop {
-            if let Err(reason) = next(&mut session, socket, stop, &mut traffic) {
+            if let Err(reason) = next(&mut session, &socket, stop, &mut traffic) {
                 break reason;
             }
         };
         drop(session);
+        // Nothing of it is left when that is told.
+        drop(socket);
         let event = Event::Disconnected { reason, traffic };
         self.carrier.observer().event(event);
         traffic
