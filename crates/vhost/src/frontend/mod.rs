@@ -25,6 +25,7 @@
 //!
 //! ```no_run
 //! use core::time::Duration;
+//! use ringway_driver::Error;
 //! use ringway_driver::blk::Blk;
 //! use ringway_driver::bringup::Acknowledged;
 //! use ringway_driver::bus::Driver;
@@ -36,7 +37,8 @@
 //! let transport = Transport::connect(&platform, "disk.sock", Options::new(DeviceId::BLOCK))?;
 //! let mut disk = Blk::probe(Acknowledged::new(transport)?.driver()?)?;
 //!
-//! disk.read(0, DmaBuffer::new(&platform, 4096)?)?;
+//! let buffer = DmaBuffer::new(&platform, 4096).map_err(Error::from)?;
+//! disk.read(0, buffer)?;
 //! let done = disk.wait(Duration::from_secs(1))?;
 //! assert!(done.result.is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
