@@ -25,11 +25,11 @@
 //!
 //! ```no_run
 //! use core::time::Duration;
+//! use ringway_driver::Error;
 //! use ringway_driver::blk::Blk;
 //! use ringway_driver::bringup::Acknowledged;
 //! use ringway_driver::bus::Driver;
 //! use ringway_driver::dma::DmaBuffer;
-//! use ringway_driver::error::Error;
 //! use ringway_spec::DeviceId;
 //! use ringway_vhost::frontend::{Options, Platform, Transport};
 //!
@@ -37,7 +37,7 @@
 //! let transport = Transport::connect(&platform, "disk.sock", Options::new(DeviceId::BLOCK))?;
 //! let mut disk = Blk::probe(Acknowledged::new(transport)?.driver()?)?;
 //!
-//! let buffer = DmaBuffer::new(&platform, 4096).map_err(Error::Platform)?;
+//! let buffer = DmaBuffer::new(&platform, 4096).map_err(Error::from)?;
 //! disk.read(0, buffer)?;
 //! let done = disk.wait(Duration::from_secs(1))?;
 //! assert!(done.result.is_ok());

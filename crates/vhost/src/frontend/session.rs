@@ -56,12 +56,23 @@ pub(crate) struct RingSetup<'r> {
     pub(crate) areas: Areas,
     /// Where it begins, as [`Code::SetVringBase`] has it.
     pub(crate) base: u32,
-    /// What we signal. Without it, the back-end polls.
-    pub(crate) kick: Option<BorrowedFd<'r>>,
-    /// What the back-end signals. Without it, it sends messages, or nobody wants to know.
-    pub(crate) call: Option<BorrowedFd<'r>>,
+    /// How we tell of chains.
+    pub(crate) kick: By<'r>,
+    /// How the back-end tells of completions.
+    pub(crate) call: By<'r>,
     /// What the back-end signals when the ring is broken.
     pub(crate) broken: Option<BorrowedFd<'r>>,
+}
+
+/// How one end is told that there is something to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By<'r> {
+    /// This is signalled.
+    Signal(BorrowedFd<'r>),
+    /// A message is sent: what there is where nothing else was said.
+    Message,
+    /// It is not: it looks by itself.
+    Nothing,
 }
 
 /// Whether a request is answered.
@@ -189,9 +200,14 @@ impl<C: Channel> Session<C> {
             log: 0,
         }))?;
         self.tell(Request::SetVringErr(ring.index, ring.broken))?;
-        self.tell(Request::SetVringCall(ring.index, ring.call))?;
-        // Last: it is what starts the ring.
-        self.tell(Request::SetVringKick(ring.index, ring.kick))
+        if let Some(call) = ring.call.said() {
+            self.tell(Request::SetVringCall(ring.index, call))?;
+        }
+        // Last: it is what starts the ring, if no message is to.
+        match ring.kick.said() {
+            Some(kick) => self.tell(Request::SetVringKick(ring.index, kick)),
+            None => Ok(()),
+        }
     }
 
     /// Enables a ring that was started. Without protocol features it is by itself.
@@ -417,6 +433,17 @@ impl<C: Channel> Session<C> {
             Code::IotlbMsg => Due::Answer,
             _ if self.agreed.contains(ProtocolFeatures::REPLY_ACK) => Due::Done,
             _ => Due::Nothing,
+        }
+    }
+}
+
+impl<'r> By<'r> {
+    /// What is said of it, if anything is.
+    fn said(self) -> Option<Option<BorrowedFd<'r>>> {
+        match self {
+            Self::Signal(descriptor) => Some(Some(descriptor)),
+            Self::Message => None,
+            Self::Nothing => Some(None),
         }
     }
 }

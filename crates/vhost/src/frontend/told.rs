@@ -11,7 +11,7 @@ use ringway_spec::{F, Features, Status};
 use super::error::{Error, Result, Violation};
 use super::options::Notify;
 use super::resume;
-use super::session::{Channel, RingSetup, Session};
+use super::session::{By, Channel, RingSetup, Session};
 use super::share::Share;
 use crate::eventfd::EventFd;
 use crate::memory::{self, MemoryError};
@@ -208,8 +208,15 @@ impl Told {
             size: ring.setup.size,
             areas,
             base,
-            kick: (ring.kicks == Notify::Signal).then(|| ring.kick.as_fd()),
-            call: (ring.calls != Notify::Message).then(|| ring.call.as_fd()),
+            kick: match ring.kicks {
+                Notify::Signal => By::Signal(ring.kick.as_fd()),
+                Notify::Message => By::Message,
+                Notify::Poll => By::Nothing,
+            },
+            call: match ring.calls {
+                Notify::Signal | Notify::Poll => By::Signal(ring.call.as_fd()),
+                Notify::Message => By::Message,
+            },
             broken: Some(broken.as_fd()),
         })
     }

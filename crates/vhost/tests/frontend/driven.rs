@@ -48,6 +48,8 @@ fn a_disk_is_written_and_read_whole_over_every_ring_and_in_every_way_of_notifyin
             }
 
             assert_eq!(disk.disk().sectors, SECTORS as u64);
+            let interrupted = disk.counts().interrupts != 0;
+            assert_eq!(interrupted, calls != Notify::Poll, "by {calls:?}");
             for number in 0..SECTORS as u64 {
                 assert_eq!(read(&mut disk, &platform, number), sector(number, 0x55));
             }

@@ -325,8 +325,8 @@ fn a_ring_is_kicked_last_and_only_acknowledged_requests_want_an_answer() {
             device: 3,
         },
         base: 0xfff0,
-        kick: Some(descriptor.as_fd()),
-        call: None,
+        kick: By::Signal(descriptor.as_fd()),
+        call: By::Nothing,
         broken: None,
     };
     let codes = [
@@ -348,4 +348,23 @@ fn a_ring_is_kicked_last_and_only_acknowledged_requests_want_an_answer() {
         let mut asked = session.channel.asked.iter();
         assert!(asked.all(|(_, wanted, _)| *wanted == flags));
     }
+}
+
+#[test]
+fn nothing_is_said_of_a_descriptor_where_messages_are_sent() {
+    let ring = RingSetup {
+        index: 0,
+        size: 8,
+        areas: Areas::default(),
+        base: 0,
+        kick: By::Message,
+        call: By::Message,
+        broken: None,
+    };
+    let mut session = session(ProtocolFeatures::empty(), []);
+
+    session.start(&ring).unwrap();
+
+    let last = requests(&session.channel).pop();
+    assert_eq!(last, Some(Code::SetVringErr.number()));
 }
