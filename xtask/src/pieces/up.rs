@@ -175,7 +175,7 @@ fn up(
     command.args(more);
     let mut lines = Vec::new();
     if on == "qemu" {
-        let qemu = fetch::qemu(&desk.run, desk.repo)?;
+        let qemu = fetch::QEMU.find(&desk.run, desk.repo)?;
         lines.push(format!("QEMU {}", qemu.version));
         command.env("RINGWAY_QEMU", qemu.path);
     }
