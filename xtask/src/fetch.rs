@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::child::Runner;
 use crate::failure::{Failure, Result};
 use program::Program;
+pub(crate) use program::executable;
 pub(crate) use tools::{BUSYBOX, DPDK, E2FSPROGS, LINUX, QEMU, STORAGE_DAEMON, TOOLS, UML};
 pub(crate) use version::Version;
 
@@ -184,7 +185,7 @@ mod tests {
         let scratch = Scratch::new("old").unwrap();
         let old = scratch.path().join("qemu-system-x86_64");
         fs::write(&old, "#!/bin/sh\necho QEMU emulator version 6.2.0\n").unwrap();
-        program::executable(&old).unwrap();
+        executable(&old).unwrap();
 
         let refused = QEMU.try_out(&Runner::TEST, old).err();
 

@@ -7,7 +7,9 @@ mod devices;
 mod faults;
 mod fuzz;
 mod image;
+mod linux;
 mod report;
+mod uml;
 mod up;
 
 use std::path::Path;
@@ -102,6 +104,11 @@ pub(crate) const PIECES: &[Piece] = &[
         up::here,
     ),
     piece("up-qemu", "our drivers against QEMU's devices", up::qemu),
+    piece(
+        "uml",
+        "Linux's drivers over our vhost-user back-ends, as a process",
+        uml::run,
+    ),
     piece(
         "bad-input",
         "bad input is one clear line and a non-zero exit",

@@ -122,14 +122,14 @@ impl Program {
 
 /// Lets everybody start what is at `path`.
 #[cfg(unix)]
-pub(super) fn executable(path: &Path) -> Result<()> {
+pub(crate) fn executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .map_err(Failure::io("make executable", path))
 }
 
 #[cfg(not(unix))]
-pub(super) fn executable(_: &Path) -> Result<()> {
+pub(crate) fn executable(_: &Path) -> Result<()> {
     Err(Failure::new("packages can only be unpacked on Unix"))
 }
 
