@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::child::Runner;
 use crate::failure::{Failure, Result};
+pub(crate) use kernel::modules;
 use program::Program;
 pub(crate) use program::executable;
 pub(crate) use tools::{BUSYBOX, DPDK, E2FSPROGS, LINUX, QEMU, STORAGE_DAEMON, TOOLS, UML};

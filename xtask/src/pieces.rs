@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod image;
 mod linux;
+mod linux_guest;
 mod report;
 mod uml;
 mod up;
@@ -110,6 +111,11 @@ pub(crate) const PIECES: &[Piece] = &[
         uml::run,
     ),
     piece(
+        "linux-guest",
+        "Linux on QEMU over our back-ends: used, killed under load, migrated",
+        linux_guest::run,
+    ),
+    piece(
         "bad-input",
         "bad input is one clear line and a non-zero exit",
         bad_input::run,
@@ -118,6 +124,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bench-smoke",
         "every case of the benchmarks runs, beside every peer",
         bench::smoke,
+    ),
+    long(
+        "linux-guest-2",
+        "`linux-guest` in more ways, and over qemu-storage-daemon",
+        linux_guest::run_long,
     ),
     long("up-1g", "`up` with a disk of 1 GiB", up::here_large),
     long(

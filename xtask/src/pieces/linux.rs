@@ -16,6 +16,11 @@ pub(super) mod modules;
 pub(super) mod qmp;
 pub(super) mod report;
 
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::child::Runner;
 use crate::failure::{Failure, Result};
 
 /// What every script begins with.
@@ -27,6 +32,8 @@ pub(super) const BLOCK: &str = include_str!("linux/block.sh");
 pub(super) const FILES: u64 = 64 << 20;
 /// Bytes of a disk that a script works on.
 pub(super) const DISK: u64 = 96 << 20;
+/// Most time to look at a file system.
+const JUDGE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What became of each row of a table: all are run, whatever became of the others.
 #[derive(Default)]
@@ -73,6 +80,13 @@ impl Rows {
     }
 }
 
+/// Has `e2fsck`, which stands beside `mke2fs`, look at the file system of an image.
+pub(super) fn judge_files(run: &Runner, mke2fs: &Path, image: &Path) -> Result<()> {
+    let mut judge = Command::new(mke2fs.with_file_name("e2fsck"));
+    run.succeed(judge.arg("-fn").arg(image), JUDGE_LIMIT)?;
+    Ok(())
+}
+
 /// Lines of a shell that give variables their values.
 pub(super) fn variables(all: &[(&str, &str)]) -> String {
     let line = |(name, value): &(&str, &str)| format!("{name}={}\n", quoted(value));
@@ -86,9 +100,6 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::child::Runner;
-    use std::process::Command;
-    use std::time::Duration;
 
     #[test]
     fn every_row_that_is_wrong_is_named_with_its_log() {

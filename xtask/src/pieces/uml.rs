@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::Desk;
 use super::linux::backend::{Served, Server, Servers};
 use super::linux::report::{Expect, check};
-use super::linux::{BLOCK, DISK, FILES, REPORT, Rows, variables};
+use super::linux::{BLOCK, DISK, FILES, REPORT, Rows, judge_files, variables};
 use crate::failure::{Failure, Result};
 use crate::fetch::{self, Found};
 use crate::scratch::Scratch;
@@ -132,6 +132,7 @@ impl Case {
         let report = done.and_then(|done| check(&done, self.expect));
         let report = report.map_err(|e| backend.explain(e))?;
         backend.finish()?;
+        judge_files(&desk.run, &tools.mke2fs.path, &image)?;
         Ok(report.steps.len())
     }
 
