@@ -4,11 +4,13 @@
 mod bad_input;
 pub(crate) mod cargo;
 mod devices;
+mod drive;
 mod faults;
 mod fuzz;
 mod image;
 mod linux;
 mod linux_guest;
+mod pattern;
 mod report;
 mod uml;
 mod up;
@@ -105,6 +107,11 @@ pub(crate) const PIECES: &[Piece] = &[
         up::here,
     ),
     piece("up-qemu", "our drivers against QEMU's devices", up::qemu),
+    piece(
+        "drive",
+        "our driver in a plain process over vhost-user back-ends, others' and ours",
+        drive::run,
+    ),
     piece(
         "uml",
         "Linux's drivers over our vhost-user back-ends, as a process",

@@ -108,7 +108,7 @@ impl Machine {
     }
 }
 
-/// The first root: BusyBox, the modules, and a script to begin with.
+/// The first root: the programs, the modules, and a script to begin with.
 fn pack(busybox: &[u8], modules: &[Module], script: &str) -> io::Result<Vec<u8>> {
     let mut root = Archive::new();
     for folder in ["bin", "dev", "modules", "own", "proc", "sys"] {
