@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::linux::Rows;
-use super::linux::backend::{Backend, Served, Server, Servers, ringway};
+use super::linux::backend::{Backend, Rings, Served, Server, Servers, ringway};
 use super::{Desk, pattern};
 use crate::failure::{Failure, Result};
 use crate::scratch::Scratch;
@@ -144,7 +144,10 @@ impl Bench<'_> {
     }
 
     fn serve(&self) -> Result<Backend> {
-        let served = Served::Block { queues: QUEUES };
+        let served = Served::Block {
+            queues: QUEUES,
+            rings: Rings::Both,
+        };
         self.servers
             .start(self.desk, self.server, served, &self.image, &self.socket)
     }

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use super::linux::backend::{Backend, Served, Server, Servers};
+use super::linux::backend::{Backend, Rings, Served, Server, Servers};
 use super::linux::report::{Expect, check};
 use super::linux::{BLOCK, DISK, FILES, Rows, variables};
 use super::{Desk, Set, linux};
@@ -24,7 +24,7 @@ use crate::scratch::Scratch;
 use machine::Machine;
 
 /// Most time for one machine: many times what a slow one takes.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(180);
 /// Queues of a disk, and processors of the machine.
 const SEVERAL: u16 = 2;
 /// Most time to make a file system.
@@ -246,7 +246,13 @@ impl Case {
         socket: &Path,
     ) -> Result<Backend> {
         let queues = self.queues;
-        let (servers, served) = (&tools.servers, Served::Block { queues });
+        let (servers, served) = (
+            &tools.servers,
+            Served::Block {
+                queues,
+                rings: Rings::Both,
+            },
+        );
         servers.start(desk, self.server, served, image, socket)
     }
 }

@@ -23,11 +23,20 @@ pub(in crate::pieces) enum Server {
     StorageDaemon,
 }
 
+/// The formats of rings that a device offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pieces) enum Rings {
+    /// Both, for the driver to choose.
+    Both,
+    /// Split ones alone, for a front-end that cannot start others.
+    Split,
+}
+
 /// What is served.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::pieces) enum Served {
     /// A disk in an image, with so many queues.
-    Block { queues: u16 },
+    Block { queues: u16, rings: Rings },
     /// A source of random bytes.
     Entropy,
 }
@@ -94,12 +103,15 @@ impl Servers {
     fn command(&self, server: Server, served: Served, image: &Path, socket: &Path) -> Command {
         let (image, socket) = (image.display(), socket.display());
         match (server, served) {
-            (Server::Ringway, Served::Block { queues }) => {
+            (Server::Ringway, Served::Block { queues, rings }) => {
                 let mut command = Command::new(&self.ringway);
                 let queues = queues.to_string();
                 command
                     .args(["serve", "blk", "--image", &image.to_string()])
                     .args(["--queues", &queues, "--vhost-user", &socket.to_string()]);
+                if rings == Rings::Split {
+                    command.args(["--ring", "split"]);
+                }
                 command
             }
             (Server::Ringway, Served::Entropy) => {
@@ -107,7 +119,7 @@ impl Servers {
                 command.args(["serve", "entropy", "--vhost-user", &socket.to_string()]);
                 command
             }
-            (Server::StorageDaemon, Served::Block { queues }) => {
+            (Server::StorageDaemon, Served::Block { queues, .. }) => {
                 let mut command = Command::new(&self.daemon);
                 let file = format!(
                     "driver=file,filename={image},node-name=disk,discard=unmap,locking=off"
