@@ -57,6 +57,7 @@ fn chains_that_were_in_flight_come_first_and_in_their_order() {
     assert_eq!(owners, [1, 0, 2, 3]);
 }
 
+/// Devices' defect 10: saved state is believed.
 #[test]
 fn a_start_that_does_not_fit_what_is_in_flight_is_refused() {
     let split = Pair::new(8, 0);
@@ -90,6 +91,7 @@ fn a_start_that_does_not_fit_what_is_in_flight_is_refused() {
     );
 }
 
+/// Devices' defect 10: saved state is believed.
 #[test]
 fn a_chain_in_flight_that_cannot_be_is_a_violation_as_any() {
     let pair = Pair::packed(4, 0);
