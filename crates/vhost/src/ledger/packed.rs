@@ -38,14 +38,18 @@ pub(super) struct Record {
     used_before: u16,
     /// First entries of the chains of the batch that is being given back.
     batch: Vec<u16>,
+    /// The last entry of all these chains, which is followed by the free ones of before, and what it
+    /// says of a chain. Chains are taken meanwhile, and none of them from the batch: what it has may
+    /// be all that is known of chains that are in flight again.
+    tail: Option<(u16, u64)>,
     /// By key.
-    chains: Vec<Chain>,
+    chains: Vec<Option<Chain>>,
     /// Those that are to be taken again.
     resuming: VecDeque<Chain>,
 }
 
 /// The entries of a chain.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Chain {
     head: u16,
     last: u16,
@@ -83,6 +87,7 @@ impl Record {
             used: base.used,
             used_before: base.used,
             batch: Vec::new(),
+            tail: None,
             chains: Vec::new(),
             resuming: VecDeque::new(),
         };
@@ -117,12 +122,12 @@ impl Record {
     }
 
     pub(super) fn taken(&mut self, chain: &Taken<'_>) {
-        let head = self.free;
+        let head = self.free_before;
         let (mut last, mut after, mut count) = (head, head, 0_u16);
         for [address, word] in chain.words() {
             if after >= self.size {
-                // Never so: there are no more descriptors in flight than the ring has.
-                return;
+                // A driver has made descriptors available that it was not given back. It does without.
+                return self.know(chain.key, None);
             }
             last = after;
             if let Some(slot) = self.slots.slot(usize::from(last) * 2 + 3) {
@@ -132,7 +137,6 @@ impl Record {
             after = self.next_of(last);
             count += 1;
         }
-        let chain_ = Chain { head, last, count };
         if let Some(slot) = self.slots.slot(usize::from(head) * 2 + 2) {
             slot.set_second(self.counter);
             self.counter = self.counter.wrapping_add(1);
@@ -142,33 +146,43 @@ impl Record {
             head,
             IN_FLIGHT | u64::from(last) << LAST | u64::from(count) << COUNT,
         );
-        (self.free, self.free_before) = (after, after);
+        self.free_before = after;
+        match self.tail {
+            None => self.free = after,
+            Some((tail, word)) => {
+                if let Some(next) = self.next.get_mut(usize::from(tail)) {
+                    *next = after;
+                }
+                self.write_entry(tail, word);
+            }
+        }
         // Last: from here on its entries are not free, and it counts.
         before_what_follows();
         self.write_free();
         before_what_follows();
-        self.know(chain.key, chain_);
+        self.know(chain.key, Some(Chain { head, last, count }));
     }
 
     pub(super) fn resumed(&mut self, key: u16) {
         if let Some(chain) = self.resuming.pop_front() {
-            self.know(key, chain);
+            self.know(key, Some(chain));
         }
     }
 
     pub(super) fn given_back(&mut self, key: u16) {
-        let Some(&Chain { head, last, count }) = self.chains.get(usize::from(key)) else {
+        let Some(&Some(Chain { head, last, count })) = self.chains.get(usize::from(key)) else {
             return;
         };
         if let Some(next) = self.next.get_mut(usize::from(last)) {
             *next = self.free;
         }
-        let in_flight = IN_FLIGHT | u64::from(last) << LAST | u64::from(count) << COUNT;
-        if last == head {
-            self.write_entry(head, in_flight);
+        let word = if last == head {
+            IN_FLIGHT | u64::from(last) << LAST | u64::from(count) << COUNT
         } else {
-            self.write_entry(last, 0);
-        }
+            0
+        };
+        self.write_entry(last, word);
+        self.tail.get_or_insert((last, word));
         self.free = head;
         self.used = advanced(self.used, count, self.size);
         self.batch.push(head);
@@ -184,6 +198,7 @@ impl Record {
         before_what_follows();
         let batch = core::mem::take(&mut self.batch);
         batch.iter().for_each(|&head| self.write_entry(head, 0));
+        self.tail = None;
         self.free_before = self.free;
         self.used_before = self.used;
         before_what_follows();
@@ -287,10 +302,10 @@ impl Record {
         Ok(chains.into_iter().map(|(_, _, words)| words).collect())
     }
 
-    fn know(&mut self, key: u16, chain: Chain) {
+    fn know(&mut self, key: u16, chain: Option<Chain>) {
         let key = usize::from(key);
         if self.chains.len() <= key {
-            self.chains.resize(key + 1, Chain::default());
+            self.chains.resize(key + 1, None);
         }
         if let Some(known) = self.chains.get_mut(key) {
             *known = chain;
