@@ -36,8 +36,10 @@ pub const QUEUE_SIZE: u16 = 256;
 /// Most request queues of one device.
 pub const QUEUES_MAX: u16 = 64;
 
-/// Most data segments of one request: what a queue holds, less the header and the status.
-const SEG_MAX: u32 = QUEUE_SIZE as u32 - 2;
+/// Most data segments of one request: what a queue of 128 holds, less the header and the status. That is
+/// the queue that QEMU gives a disk of another process by default; and Linux makes chains as long as this
+/// says, in an indirect table, whatever the queue holds (§2.7.5.3.1 forbids it).
+const SEG_MAX: u32 = 128 - 2;
 
 /// Largest data segment, in bytes. With [`SEG_MAX`] it bounds what one request can ask for, and so
 /// how long a reset waits for it.

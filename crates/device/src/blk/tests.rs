@@ -604,7 +604,7 @@ fn configuration_says_what_the_disk_is() {
     let config = Config::read_from_bytes(&bytes).unwrap();
     assert_eq!(config.capacity.get(), 16);
     assert_eq!(config.blk_size.get(), 4096);
-    assert_eq!(config.seg_max.get(), 254);
+    assert_eq!(config.seg_max.get(), 126);
     assert_eq!(config.num_queues.get(), 4);
     assert_eq!(config.discard_sector_alignment.get(), 8);
     assert_eq!(config.write_zeroes_may_unmap, 1);
