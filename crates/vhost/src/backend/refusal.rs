@@ -101,6 +101,9 @@ pub enum Refusal {
     },
     /// There can be no such translation.
     Translation(IotlbError),
+    /// A translation is no longer there, and a device that takes long still serves what it had read
+    /// before.
+    StillServed,
     /// A part of the ring is not in the front-end's memory.
     RingAddress {
         /// The ring.
@@ -157,7 +160,9 @@ impl Refusal {
     /// Whose fault it is.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::System { .. } | Self::Memory(MemoryError::System { .. }) => Fault::Ours,
+            Self::System { .. } | Self::StillServed | Self::Memory(MemoryError::System { .. }) => {
+                Fault::Ours
+            }
             _ => Fault::FrontEnd,
         }
     }
@@ -235,6 +240,9 @@ impl fmt::Display for Refusal {
                 "log of {bytes} bytes does not cover the memory, which needs {needed}"
             ),
             Self::Translation(error) => error.fmt(f),
+            Self::StillServed => f.write_str(
+                "device still serves a batch that began before the translation was taken back",
+            ),
             Self::RingAddress { index, address } => write!(
                 f,
                 "ring {index} has a part at {address:#x}, which is not in the memory table"
