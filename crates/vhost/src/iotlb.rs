@@ -86,6 +86,20 @@ impl Iotlb {
         Self::default()
     }
 
+    /// Whether all that `told` says is known.
+    pub fn knows(&self, told: &protocol::Iotlb, table: &Table) -> bool {
+        let Ok(new) = Entry::of(told, table) else {
+            return false;
+        };
+        let before = self.entries.range(..=told.address).next_back();
+        before.is_some_and(|(&address, entry)| {
+            entry.last >= new.last
+                && entry.access == new.access
+                // Both are within a region, which passes no last address.
+                && entry.user_address.wrapping_add(told.address - address) == new.user_address
+        })
+    }
+
     /// Forgets the translations that `told` takes the place of, and, if there is no room for it, another.
     /// Says whether something was forgotten.
     ///

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::records::{self, Records};
 use super::ring::{Ring, State};
+use super::state::{self, Transfer};
 use super::view::View;
 use super::wires::Wires;
 use super::{Carrier, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
@@ -21,13 +22,13 @@ use crate::iotlb::Iotlb;
 use crate::memory::{SLOTS_MAX, Table};
 use crate::protocol::{
     self, Code, ConfigFlags, DeviceStateTransfer, Inflight, IotlbKind, LogArea, ProtocolFeatures,
-    Region, RingAddresses,
+    Region, RingAddresses, StateDirection,
 };
 use ringway_device::task::Signal;
 use ringway_device::{Device, Offer};
 use ringway_spec::{DeviceId, F, Features, Status, split};
 
-/// Features of the protocol that are carried out.
+/// Features of the protocol that are carried out, whatever the device.
 const PROTOCOL: ProtocolFeatures = ProtocolFeatures::MQ
     .union(ProtocolFeatures::REPLY_ACK)
     .union(ProtocolFeatures::BACKEND_REQ)
@@ -61,6 +62,8 @@ pub struct DeviceCarrier {
     wires: Arc<Wires>,
     records: Records,
     accepted: Option<Features>,
+    protocol: ProtocolFeatures,
+    transfer: Transfer,
 }
 
 impl DeviceCarrier {
@@ -81,6 +84,10 @@ impl DeviceCarrier {
         };
         let sizes = device.queue_sizes().iter().take(RINGS_MAX);
         let sizes: Vec<u16> = sizes.map(possible).collect();
+        let protocol = match device.save() {
+            Some(_) => PROTOCOL | ProtocolFeatures::DEVICE_STATE,
+            None => PROTOCOL,
+        };
         Self {
             features: device.features() | offer.without(IMPOSSIBLE).features(),
             rings: sizes.iter().map(|_| Ring::new()).collect(),
@@ -94,6 +101,8 @@ impl DeviceCarrier {
             iotlb: None,
             records: Records::default(),
             accepted: None,
+            protocol,
+            transfer: Transfer::Nothing,
         }
     }
 
@@ -156,7 +165,7 @@ impl Carrier for DeviceCarrier {
     }
 
     fn protocol_features(&self) -> ProtocolFeatures {
-        PROTOCOL
+        self.protocol
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -338,13 +347,13 @@ impl Carrier for DeviceCarrier {
         let Some(iotlb) = &mut self.iotlb else {
             return Err(Refusal::Unsupported(Code::IotlbMsg));
         };
-        match told.kind {
+        let done = match told.kind {
+            IotlbKind::Update if iotlb.knows(&told, &self.table) => Ok(()),
             IotlbKind::Update => {
                 // What it takes the place of goes first: what is written there is logged as what it is.
-                if iotlb.make_room(&told, &self.table)? {
-                    self.hide()?;
-                }
-                self.show(&told)
+                let is_less = iotlb.make_room(&told, &self.table)?;
+                let hidden = if is_less { self.hide() } else { Ok(()) };
+                hidden.and_then(|()| self.show(&told))
             }
             IotlbKind::Invalidate => {
                 iotlb.invalidate(told.address, told.size)?;
@@ -352,23 +361,41 @@ impl Carrier for DeviceCarrier {
             }
             // For this end to say.
             IotlbKind::Miss | IotlbKind::AccessFail => Err(Refusal::Unsupported(Code::IotlbMsg)),
-        }
+        };
+        self.follow_translations();
+        done
     }
 
     fn move_state(
         &mut self,
-        _transfer: DeviceStateTransfer,
-        _via: OwnedFd,
+        transfer: DeviceStateTransfer,
+        via: OwnedFd,
     ) -> Result<Option<OwnedFd>, Refusal> {
-        Err(Refusal::Unsupported(Code::SetDeviceStateFd))
+        let code = Code::SetDeviceStateFd;
+        self.transfer = match transfer.direction {
+            StateDirection::Save => {
+                let state = self.device.save().ok_or(Refusal::Unsupported(code))?;
+                Transfer::Saved(state::send(via, &state))
+            }
+            StateDirection::Load => Transfer::Loading(via),
+        };
+        Ok(None)
     }
 
     fn state_moved(&mut self) -> Result<(), Refusal> {
-        Err(Refusal::Unsupported(Code::CheckDeviceState))
+        match std::mem::take(&mut self.transfer) {
+            Transfer::Nothing => Err(Refusal::StateCut),
+            Transfer::Saved(done) => done,
+            Transfer::Loading(via) => {
+                let state = state::receive(&via)?;
+                self.device.load(&state).map_err(Refusal::State)
+            }
+        }
     }
 
     fn disconnected(&mut self) {
         self.wires.disconnect();
+        self.transfer = Transfer::Nothing;
         self.records = Records::default();
         self.table = Table::new();
         self.iotlb = None;

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use ringway_device::{STATE_MAX, StateError};
 use ringway_ring::device::Violation;
 use ringway_spec::Features;
 use rustix::io::Errno;
@@ -104,6 +105,12 @@ pub enum Refusal {
     /// A translation is no longer there, and a device that takes long still serves what it had read
     /// before.
     StillServed,
+    /// The device does not go on as another one has saved.
+    State(StateError),
+    /// The device's state is larger than any.
+    StateTooLarge,
+    /// The device's state was not moved whole: the other end takes too long, or nothing was to be moved.
+    StateCut,
     /// A part of the ring is not in the front-end's memory.
     RingAddress {
         /// The ring.
@@ -243,6 +250,9 @@ impl fmt::Display for Refusal {
             Self::StillServed => f.write_str(
                 "device still serves a batch that began before the translation was taken back",
             ),
+            Self::State(error) => error.fmt(f),
+            Self::StateTooLarge => write!(f, "device state of more than {STATE_MAX} bytes"),
+            Self::StateCut => f.write_str("device state was not moved whole, or not in time"),
             Self::RingAddress { index, address } => write!(
                 f,
                 "ring {index} has a part at {address:#x}, which is not in the memory table"

@@ -141,3 +141,17 @@ fn a_translation_to_memory_that_went_away_is_forgotten() {
 
     assert_eq!(iotlb.missing(0x8000, 1, Access::Read), Some(0x8000));
 }
+
+#[test]
+fn what_is_told_twice_is_known_unless_it_differs() {
+    let (table, _shared) = table();
+    let mut iotlb = Iotlb::new();
+    iotlb.update(&told(0x8000, 2, 4, both()), &table).unwrap();
+
+    let knows = |told: &protocol::Iotlb| iotlb.knows(told, &table);
+
+    assert!(knows(&told(0x8000, 2, 4, both())) && knows(&told(0x9000, 3, 1, both())));
+    assert!(!knows(&told(0x9000, 4, 1, both())) && !knows(&told(0x8000, 2, 5, both())));
+    assert!(!knows(&told(0x9000, 3, 1, Permissions::READ)));
+    assert!(!knows(&told(0x7000, 1, 1, both())));
+}

@@ -7,14 +7,14 @@ use crate::backend::{Carrier, Event, Refusal, Start};
 use crate::protocol::{Code, Iotlb};
 
 impl DeviceCarrier {
-    /// Has rings see what is no longer shown to them: nothing.
+    /// Has rings no longer see what was forgotten. Those that are there themselves go on meanwhile:
+    /// they are to [follow](Self::follow_translations).
     pub(super) fn hide(&mut self) -> Result<(), Refusal> {
         let Some(iotlb) = &self.iotlb else {
             return Ok(());
         };
         let hidden = self.view.hide(&self.table, iotlb);
         self.wires.told(|_| true);
-        self.follow_translations();
         // What was written as long as they saw it is in the log.
         self.log_translated().and(hidden)
     }
@@ -32,7 +32,6 @@ impl DeviceCarrier {
         }
         self.wires
             .told(|address| address.wrapping_sub(told.address) < told.size);
-        self.follow_translations();
         logged
     }
 
