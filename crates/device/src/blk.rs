@@ -15,7 +15,7 @@ use ringway_spec::blk::{Config, F, SECTOR_SIZE, WRITEBACK, WRITETHROUGH};
 use ringway_spec::{DeviceId, Features};
 use zerocopy::IntoBytes;
 
-use crate::model::{Device, Worker};
+use crate::model::{Device, StateError, Worker};
 
 mod bounced;
 mod disk;
@@ -79,6 +79,8 @@ pub struct Blk {
     /// Whether writes are stable only after a flush. The workers look at it, the driver may change
     /// it.
     writeback: Arc<AtomicBool>,
+    /// The same of the device that this one takes the place of, if it does.
+    loaded: Option<bool>,
 }
 
 impl Blk {
@@ -89,9 +91,17 @@ impl Blk {
             features: offered(&*disk, queues),
             queue_sizes: vec![QUEUE_SIZE; queues.into()],
             negotiated: Features::NONE,
+            loaded: None,
             writeback: Arc::new(AtomicBool::new(true)),
             disk,
         }
+    }
+
+    /// Has writes be as the driver finds them at first.
+    fn set_cache(&self) {
+        // A driver that cannot flush has its writes stable as they complete (§5.2.5.2, §5.2.6.2).
+        let writeback = self.loaded.unwrap_or(true) && self.negotiated.contains(F::FLUSH);
+        self.writeback.store(writeback, Ordering::SeqCst);
     }
 
     fn config(&self) -> Config {
@@ -158,9 +168,7 @@ impl Device for Blk {
 
     fn negotiated(&mut self, features: Features) {
         self.negotiated = features;
-        // A driver that cannot flush has its writes stable as they complete (§5.2.5.2, §5.2.6.2).
-        self.writeback
-            .store(features.contains(F::FLUSH), Ordering::SeqCst);
+        self.set_cache();
     }
 
     fn worker(&mut self, _index: u16, features: Features) -> Box<dyn Worker> {
@@ -170,9 +178,35 @@ impl Device for Blk {
 
     fn reset(&mut self) {
         self.negotiated = Features::NONE;
+        self.loaded = None;
         self.writeback.store(true, Ordering::SeqCst);
     }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        let mode = if self.writeback.load(Ordering::SeqCst) {
+            WRITEBACK
+        } else {
+            WRITETHROUGH
+        };
+        Some([STATE.as_slice(), &[mode]].concat())
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let mode = state.strip_prefix(&STATE).ok_or(StateError::Unknown)?;
+        let writeback = match *mode {
+            [WRITETHROUGH] => false,
+            [WRITEBACK] => true,
+            [_] => return Err(StateError::Value("a cache that is neither on nor off")),
+            _ => return Err(StateError::Length(state.len())),
+        };
+        self.loaded = Some(writeback);
+        self.set_cache();
+        Ok(())
+    }
 }
+
+/// What saved state begins with: whose it is, and its version.
+const STATE: [u8; 4] = *b"blk\x01";
 
 /// The features that a device for `disk` can keep its word on.
 fn offered(disk: &dyn Disk, queues: u16) -> Features {

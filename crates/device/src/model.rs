@@ -1,6 +1,8 @@
 //! What a device is, without how it is reached.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
 
 use ringway_ring::device::{Batch, Violation};
 use ringway_spec::{DeviceId, Features};
@@ -40,7 +42,54 @@ pub trait Device: Send {
 
     /// Returns to the state in which it was made. Its workers have stopped before this is called.
     fn reset(&mut self);
+
+    /// What a device of the same kind needs to know, beside the driver's features and where its queues
+    /// stand, to go on in this one's place: at most [`STATE_MAX`] bytes. None if the device cannot say
+    /// it, which is the same at all times. No worker runs.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Goes on as the device that has [saved](Self::save) this, perhaps another version of it, perhaps
+    /// somebody who pretends to be one. No worker runs; the driver's features may be settled before this
+    /// or after.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: nothing was changed.
+    fn load(&mut self, _state: &[u8]) -> Result<(), StateError> {
+        Err(StateError::Unknown)
+    }
 }
+
+/// Most bytes of the state of a device: they go through a pipe that nobody reads meanwhile.
+pub const STATE_MAX: usize = 4096;
+
+/// Why a device does not go on as another one has saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// It is of a version that there is not, or of another kind of device.
+    Unknown,
+    /// It has so many bytes, which none of its version has.
+    Length(usize),
+    /// It says what the device cannot be.
+    Value(&'static str),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => {
+                f.write_str("saved state of another device, or of a version unknown here")
+            }
+            Self::Length(len) => write!(f, "saved state of {len} bytes, which none has"),
+            Self::Value(what) => write!(f, "saved state says what cannot be: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for StateError {}
 
 /// Serves one queue of a device.
 pub trait Worker: Send {

@@ -4,15 +4,18 @@
 //! The back-end asks for one that it does not have, and may forget any: there are never more than
 //! [`ENTRIES_MAX`], however many a front-end tells of.
 
+mod guest;
+
 use core::fmt;
 use std::collections::BTreeMap;
 
 use ringway_ring::map::{Access, Map, Region};
 use ringway_ring::shared::Shared;
 
-use crate::ledger::Translate;
 use crate::memory::Table;
 use crate::protocol::{self, Permissions};
+
+pub use guest::GuestAddresses;
 
 /// Most translations that are remembered: making a map of them takes steps with their number, and a
 /// front-end could tell of one for each page.
@@ -83,42 +86,44 @@ impl Iotlb {
         Self::default()
     }
 
+    /// Whether all that `told` says is known.
+    pub fn knows(&self, told: &protocol::Iotlb, table: &Table) -> bool {
+        let Ok(new) = Entry::of(told, table) else {
+            return false;
+        };
+        let before = self.entries.range(..=told.address).next_back();
+        before.is_some_and(|(&address, entry)| {
+            entry.last >= new.last
+                && entry.access == new.access
+                // Both are within a region, which passes no last address.
+                && entry.user_address.wrapping_add(told.address - address) == new.user_address
+        })
+    }
+
+    /// Forgets the translations that `told` takes the place of, and, if there is no room for it, another.
+    /// Says whether something was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// As for [`update`](Self::update): nothing was forgotten.
+    pub fn make_room(&mut self, told: &protocol::Iotlb, table: &Table) -> Result<bool, IotlbError> {
+        let entry = Entry::of(told, table)?;
+        let before = self.entries.len();
+        self.forget(told.address, entry.last);
+        if self.entries.len() >= ENTRIES_MAX {
+            self.forget_one();
+        }
+        Ok(self.entries.len() != before)
+    }
+
     /// Learns a translation to memory of `table`, in the place of those of before that it overlaps.
     ///
     /// # Errors
     ///
     /// [`IotlbError`]
     pub fn update(&mut self, told: &protocol::Iotlb, table: &Table) -> Result<(), IotlbError> {
-        let &protocol::Iotlb {
-            address,
-            size,
-            user_address,
-            permissions,
-            ..
-        } = told;
-        let last = last(address, size)?;
-        let access = match (
-            permissions.contains(Permissions::READ),
-            permissions.contains(Permissions::WRITE),
-        ) {
-            (true, true) => Access::ReadWrite,
-            (true, false) => Access::Read,
-            (false, true) => Access::Write,
-            (false, false) => return Err(IotlbError::Permissions(address)),
-        };
-        if table.user_memory(user_address, size).is_none() {
-            return Err(IotlbError::NotMapped { user_address, size });
-        }
-        self.forget(address, last);
-        if self.entries.len() >= ENTRIES_MAX {
-            self.forget_one();
-        }
-        let entry = Entry {
-            last,
-            user_address,
-            access,
-        };
-        self.entries.insert(address, entry);
+        self.make_room(told, table)?;
+        self.entries.insert(told.address, Entry::of(told, table)?);
         Ok(())
     }
 
@@ -133,25 +138,25 @@ impl Iotlb {
         Ok(())
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.entries.clear();
+    /// Forgets the translations to memory that `table` does not have.
+    pub fn keep_within(&mut self, table: &Table) {
+        self.entries
+            .retain(|&address, entry| Run::of(address, entry).memory(table).is_some());
     }
 
-    /// Whether each of the `size` bytes at `address` has a translation. Nothing has.
-    pub fn covers(&self, address: u64, size: u64) -> bool {
-        let Ok(last) = last(address, size) else {
-            return true;
-        };
+    /// The first of the `size` bytes at `address` of which no translation permits a device to do what
+    /// `access` says. None if there is none, or if there can be no such bytes.
+    pub fn missing(&self, address: u64, size: u64, access: Access) -> Option<u64> {
+        let last = last(address, size).ok()?;
         let mut from = address;
         // Each turn goes past the end of one translation.
-        while let Some(entry) = self.at(from) {
+        while let Some(entry) = self.at(from).filter(|entry| entry.permits(access)) {
             if entry.last >= last {
-                return true;
+                return None;
             }
             from = entry.last + 1;
         }
-        false
+        Some(from)
     }
 
     /// All of them as a device sees memory, whose addresses are those that the driver uses.
@@ -195,6 +200,40 @@ impl Iotlb {
             self.forget = entry.last.wrapping_add(1);
             self.entries.remove(&address);
         }
+    }
+}
+
+impl Entry {
+    fn of(told: &protocol::Iotlb, table: &Table) -> Result<Self, IotlbError> {
+        let &protocol::Iotlb {
+            address,
+            size,
+            user_address,
+            permissions,
+            ..
+        } = told;
+        let last = last(address, size)?;
+        let access = match (
+            permissions.contains(Permissions::READ),
+            permissions.contains(Permissions::WRITE),
+        ) {
+            (true, true) => Access::ReadWrite,
+            (true, false) => Access::Read,
+            (false, true) => Access::Write,
+            (false, false) => return Err(IotlbError::Permissions(address)),
+        };
+        if table.user_memory(user_address, size).is_none() {
+            return Err(IotlbError::NotMapped { user_address, size });
+        }
+        Ok(Self {
+            last,
+            user_address,
+            access,
+        })
+    }
+
+    fn permits(&self, access: Access) -> bool {
+        self.access == access || self.access == Access::ReadWrite
     }
 }
 
@@ -247,155 +286,5 @@ impl Run {
     }
 }
 
-/// Where the log of dirty pages has what the driver's descriptors name: at the addresses that memory
-/// has for the driver without an IOMMU.
-#[derive(Debug)]
-pub struct GuestAddresses {
-    /// First and last address that the driver uses, and the address in the log.
-    runs: Vec<(u64, u64, u64)>,
-}
-
-impl GuestAddresses {
-    /// As the translations are now.
-    pub fn new(iotlb: &Iotlb, table: &Table) -> Self {
-        let runs = iotlb.entries.iter().filter_map(|(&address, entry)| {
-            let Run {
-                size, user_address, ..
-            } = Run::of(address, entry);
-            let guest_address = table.guest_address(user_address, size)?;
-            Some((address, entry.last, guest_address))
-        });
-        Self {
-            runs: runs.collect(),
-        }
-    }
-}
-
-impl Translate for GuestAddresses {
-    fn runs(&self, address: u64, len: u64, each: &mut dyn FnMut(u64, u64)) {
-        let Ok(end) = last(address, len) else {
-            return;
-        };
-        let after = self.runs.partition_point(|(_, last, _)| *last < address);
-        for &(first, last, guest_address) in self.runs.iter().skip(after) {
-            if first > end {
-                return;
-            }
-            let (from, to) = (first.max(address), last.min(end));
-            // Within a region, which does not pass the last address.
-            each(guest_address + (from - first), to - from + 1);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::memory;
-    use crate::protocol::IotlbKind;
-    use ringway_ring::map::Regions;
-
-    const USER: u64 = 0x7f00_0000_0000;
-    const GUEST: u64 = 0x4000_0000;
-    const PAGE: u64 = 0x1000;
-
-    /// 16 pages of memory.
-    fn table() -> (Table, Shared) {
-        let (file, shared) = memory::create("test", 16 * PAGE as usize).unwrap();
-        let region = protocol::Region {
-            guest_address: GUEST,
-            size: 16 * PAGE,
-            user_address: USER,
-            file_offset: 0,
-        };
-        let mut table = Table::new();
-        table.set(vec![(region, file)]).unwrap();
-        (table, shared)
-    }
-
-    fn told(address: u64, page: u64, pages: u64, permissions: Permissions) -> protocol::Iotlb {
-        protocol::Iotlb {
-            address,
-            size: pages * PAGE,
-            user_address: USER + page * PAGE,
-            permissions,
-            kind: IotlbKind::Update,
-        }
-    }
-
-    fn both() -> Permissions {
-        Permissions::READ | Permissions::WRITE
-    }
-
-    #[test]
-    fn what_goes_on_on_both_sides_is_one_stretch_of_memory() {
-        let (table, shared) = table();
-        let mut iotlb = Iotlb::new();
-        iotlb.update(&told(0x8000, 3, 1, both()), &table).unwrap();
-        iotlb.update(&told(0x9000, 4, 1, both()), &table).unwrap();
-        iotlb.update(&told(0xa000, 7, 1, both()), &table).unwrap();
-        shared.view().write(4 * PAGE as usize - 1, &[7, 8]).unwrap();
-
-        let map = iotlb.map(&table);
-        let regions = Regions::from(&map);
-
-        let crossing = regions.shared(0x8fff, 2).unwrap();
-        assert_eq!(crossing.view().read_value::<[u8; 2]>(0), Ok([7, 8]));
-        assert!(regions.shared(0x9fff, 2).is_none(), "elsewhere in memory");
-        assert!(iotlb.covers(0x8000, 3 * PAGE) && !iotlb.covers(0x8000, 3 * PAGE + 1));
-    }
-
-    #[test]
-    fn a_translation_takes_the_place_of_those_that_it_overlaps() {
-        let (table, _shared) = table();
-        let mut iotlb = Iotlb::new();
-        iotlb.update(&told(0x8000, 0, 4, both()), &table).unwrap();
-
-        iotlb.update(&told(0x9000, 8, 1, both()), &table).unwrap();
-        iotlb.invalidate(0x9fff, 1).unwrap();
-
-        assert!(!iotlb.covers(0x8000, 1) && !iotlb.covers(0x9000, 1) && !iotlb.covers(0xb000, 1));
-    }
-
-    #[test]
-    fn a_translation_to_no_memory_or_of_no_bytes_or_for_nothing_is_refused() {
-        let (table, _shared) = table();
-        let mut iotlb = Iotlb::new();
-        let mut refused = |told: &protocol::Iotlb| iotlb.update(told, &table).is_err();
-
-        assert!(refused(&told(0x8000, 15, 2, both())));
-        assert!(refused(&told(0x8000, 0, 0, both())));
-        assert!(refused(&told(u64::MAX, 0, 1, both())));
-        assert!(refused(&told(0x8000, 0, 1, Permissions::empty())));
-        assert!(Iotlb::new().invalidate(u64::MAX, 2).is_err());
-    }
-
-    #[test]
-    fn more_translations_than_there_is_room_for_push_others_out() {
-        let (table, _shared) = table();
-        let mut iotlb = Iotlb::new();
-
-        for nth in 0..ENTRIES_MAX as u64 + 10 {
-            // Apart, so that no two go on.
-            let told = told(nth * 2 * PAGE, nth % 16, 1, both());
-            iotlb.update(&told, &table).unwrap();
-        }
-
-        assert_eq!(iotlb.entries.len(), ENTRIES_MAX);
-        assert!(iotlb.covers((ENTRIES_MAX as u64 + 9) * 2 * PAGE, PAGE));
-    }
-
-    #[test]
-    fn the_log_has_what_was_written_by_the_address_behind_the_iommu() {
-        let (table, _shared) = table();
-        let mut iotlb = Iotlb::new();
-        iotlb.update(&told(0x8000, 3, 1, both()), &table).unwrap();
-        iotlb.update(&told(0x9000, 9, 1, both()), &table).unwrap();
-
-        let mut runs = Vec::new();
-        GuestAddresses::new(&iotlb, &table).runs(0x8ff0, 0x20, &mut |at, len| runs.push((at, len)));
-
-        let third = (GUEST + 3 * PAGE + 0xff0, 0x10);
-        assert_eq!(runs, [third, (GUEST + 9 * PAGE, 0x10)]);
-    }
-}
+mod tests;

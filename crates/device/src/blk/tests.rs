@@ -641,3 +641,61 @@ fn a_disk_has_no_more_queues_than_the_most() {
 
     assert_eq!(queues, usize::from(QUEUES_MAX));
 }
+
+fn cache_is_on(device: &Blk) -> bool {
+    let mut bytes = [0xff];
+    device.read_config(Config::WRITEBACK.field().offset(), &mut bytes);
+    bytes == [WRITEBACK]
+}
+
+#[test]
+fn a_disk_in_the_place_of_another_has_its_cache_as_that_one_had_it() {
+    let disk = || Blk::new(Arc::new(Memory::new()), 1);
+    let features = F::FLUSH | F::CONFIG_WCE;
+    for mode in [WRITETHROUGH, WRITEBACK] {
+        let (mut old, mut early, mut late) = (disk(), disk(), disk());
+        old.negotiated(features);
+        old.write_config(Config::WRITEBACK.field().offset(), &[mode]);
+
+        let state = old.save().unwrap();
+        early.load(&state).unwrap();
+        early.negotiated(features);
+        late.negotiated(features);
+        late.load(&state).unwrap();
+
+        let is_on = mode == WRITEBACK;
+        assert_eq!([&early, &late].map(cache_is_on), [is_on; 2]);
+        late.reset();
+        late.negotiated(features);
+        assert!(cache_is_on(&late));
+        // One that cannot flush has no cache, whatever is said.
+        early.negotiated(F::CONFIG_WCE);
+        assert!(!cache_is_on(&early));
+    }
+}
+
+/// Devices' defect 10: saved state is believed.
+#[test]
+fn saved_state_that_cannot_be_is_refused_and_changes_nothing() {
+    let mut device = Blk::new(Arc::new(Memory::new()), 1);
+    device.negotiated(F::FLUSH);
+    let state = device.save().unwrap();
+
+    let shorter = &state[..4];
+    let longer = [&state[..], &[0]].concat();
+    for (state, error) in [
+        (&[][..], StateError::Unknown),
+        (&state[..3], StateError::Unknown),
+        (b"blk\x02\x00", StateError::Unknown),
+        (b"rng\x01\x00", StateError::Unknown),
+        (shorter, StateError::Length(4)),
+        (&longer, StateError::Length(6)),
+        (
+            b"blk\x01\x02",
+            StateError::Value("a cache that is neither on nor off"),
+        ),
+    ] {
+        assert_eq!(device.load(state), Err(error));
+        assert!(cache_is_on(&device));
+    }
+}

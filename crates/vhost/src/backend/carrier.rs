@@ -39,7 +39,11 @@ pub trait Carrier {
     fn protocol_negotiated(&mut self, features: ProtocolFeatures);
 
     /// Whether writes to memory are logged from here on. Rings may run.
-    fn set_logging(&mut self, logging: Logging);
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: some are not.
+    fn set_logging(&mut self, logging: Logging) -> Result<(), Refusal>;
 
     /// Bits that the device sets in its status.
     fn status(&self) -> Status;
@@ -105,7 +109,11 @@ pub trait Carrier {
 
     /// Whether writes to the device area of ring `index`, which runs, are logged, and as of which
     /// address, is said anew. Its place is as before.
-    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses);
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: some are not.
+    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) -> Result<(), Refusal>;
 
     /// Where writes to memory are logged. Rings may run.
     ///
@@ -115,7 +123,11 @@ pub trait Carrier {
     fn set_log(&mut self, area: LogArea, file: Self::Descriptor) -> Result<(), Refusal>;
 
     /// What to signal when the log was written to.
-    fn set_log_signal(&mut self, signal: Self::Descriptor);
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: it is not signalled of all that is written.
+    fn set_log_signal(&mut self, signal: Self::Descriptor) -> Result<(), Refusal>;
 
     /// Makes memory that remembers what is in flight in so many queues of such a size.
     ///

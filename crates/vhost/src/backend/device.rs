@@ -3,34 +3,32 @@
 //! The device outlives the connection. When a front-end goes, its rings are stopped, its memory and
 //! descriptors are let go of, and the device is reset for the next one.
 
+mod log;
+mod run;
+mod translate;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringway_device::task::{Memory, Signal, Task};
-use ringway_device::{Device, Offer};
-use ringway_ring::device::Queue;
-use ringway_ring::driver::Areas;
-use ringway_ring::ledger::Ledger;
-use ringway_ring::map::Access;
-use ringway_spec::{DeviceId, F, Features, Status, split};
-use rustix::io::fcntl_dupfd_cloexec;
-
 use super::records::{self, Records};
 use super::ring::{Ring, State};
-use super::view::{Unseen, View};
+use super::state::{self, Transfer};
+use super::view::View;
 use super::wires::Wires;
-use super::{Carrier, Chains, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
-use crate::event_loop::{self, Handle, Key};
-use crate::iotlb::{GuestAddresses, Iotlb};
-use crate::ledger::{RingLedger, RingLog, Translate};
+use super::{Carrier, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
+use crate::event_loop::{Handle, Key};
+use crate::iotlb::Iotlb;
 use crate::memory::{SLOTS_MAX, Table};
 use crate::protocol::{
     self, Code, ConfigFlags, DeviceStateTransfer, Inflight, IotlbKind, LogArea, ProtocolFeatures,
-    Region, RingAddresses,
+    Region, RingAddresses, StateDirection,
 };
+use ringway_device::task::Signal;
+use ringway_device::{Device, Offer};
+use ringway_spec::{DeviceId, F, Features, Status, split};
 
-/// Features of the protocol that are carried out.
+/// Features of the protocol that are carried out, whatever the device.
 const PROTOCOL: ProtocolFeatures = ProtocolFeatures::MQ
     .union(ProtocolFeatures::REPLY_ACK)
     .union(ProtocolFeatures::BACKEND_REQ)
@@ -64,6 +62,8 @@ pub struct DeviceCarrier {
     wires: Arc<Wires>,
     records: Records,
     accepted: Option<Features>,
+    protocol: ProtocolFeatures,
+    transfer: Transfer,
 }
 
 impl DeviceCarrier {
@@ -84,6 +84,10 @@ impl DeviceCarrier {
         };
         let sizes = device.queue_sizes().iter().take(RINGS_MAX);
         let sizes: Vec<u16> = sizes.map(possible).collect();
+        let protocol = match device.save() {
+            Some(_) => PROTOCOL | ProtocolFeatures::DEVICE_STATE,
+            None => PROTOCOL,
+        };
         Self {
             features: device.features() | offer.without(IMPOSSIBLE).features(),
             rings: sizes.iter().map(|_| Ring::new()).collect(),
@@ -97,6 +101,8 @@ impl DeviceCarrier {
             iotlb: None,
             records: Records::default(),
             accepted: None,
+            protocol,
+            transfer: Transfer::Nothing,
         }
     }
 
@@ -139,173 +145,11 @@ impl DeviceCarrier {
 
     /// Shows rings what there is now. None runs.
     fn look_anew(&mut self) {
+        if let Some(iotlb) = &mut self.iotlb {
+            iotlb.keep_within(&self.table);
+        }
+        self.wires.told(|_| true);
         self.view = Arc::new(View::new(&self.table, self.iotlb.as_ref()));
-    }
-
-    /// How a ring logs what it writes, if it does.
-    fn log_of(&self, ring: &Start, areas: Areas) -> Option<RingLog> {
-        let translate = self.iotlb.as_ref().map(|iotlb| {
-            let translate: Arc<dyn Translate> = Arc::new(GuestAddresses::new(iotlb, &self.table));
-            translate
-        });
-        self.records.log(ring, areas, translate)
-    }
-
-    /// Has every ring that runs log what it writes as is said now.
-    fn log_anew(&mut self) {
-        let running = self.rings.iter().enumerate();
-        let running: Vec<_> = running
-            .filter_map(|(index, ring)| match ring.state {
-                State::Runs(start) => Some((index, start)),
-                State::Stopped | State::Waits(_) => None,
-            })
-            .collect();
-        for (index, start) in running {
-            let areas = View::areas(&self.table, self.iotlb.as_ref(), &start);
-            let Ok(Ok(areas)) = areas else {
-                continue;
-            };
-            let log = self.log_of(&start, areas);
-            // There are at most 256.
-            let index = index as u8;
-            let has_ledger = self.records.remember();
-            if let Some(ring) = self.rings.get(usize::from(index)) {
-                ring.log.set(log.clone());
-            }
-            if !has_ledger {
-                self.set_ledger(index, log.is_some());
-            }
-        }
-    }
-
-    /// Has a ring that runs write down what happens to chains, or no longer.
-    fn set_ledger(&self, index: u8, keep: bool) {
-        let (Some(handle), Ok(kick)) = (self.handle(index), self.kick_of(index)) else {
-            return;
-        };
-        let Some(mut task) = handle.stop(self.key(index)) else {
-            return;
-        };
-        let log = self
-            .rings
-            .get(usize::from(index))
-            .map(|ring| ring.log.clone());
-        let ledger = log
-            .filter(|_| keep)
-            .map(|log| -> Box<dyn Ledger> { Box::new(RingLedger { record: None, log }) });
-        task.set_ledger(ledger);
-        handle.start(self.key(index), task, kick);
-    }
-
-    /// Runs a ring, or has it wait until its parts are shown.
-    fn run(&mut self, index: u8, ring: &Start) -> Result<(), Refusal> {
-        let areas = match View::areas(&self.table, self.iotlb.as_ref(), ring)? {
-            Ok(areas) => areas,
-            Err(Unseen(addresses)) => {
-                if let Some(held) = self.held(index) {
-                    held.state = State::Waits(*ring);
-                }
-                for address in addresses {
-                    self.wires.ask_for(address, Access::ReadWrite);
-                }
-                return Ok(());
-            }
-        };
-        let view = self.view.clone();
-        let kick = self.kick_of(index)?;
-        let number = u16::from(index);
-        let Start { size, features, .. } = *ring;
-        let map = view.map();
-        let (record, start) = self.records.record(index, ring, areas, &map)?;
-        let log = self.log_of(ring, areas);
-        let keep = record.is_some() || log.is_some();
-        let switch = self.held(index).map(|held| {
-            held.log.set(log);
-            held.log.clone()
-        });
-        let ledger = keep.then(|| -> Box<dyn Ledger> {
-            let log = switch.unwrap_or_default();
-            Box::new(RingLedger { record, log })
-        });
-        let queue = Queue::resume(&*map, size, areas, features, &start, ledger);
-        let queue = queue.map_err(|violation| Refusal::Ring {
-            index: index.into(),
-            violation,
-        })?;
-        let worker = self.device.worker(number, features);
-        let task = Task::new(number, queue, worker, view, self.wires.clone());
-        if let Some(held) = self.held(index) {
-            held.state = State::Runs(*ring);
-        }
-        self.observer()
-            .event(Event::RingStarted { ring: number, size });
-        if let Some(handle) = self.handle(index) {
-            handle.start(self.key(index), task, kick);
-        }
-        Ok(())
-    }
-
-    /// Stops a ring that runs, and says where it stands.
-    fn halt(&mut self, index: u8) -> Option<u16> {
-        if let Some(held) = self.held(index) {
-            held.state = State::Stopped;
-        }
-        let handle = self.handle(index)?;
-        let task = handle.stop(self.key(index))?;
-        let chains = if task.is_busy() {
-            Chains::Lost
-        } else {
-            Chains::Completed
-        };
-        self.observer().event(Event::RingStopped {
-            ring: index.into(),
-            chains,
-            counts: handle.counts(self.key(index)),
-        });
-        Some(task.position())
-    }
-
-    /// Goes on with the rings whose parts were shown, and has those wait whose parts no longer are.
-    fn follow_translations(&mut self) -> Result<(), Refusal> {
-        for index in 0..self.rings.len() {
-            // There are at most 256.
-            let index = index as u8;
-            let state = self.held(index).map(|held| held.state);
-            match state {
-                Some(State::Waits(start)) => self.run(index, &start)?,
-                Some(State::Runs(start)) => {
-                    let areas = View::areas(&self.table, self.iotlb.as_ref(), &start)?;
-                    if areas.is_ok() {
-                        self.kick(index);
-                    } else if let Some(position) = self.halt(index) {
-                        let start = Start {
-                            available: position,
-                            used: position,
-                            ..start
-                        };
-                        self.run(index, &start)?;
-                    }
-                }
-                Some(State::Stopped) | None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// How a ring is kicked, for a loop.
-    fn kick_of(&self, ring: u8) -> Result<event_loop::Kick, Refusal> {
-        let held = self.rings.get(usize::from(ring));
-        Ok(match held.map(|held| &held.kick) {
-            Some(Kick::Descriptor(kick)) => {
-                let kick = fcntl_dupfd_cloexec(kick, 0).map_err(|error| Refusal::System {
-                    what: "duplicate the descriptor of a kick",
-                    error,
-                })?;
-                event_loop::Kick::Readable(kick)
-            }
-            Some(Kick::Polled) => event_loop::Kick::Nothing,
-            Some(Kick::Message) | None => event_loop::Kick::Called,
-        })
     }
 }
 
@@ -321,7 +165,7 @@ impl Carrier for DeviceCarrier {
     }
 
     fn protocol_features(&self) -> ProtocolFeatures {
-        PROTOCOL
+        self.protocol
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -333,7 +177,13 @@ impl Carrier for DeviceCarrier {
     }
 
     fn negotiated(&mut self, features: Features) {
-        self.accepted = Some(features);
+        let before = self.accepted.replace(features);
+        if before.is_some_and(|before| {
+            before.contains(F::RING_PACKED) != features.contains(F::RING_PACKED)
+        }) {
+            // It is of rings of the other format.
+            self.records.forget();
+        }
         self.iotlb = features.contains(F::ACCESS_PLATFORM).then(Iotlb::new);
         self.look_anew();
         self.device.negotiated(features);
@@ -345,9 +195,9 @@ impl Carrier for DeviceCarrier {
         self.observer().event(Event::Protocol(features));
     }
 
-    fn set_logging(&mut self, logging: Logging) {
+    fn set_logging(&mut self, logging: Logging) -> Result<(), Refusal> {
         self.records.set_logging(logging);
-        self.log_anew();
+        self.log_anew()
     }
 
     fn status(&self) -> Status {
@@ -361,6 +211,7 @@ impl Carrier for DeviceCarrier {
     fn reset(&mut self) {
         self.accepted = None;
         self.iotlb = None;
+        self.records.forget();
         self.look_anew();
         self.wires.reset();
         self.device.reset();
@@ -376,12 +227,15 @@ impl Carrier for DeviceCarrier {
     }
 
     fn set_memory(&mut self, regions: Vec<(Region, OwnedFd)>) -> Result<(), Refusal> {
+        self.records
+            .can_log(regions.iter().map(|(region, _)| region))?;
         self.table.set(regions)?;
         self.look_anew();
         Ok(())
     }
 
     fn add_region(&mut self, region: Region, file: OwnedFd) -> Result<(), Refusal> {
+        self.records.can_log([&region])?;
         self.table.add(region, file)?;
         self.look_anew();
         Ok(())
@@ -453,24 +307,23 @@ impl Carrier for DeviceCarrier {
         }
     }
 
-    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) {
+    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) -> Result<(), Refusal> {
         if let Some(held) = self.held(index)
-            && let State::Runs(start) | State::Waits(start) = &mut held.state
+            && let State::Runs(start, _) | State::Waits(start) = &mut held.state
         {
             start.addresses = addresses;
         }
-        self.log_anew();
+        self.log_anew()
     }
 
     fn set_log(&mut self, area: LogArea, file: OwnedFd) -> Result<(), Refusal> {
         self.records.set_log(area, &file, &self.table)?;
-        self.log_anew();
-        Ok(())
+        self.log_anew()
     }
 
-    fn set_log_signal(&mut self, signal: OwnedFd) {
+    fn set_log_signal(&mut self, signal: OwnedFd) -> Result<(), Refusal> {
         self.records.set_log_signal(signal);
-        self.log_anew();
+        self.log_anew()
     }
 
     fn make_inflight(&mut self, wanted: Inflight) -> Result<(Inflight, OwnedFd), Refusal> {
@@ -484,38 +337,65 @@ impl Carrier for DeviceCarrier {
 
     fn set_back_channel(&mut self, socket: OwnedFd) {
         self.wires.set_channel(socket);
+        // What was asked for before, nobody heard.
+        self.wires.told(|_| true);
+        self.rings.iter_mut().for_each(|ring| ring.asked.clear());
+        self.follow_translations();
     }
 
     fn translate(&mut self, told: protocol::Iotlb) -> Result<(), Refusal> {
         let Some(iotlb) = &mut self.iotlb else {
             return Err(Refusal::Unsupported(Code::IotlbMsg));
         };
-        match told.kind {
-            IotlbKind::Update => iotlb.update(&told, &self.table)?,
-            IotlbKind::Invalidate => iotlb.invalidate(told.address, told.size)?,
-            // For this end to say.
-            IotlbKind::Miss | IotlbKind::AccessFail => {
-                return Err(Refusal::Unsupported(Code::IotlbMsg));
+        let done = match told.kind {
+            IotlbKind::Update if iotlb.knows(&told, &self.table) => Ok(()),
+            IotlbKind::Update => {
+                // What it takes the place of goes first: what is written there is logged as what it is.
+                let is_less = iotlb.make_room(&told, &self.table)?;
+                let hidden = if is_less { self.hide() } else { Ok(()) };
+                hidden.and_then(|()| self.show(&told))
             }
-        }
-        self.view.show(&self.table, iotlb);
-        self.follow_translations()
+            IotlbKind::Invalidate => {
+                iotlb.invalidate(told.address, told.size)?;
+                self.hide()
+            }
+            // For this end to say.
+            IotlbKind::Miss | IotlbKind::AccessFail => Err(Refusal::Unsupported(Code::IotlbMsg)),
+        };
+        self.follow_translations();
+        done
     }
 
     fn move_state(
         &mut self,
-        _transfer: DeviceStateTransfer,
-        _via: OwnedFd,
+        transfer: DeviceStateTransfer,
+        via: OwnedFd,
     ) -> Result<Option<OwnedFd>, Refusal> {
-        Err(Refusal::Unsupported(Code::SetDeviceStateFd))
+        let code = Code::SetDeviceStateFd;
+        self.transfer = match transfer.direction {
+            StateDirection::Save => {
+                let state = self.device.save().ok_or(Refusal::Unsupported(code))?;
+                Transfer::Saved(state::send(via, &state))
+            }
+            StateDirection::Load => Transfer::Loading(via),
+        };
+        Ok(None)
     }
 
     fn state_moved(&mut self) -> Result<(), Refusal> {
-        Err(Refusal::Unsupported(Code::CheckDeviceState))
+        match std::mem::take(&mut self.transfer) {
+            Transfer::Nothing => Err(Refusal::StateCut),
+            Transfer::Saved(done) => done,
+            Transfer::Loading(via) => {
+                let state = state::receive(&via)?;
+                self.device.load(&state).map_err(Refusal::State)
+            }
+        }
     }
 
     fn disconnected(&mut self) {
         self.wires.disconnect();
+        self.transfer = Transfer::Nothing;
         self.records = Records::default();
         self.table = Table::new();
         self.iotlb = None;

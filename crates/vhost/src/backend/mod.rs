@@ -16,6 +16,7 @@ mod refusal;
 mod ring;
 mod server;
 mod session;
+mod state;
 mod view;
 mod wires;
 

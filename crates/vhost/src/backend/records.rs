@@ -16,12 +16,14 @@ use super::{Logging, Refusal, Start};
 use crate::eventfd::EventFd;
 use crate::ledger::{Log, Record, Ring, RingFormat, RingLog, Translate};
 use crate::memory::{self, Table};
-use crate::protocol::{Inflight, LogArea};
+use crate::protocol::{Inflight, LogArea, Region};
 
 /// Where records are kept.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pages: Option<Arc<Log>>,
+    /// How large the log is.
+    bytes: u64,
     logging: Option<Logging>,
     signal: Option<Arc<EventFd>>,
     inflight: Option<Remembered>,
@@ -37,9 +39,14 @@ struct Remembered {
 }
 
 impl Records {
-    /// Whether what is in flight is remembered.
-    pub(super) fn remember(&self) -> bool {
-        self.inflight.is_some()
+    /// Forgets what is in flight: the device was reset, and nothing is.
+    pub(super) fn forget(&mut self) {
+        self.inflight = None;
+    }
+
+    /// Whether writes are logged.
+    pub(super) fn is_logging(&self) -> bool {
+        self.logging == Some(Logging::On) && self.pages.is_some()
     }
 
     /// How a ring that runs at `areas` logs what it writes, if it does. `translate` says where the log
@@ -50,35 +57,40 @@ impl Records {
         areas: Areas,
         translate: Option<Arc<dyn Translate>>,
     ) -> Option<RingLog> {
-        if self.logging != Some(Logging::On) {
-            return None;
-        }
-        let mut log = RingLog {
-            log: self.pages.clone()?,
-            areas: Vec::new(),
-            translate,
-            signal: self.signal.clone(),
-        };
+        let log = self.pages.clone().filter(|_| self.is_logging())?;
+        // What the device writes of the ring.
+        let mut parts = Vec::new();
         if let Some(device_area) = ring.addresses.logged() {
-            if ring.features.contains(F::RING_PACKED) {
-                log.areas.push((device_area, packed::EVENT_BYTES as u64));
-                // The protocol has no address for it, and the device writes it, too.
-                let bytes = packed::descriptor_bytes(ring.size) as u64;
-                match &log.translate {
-                    None => log.areas.push((areas.descriptor, bytes)),
-                    Some(translate) => {
-                        let mut runs = Vec::new();
-                        translate
-                            .runs(areas.descriptor, bytes, &mut |at, len| runs.push((at, len)));
-                        log.areas.extend(runs);
-                    }
-                }
+            // What is behind an IOMMU is found there: front-ends do not agree on whose address it is
+            // that they say.
+            let at = if translate.is_some() {
+                areas.device
             } else {
-                let bytes = split::used_bytes(ring.size) as u64;
-                log.areas.push((device_area, bytes));
+                device_area
+            };
+            if ring.features.contains(F::RING_PACKED) {
+                parts.push((at, packed::EVENT_BYTES));
+                // The protocol has no address for it.
+                parts.push((areas.descriptor, packed::descriptor_bytes(ring.size)));
+            } else {
+                parts.push((at, split::used_bytes(ring.size)));
             }
         }
-        Some(log)
+        let mut logged = Vec::new();
+        for (at, len) in parts {
+            match &translate {
+                None => logged.push((at, len as u64)),
+                Some(translate) => {
+                    translate.runs(at, len as u64, &mut |at, len| logged.push((at, len)));
+                }
+            }
+        }
+        Some(RingLog {
+            log,
+            areas: logged,
+            translate,
+            signal: self.signal.clone(),
+        })
     }
 
     /// The record of ring `index`, which is to begin as `ring` says at `areas` of `map`, and where it
@@ -163,16 +175,25 @@ impl Records {
         file: &OwnedFd,
         table: &Table,
     ) -> Result<(), Refusal> {
-        let needed = table.end().div_ceil(PAGES_PER_BYTE);
-        if area.size < needed {
-            return Err(Refusal::Log {
-                bytes: area.size,
-                needed,
-            });
-        }
+        reaches(area.size, table.end())?;
         let pages = memory::map(file, area.file_offset, area.size)?;
         self.pages = Some(Arc::new(Log::new(Bits::new(pages))));
+        self.bytes = area.size;
         Ok(())
+    }
+
+    /// Fails if the log, as long as writes are logged, does not reach to the end of these regions.
+    pub(super) fn can_log<'r>(
+        &self,
+        regions: impl IntoIterator<Item = &'r Region>,
+    ) -> Result<(), Refusal> {
+        let ends = regions
+            .into_iter()
+            .map(|region| region.guest_address.saturating_add(region.size));
+        match ends.max() {
+            Some(end) if self.is_logging() => reaches(self.bytes, end),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn set_log_signal(&mut self, signal: OwnedFd) {
@@ -196,6 +217,15 @@ impl Records {
 
 /// Bytes of memory that a byte of the log is for: 8 pages.
 const PAGES_PER_BYTE: u64 = 8 * 4096;
+
+/// Fails if a log of `bytes` does not reach to `end`.
+fn reaches(bytes: u64, end: u64) -> Result<(), Refusal> {
+    let needed = end.div_ceil(PAGES_PER_BYTE);
+    if bytes < needed {
+        return Err(Refusal::Log { bytes, needed });
+    }
+    Ok(())
+}
 
 /// Makes memory that remembers what is in flight as `wanted` says, in queues of at most `queues` and
 /// `queue_size`.
@@ -246,98 +276,4 @@ fn refused(inflight: Inflight) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WANTED: Inflight = Inflight {
-        size: 0,
-        file_offset: 0,
-        queues: 3,
-        queue_size: 128,
-    };
-
-    #[test]
-    fn memory_for_what_is_in_flight_has_room_for_all_queues_in_their_format() {
-        for (features, bytes) in [
-            (Some(F::VERSION_1), 3 * (16 * 129_u64).next_multiple_of(64)),
-            (
-                Some(F::RING_PACKED),
-                3 * (32 * 129_u64).next_multiple_of(64),
-            ),
-            (None, 3 * (32 * 129_u64).next_multiple_of(64)),
-        ] {
-            let mut records = Records::default();
-            let (made, file) = make_inflight(WANTED, 4, 256, features).unwrap();
-
-            records.set_inflight(made, &file, features).unwrap();
-
-            assert_eq!(made.size, bytes);
-            assert_eq!(records.inflight.unwrap().memory.len() as u64, bytes);
-        }
-    }
-
-    #[test]
-    fn memory_too_small_for_what_is_in_flight_or_for_queues_that_are_not_there_is_refused() {
-        let mut records = Records::default();
-        let (made, file) = make_inflight(WANTED, 4, 256, None).unwrap();
-
-        let small = Inflight {
-            size: made.size - 1,
-            ..made
-        };
-        let beyond = Inflight {
-            queues: 5,
-            ..WANTED
-        };
-        let none = Inflight {
-            queues: 0,
-            ..WANTED
-        };
-        let large = Inflight {
-            queue_size: 257,
-            ..WANTED
-        };
-
-        assert_eq!(
-            records.set_inflight(small, &file, None),
-            Err(refused(small))
-        );
-        for wanted in [beyond, none, large] {
-            let made = make_inflight(wanted, 4, 256, None);
-            assert_eq!(made.err(), Some(refused(wanted)));
-        }
-        assert!(!records.remember());
-    }
-
-    #[test]
-    fn a_log_that_does_not_cover_the_memory_is_refused() {
-        let mut records = Records::default();
-        let (file, _) = memory::create("log", 8192).unwrap();
-        let (ram, _) = memory::create("ram", 0x10000).unwrap();
-        let mut table = Table::new();
-        let region = crate::protocol::Region {
-            guest_address: 4096 * PAGES_PER_BYTE,
-            size: 0x10000,
-            user_address: 0,
-            file_offset: 0,
-        };
-        let area = |size| LogArea {
-            size,
-            file_offset: 0,
-        };
-
-        let without_memory = records.set_log(area(4096), &file, &table);
-        table.set(vec![(region, ram)]).unwrap();
-        let too_small = records.set_log(area(4097), &file, &table);
-        let enough = records.set_log(area(4098), &file, &table);
-
-        let refused = Refusal::Log {
-            bytes: 4097,
-            needed: 4098,
-        };
-        assert_eq!(
-            [without_memory, too_small, enough],
-            [Ok(()), Err(refused), Ok(())]
-        );
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use ringway_device::{STATE_MAX, StateError};
 use ringway_ring::device::Violation;
 use ringway_spec::Features;
 use rustix::io::Errno;
@@ -101,6 +102,15 @@ pub enum Refusal {
     },
     /// There can be no such translation.
     Translation(IotlbError),
+    /// A translation is no longer there, and a device that takes long still serves what it had read
+    /// before.
+    StillServed,
+    /// The device does not go on as another one has saved.
+    State(StateError),
+    /// The device's state is larger than any.
+    StateTooLarge,
+    /// The device's state was not moved whole: the other end takes too long, or nothing was to be moved.
+    StateCut,
     /// A part of the ring is not in the front-end's memory.
     RingAddress {
         /// The ring.
@@ -157,7 +167,9 @@ impl Refusal {
     /// Whose fault it is.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::System { .. } | Self::Memory(MemoryError::System { .. }) => Fault::Ours,
+            Self::System { .. } | Self::StillServed | Self::Memory(MemoryError::System { .. }) => {
+                Fault::Ours
+            }
             _ => Fault::FrontEnd,
         }
     }
@@ -235,6 +247,12 @@ impl fmt::Display for Refusal {
                 "log of {bytes} bytes does not cover the memory, which needs {needed}"
             ),
             Self::Translation(error) => error.fmt(f),
+            Self::StillServed => f.write_str(
+                "device still serves a batch that began before the translation was taken back",
+            ),
+            Self::State(error) => error.fmt(f),
+            Self::StateTooLarge => write!(f, "device state of more than {STATE_MAX} bytes"),
+            Self::StateCut => f.write_str("device state was not moved whole, or not in time"),
             Self::RingAddress { index, address } => write!(
                 f,
                 "ring {index} has a part at {address:#x}, which is not in the memory table"

@@ -169,7 +169,7 @@ impl<'c, C: Carrier> Session<'c, C> {
                 self.carrier.set_log(area, file)?;
                 return value(DONE);
             }
-            Request::SetLogFd(signal) => self.carrier.set_log_signal(signal),
+            Request::SetLogFd(signal) => self.carrier.set_log_signal(signal)?,
             Request::GetInflightFd(wanted) => {
                 let (inflight, file) = self.carrier.make_inflight(wanted)?;
                 return Ok(Some(Reply::Inflight(inflight, Some(file))));
@@ -232,12 +232,13 @@ impl<'c, C: Carrier> Session<'c, C> {
             self.has_enable = has_enable;
             self.carrier.negotiated(accepted);
         }
-        self.carrier.set_logging(if features & LOG_ALL != 0 {
+        let logging = if features & LOG_ALL != 0 {
             Logging::On
         } else {
             Logging::Off
-        });
-        self.settle_all()
+        };
+        let logged = self.carrier.set_logging(logging);
+        logged.and(self.settle_all())
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Result<(), Refusal> {

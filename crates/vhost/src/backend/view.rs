@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use ringway_device::task::Memory;
 use ringway_ring::driver::Areas;
-use ringway_ring::map::Map;
+use ringway_ring::map::{Access, Map, Missing};
 use ringway_spec::{F, packed, split};
 
 use super::{Refusal, Start};
+use crate::event_loop::STOP_MAX;
 use crate::iotlb::Iotlb;
 use crate::memory::{Losses, Table};
 
 /// The longest that is waited for a batch to end. Each ends by itself; this is against a device that
 /// waits for something that the front-end is to do.
-const BATCH_MAX: Duration = Duration::from_secs(1);
+const BATCH_MAX: Duration = STOP_MAX;
 
 /// What rings see while they run. The table may change only while none does; what an IOMMU shows of it
 /// changes at any time.
@@ -34,16 +35,29 @@ impl View {
         }
     }
 
-    /// Shows what there is now. When this returns, no batch is served that sees what was before.
+    /// Shows what there is now: more than before.
     pub(super) fn show(&self, table: &Table, iotlb: &Iotlb) {
-        let now = shown(table, Some(iotlb));
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        let before = core::mem::replace(&mut *map, now);
-        drop(map);
+        drop(self.replace(table, iotlb));
+    }
+
+    /// Shows what there is now: less than before. When this returns, no batch is served that sees it.
+    /// What a device was asked for before, and has not done yet, it does.
+    pub(super) fn hide(&self, table: &Table, iotlb: &Iotlb) -> Result<(), Refusal> {
+        let before = self.replace(table, iotlb);
         let limit = Instant::now() + BATCH_MAX;
-        while Arc::strong_count(&before) > 1 && Instant::now() < limit {
+        while Arc::strong_count(&before) > 1 {
+            if Instant::now() >= limit {
+                return Err(Refusal::StillServed);
+            }
             thread::yield_now();
         }
+        Ok(())
+    }
+
+    fn replace(&self, table: &Table, iotlb: &Iotlb) -> Arc<Map> {
+        let now = shown(table, Some(iotlb));
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        core::mem::replace(&mut *map, now)
     }
 
     /// Where the parts of a ring are, by the driver's addresses. The front-end says it by its own; or,
@@ -56,17 +70,24 @@ impl View {
         let [descriptor, driver, device] = lengths(ring);
         let addresses = ring.addresses;
         if let Some(iotlb) = iotlb {
+            // The device writes to what it gives back, and nowhere else.
+            let gives_back = if ring.features.contains(F::RING_PACKED) {
+                Access::ReadWrite
+            } else {
+                Access::Read
+            };
             let parts = [
-                (addresses.descriptor, descriptor),
-                (addresses.available, driver),
-                (addresses.used, device),
+                (addresses.descriptor, descriptor, gives_back),
+                (addresses.available, driver, Access::Read),
+                (addresses.used, device, Access::ReadWrite),
             ];
-            let unseen: Vec<_> = parts
-                .into_iter()
-                .filter(|&(address, len)| !iotlb.covers(address, len as u64))
-                .collect();
+            let unseen = parts.into_iter().filter_map(|(address, len, access)| {
+                let address = iotlb.missing(address, len as u64, access)?;
+                Some(Missing { address, access })
+            });
+            let unseen: Vec<_> = unseen.collect();
             if !unseen.is_empty() {
-                return Ok(Err(Unseen(unseen.into_iter().map(|(at, _)| at).collect())));
+                return Ok(Err(Unseen(unseen)));
             }
             return Ok(Ok(Areas {
                 descriptor: addresses.descriptor,
@@ -88,9 +109,9 @@ impl View {
     }
 }
 
-/// Where parts of a ring begin that are not all shown.
+/// What is not shown of parts of a ring: of each the first byte.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unseen(pub(super) Vec<u64>);
+pub(super) struct Unseen(pub(super) Vec<Missing>);
 
 fn shown(table: &Table, iotlb: Option<&Iotlb>) -> Arc<Map> {
     match iotlb {

@@ -37,6 +37,8 @@ pub(super) struct Wires {
 struct Wire {
     call: Mutex<Way>,
     error: Mutex<Way>,
+    /// What a translation was asked for last: who asks again and again says it once.
+    asked: Mutex<Option<Missing>>,
 }
 
 /// How the front-end hears of something.
@@ -113,6 +115,7 @@ impl Wires {
         for wire in &self.rings {
             *locked(&wire.call) = Way::default();
             *locked(&wire.error) = Way::default();
+            *locked(&wire.asked) = None;
         }
     }
 
@@ -123,21 +126,37 @@ impl Wires {
         }
     }
 
-    /// Asks for a translation of `address`, for the device to do what `access` says there.
-    pub(super) fn ask_for(&self, address: u64, access: Access) {
-        let permissions = match access {
+    /// Asks for a translation of what is `missing`.
+    pub(super) fn ask_for(&self, missing: Missing) {
+        let permissions = match missing.access {
             Access::Read => Permissions::READ,
             Access::Write => Permissions::WRITE,
             Access::ReadWrite => Permissions::READ | Permissions::WRITE,
         };
         self.request(BackRequest::Iotlb(Iotlb {
-            address,
+            address: missing.address,
             // All of this is for the front-end to say.
             size: 0,
             user_address: 0,
             permissions,
             kind: IotlbKind::Miss,
         }));
+    }
+
+    /// What `is_told` of was told, or taken back: rings ask for it again if they miss it.
+    pub(super) fn told(&self, is_told: impl Fn(u64) -> bool) {
+        for wire in &self.rings {
+            let mut asked = locked(&wire.asked);
+            *asked = asked.take().filter(|missing| !is_told(missing.address));
+        }
+    }
+
+    /// Ring `index` is not served any more before a reset.
+    pub(super) fn given_up(&self, index: u16) {
+        self.needs_reset.store(true, Ordering::SeqCst);
+        if let Some(wire) = self.rings.get(usize::from(index)) {
+            self.say(&wire.error, BackRequest::VringErr(ring(index)));
+        }
     }
 
     /// Says something of a ring, `way` or by `message`.
@@ -175,19 +194,21 @@ impl Signal for Wires {
         }
     }
 
-    fn missing(&self, _index: u16, missing: Missing) {
-        self.ask_for(missing.address, missing.access);
+    fn missing(&self, index: u16, missing: Missing) {
+        let Some(wire) = self.rings.get(usize::from(index)) else {
+            return;
+        };
+        if locked(&wire.asked).replace(missing) != Some(missing) {
+            self.ask_for(missing);
+        }
     }
 
     fn broken(&self, index: u16, violation: Violation) {
-        self.needs_reset.store(true, Ordering::SeqCst);
         self.observer.event(Event::Violation {
             ring: index,
             violation,
         });
-        if let Some(wire) = self.rings.get(usize::from(index)) {
-            self.say(&wire.error, BackRequest::VringErr(ring(index)));
-        }
+        self.given_up(index);
     }
 }
 

@@ -90,13 +90,26 @@ impl RingLog {
         }
     }
 
-    /// Notes that the device wrote its part of the ring.
-    pub fn wrote_ring(&self) {
-        for &(address, len) in &self.areas {
-            self.log.wrote(address, len);
-        }
+    /// Notes that the driver sees chains that came back: the device wrote its part of the ring, and
+    /// perhaps what they name.
+    pub fn published(&self) {
+        self.wrote_ring();
         if let Some(signal) = &self.signal {
             signal.signal();
+        }
+    }
+
+    /// Notes that the device wrote of what it wants to be told, to its part of the ring.
+    pub fn wished(&self) {
+        self.wrote_ring();
+        if let Some(signal) = self.signal.as_ref().filter(|_| !self.areas.is_empty()) {
+            signal.signal();
+        }
+    }
+
+    fn wrote_ring(&self) {
+        for &(address, len) in &self.areas {
+            self.log.wrote(address, len);
         }
     }
 }

@@ -183,10 +183,10 @@ impl Ledger for RingLedger {
             Some(Format::Packed(record)) => record.published(),
             None => {}
         }
-        self.log.noting(RingLog::wrote_ring);
+        self.log.noting(RingLog::published);
     }
 
     fn wished(&mut self) {
-        self.log.noting(RingLog::wrote_ring);
+        self.log.noting(RingLog::wished);
     }
 }

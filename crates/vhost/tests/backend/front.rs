@@ -9,8 +9,8 @@ use ringway_spec::{F, Features};
 use ringway_vhost::eventfd::EventFd;
 use ringway_vhost::memory;
 use ringway_vhost::protocol::{
-    Code, Flags, PROTOCOL_FEATURES, ProtocolFeatures, Region, Reply, Request, RingAddresses,
-    RingState,
+    BackRequest, Code, Flags, PROTOCOL_FEATURES, ProtocolFeatures, Region, Reply, Request,
+    RingAddresses, RingState,
 };
 use ringway_vhost::socket::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,16 +56,36 @@ impl Front {
         features: Features,
     ) -> Self {
         let front = Self::new(stream);
-        front.value(Request::GetFeatures);
-        front.say(
+        front.introduce(protocol, features);
+        front
+    }
+
+    /// The same one, with its memory, before another back-end.
+    pub(crate) fn reconnect(
+        &mut self,
+        stream: UnixStream,
+        protocol: ProtocolFeatures,
+        features: Features,
+    ) {
+        self.socket = Socket::new(stream).with_limit(LIMIT);
+        self.introduce(protocol, features);
+    }
+
+    fn introduce(&self, protocol: ProtocolFeatures, features: Features) {
+        self.value(Request::GetFeatures);
+        self.say(
             Request::SetProtocolFeatures(protocol.bits()),
             Flags::empty(),
         );
-        front.tell(Request::SetOwner);
+        self.tell(Request::SetOwner);
+        self.accept(features, 0);
+        self.tell(Request::SetMemTable(vec![(region(), self.again())]));
+    }
+
+    /// Accepts features, and bits that are the protocol's own.
+    pub(crate) fn accept(&self, features: Features, own: u64) {
         let features = (F::VERSION_1 | features).0 as u64;
-        front.tell(Request::SetFeatures(features | PROTOCOL_FEATURES));
-        front.tell(Request::SetMemTable(vec![(region(), front.again())]));
-        front
+        self.tell(Request::SetFeatures(features | PROTOCOL_FEATURES | own));
     }
 
     /// The file of its memory.
@@ -111,6 +131,12 @@ impl Front {
         self.free = at + len;
         let shared = self.memory.slice(at, len).expect("there is room");
         (shared, GUEST + at as u64)
+    }
+
+    /// Writes to its memory, at an address of the driver's.
+    pub(crate) fn write(&self, address: u64, bytes: &[u8]) {
+        let at = (address - GUEST) as usize;
+        self.memory.view().write(at, bytes).unwrap();
     }
 
     /// A ring over which `passed` chains or descriptors went before, unknown to the back-end.
@@ -248,6 +274,31 @@ impl Ring {
         self.submit(&[], &[segment], shared);
         bytes(self.wait())
     }
+}
+
+/// Gives the back-end a socket for its requests.
+pub(crate) fn channel(front: &Front) -> Socket {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    front.tell(Request::SetBackendReqFd(theirs.into()));
+    Socket::new(ours).with_limit(LIMIT)
+}
+
+/// The next request of the back-end.
+pub(crate) fn request(channel: &Socket) -> BackRequest {
+    readable(channel);
+    let message = channel.receive().unwrap().unwrap();
+    assert_eq!(message.header.flags, Flags::empty());
+    BackRequest::decode(message.header.request, &message.body).unwrap()
+}
+
+/// The base of a ring over which so much went.
+pub(crate) fn base_of(features: Features, size: u16, passed: u16) -> u32 {
+    if !features.contains(F::RING_PACKED) {
+        return passed.into();
+    }
+    let wrap = u32::from((passed / size).is_multiple_of(2)) << 15;
+    let place = wrap | u32::from(passed % size);
+    place << 16 | place
 }
 
 /// The bytes that a device wrote.

@@ -4,8 +4,13 @@
 
 mod connections;
 mod front;
+mod inflight;
+mod keeper;
 mod leaks;
+mod log;
 mod notifications;
 mod requests;
 mod rust_vmm;
 mod served;
+mod state;
+mod translations;

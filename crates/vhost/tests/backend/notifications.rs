@@ -1,7 +1,6 @@
 //! Who tells whom, and how.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 
 use ringway_device::model::{Device, Worker};
 use ringway_ring::device::{Batch, Violation};
@@ -9,29 +8,14 @@ use ringway_ring::driver::{Geometry, Segment};
 use ringway_spec::{DeviceId, Features, Status};
 use ringway_vhost::backend::Event;
 use ringway_vhost::eventfd::EventFd;
-use ringway_vhost::protocol::{BackRequest, Flags, ProtocolFeatures, Request, RingState};
-use ringway_vhost::socket::Socket;
+use ringway_vhost::protocol::{BackRequest, ProtocolFeatures, Request, RingState};
 
-use crate::front::{Front, PROTOCOL, Ring, readable};
-use crate::served::{LIMIT, Served, entropy};
+use crate::front::{Front, PROTOCOL, Ring, channel, readable, request};
+use crate::served::{Served, entropy};
 
 fn ring(front: &mut Front, index: u8) -> Ring {
     let geometry = Geometry::new(8, 0).unwrap();
     front.ring(index, geometry, Features::NONE, 0)
-}
-
-/// Gives the back-end a socket for its requests.
-fn channel(front: &Front) -> Socket {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    front.tell(Request::SetBackendReqFd(theirs.into()));
-    Socket::new(ours).with_limit(LIMIT)
-}
-
-fn request(channel: &Socket) -> BackRequest {
-    readable(channel);
-    let message = channel.receive().unwrap().unwrap();
-    assert_eq!(message.header.flags, Flags::empty());
-    BackRequest::decode(message.header.request, &message.body).unwrap()
 }
 
 #[test]
@@ -185,7 +169,7 @@ fn a_front_end_that_reads_no_requests_of_the_back_end_is_sent_no_more() {
 }
 
 /// More queues than a word has bits, each of which writes its own index.
-struct Many;
+pub(crate) struct Many;
 
 struct Index(u16);
 

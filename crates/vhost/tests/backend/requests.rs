@@ -9,7 +9,7 @@ use ringway_spec::{F, Features};
 use ringway_vhost::backend::Event;
 use ringway_vhost::protocol::{ConfigFlags, ConfigSpace, Reply, Request};
 
-use crate::front::{Front, PROTOCOL, Ring, bytes, region};
+use crate::front::{Front, PROTOCOL, Ring, base_of, bytes, region};
 use crate::served::{Served, entropy};
 
 const FORMATS: [Features; 5] = [
@@ -22,16 +22,6 @@ const FORMATS: [Features; 5] = [
 
 fn geometry(features: Features, size: u16) -> Geometry {
     Geometry::largest(size, 4, features).unwrap()
-}
-
-/// The base of a ring over which so much went.
-fn base_of(features: Features, size: u16, passed: u16) -> u32 {
-    if !features.contains(F::RING_PACKED) {
-        return passed.into();
-    }
-    let wrap = u32::from((passed / size).is_multiple_of(2)) << 15;
-    let place = wrap | u32::from(passed % size);
-    place << 16 | place
 }
 
 /// One request to a disk: its status, and the data.

@@ -49,7 +49,7 @@ impl Served {
         let spawn = |name| EventLoop::spawn(name, Options::default()).unwrap();
         let loops: Vec<_> = ["even", "odd"].map(spawn).into();
         let handles = loops.iter().map(EventLoop::handle).collect();
-        let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER);
+        let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER | F::ACCESS_PLATFORM);
         let carrier = DeviceCarrier::new(Box::new(device), offer, handles, events.clone());
         let notifier = carrier.notifier();
         let mut server = Server::new(place, carrier).unwrap();
@@ -108,7 +108,12 @@ impl Events {
         let waited = self.more.wait_timeout_while(happened, LIMIT, none).unwrap();
         let (mut happened, _) = waited;
         let at = happened.iter().position(&is);
-        let at = at.unwrap_or_else(|| panic!("not among {happened:?}"));
+        let Some(at) = at else {
+            // The server has more to say: not with the lock held.
+            let these = std::mem::take(&mut *happened);
+            drop(happened);
+            panic!("not among {these:?}");
+        };
         happened.drain(..=at).next_back().unwrap()
     }
 

@@ -37,7 +37,7 @@ impl<C: Carrier> Session<'_, C> {
         ring.addresses = Some(addresses);
         if ring.running {
             // There are at most 256.
-            self.carrier.set_ring_log(index as u8, addresses);
+            self.carrier.set_ring_log(index as u8, addresses)?;
         }
         self.settle(index)
     }

@@ -120,8 +120,9 @@ impl Carrier for Fake {
         self.told.push(Told::Protocol(features));
     }
 
-    fn set_logging(&mut self, logging: Logging) {
+    fn set_logging(&mut self, logging: Logging) -> Result<(), Refusal> {
         self.told.push(Told::Logging(logging));
+        Ok(())
     }
 
     fn status(&self) -> Status {
@@ -190,15 +191,18 @@ impl Carrier for Fake {
         Some(self.position)
     }
 
-    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) {
+    fn set_ring_log(&mut self, index: u8, addresses: RingAddresses) -> Result<(), Refusal> {
         self.told.push(Told::RingLog(index, addresses.logged()));
+        Ok(())
     }
 
     fn set_log(&mut self, area: LogArea, _file: u32) -> Result<(), Refusal> {
         self.memory(Told::Log(area))
     }
 
-    fn set_log_signal(&mut self, _signal: u32) {}
+    fn set_log_signal(&mut self, _signal: u32) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     fn make_inflight(&mut self, wanted: Inflight) -> Result<(Inflight, u32), Refusal> {
         self.memory(Told::Inflight)?;

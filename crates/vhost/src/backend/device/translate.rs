@@ -1,0 +1,89 @@
+//! Rings behind an IOMMU, whose translations come and go.
+
+use super::DeviceCarrier;
+use crate::backend::ring::State;
+use crate::backend::view::View;
+use crate::backend::{Carrier, Event, Refusal, Start};
+use crate::protocol::{Code, Iotlb};
+
+impl DeviceCarrier {
+    /// Has rings no longer see what was forgotten. Those that are there themselves go on meanwhile:
+    /// they are to [follow](Self::follow_translations).
+    pub(super) fn hide(&mut self) -> Result<(), Refusal> {
+        let Some(iotlb) = &self.iotlb else {
+            return Ok(());
+        };
+        let hidden = self.view.hide(&self.table, iotlb);
+        self.wires.told(|_| true);
+        // What was written as long as they saw it is in the log.
+        self.log_translated().and(hidden)
+    }
+
+    /// Learns a translation for which there is room, and has rings see what is behind it.
+    pub(super) fn show(&mut self, told: &Iotlb) -> Result<(), Refusal> {
+        let Some(iotlb) = &mut self.iotlb else {
+            return Ok(());
+        };
+        iotlb.update(told, &self.table)?;
+        // Before something is written there.
+        let logged = self.log_translated();
+        if let Some(iotlb) = &self.iotlb {
+            self.view.show(&self.table, iotlb);
+        }
+        self.wires
+            .told(|address| address.wrapping_sub(told.address) < told.size);
+        logged
+    }
+
+    fn log_translated(&mut self) -> Result<(), Refusal> {
+        if self.records.is_logging() {
+            self.log_anew()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the rings whose parts were shown, and has those wait whose parts no longer are.
+    pub(super) fn follow_translations(&mut self) {
+        for index in 0..self.rings.len() {
+            // There are at most 256.
+            let index = index as u8;
+            let state = self.held(index).map(|held| held.state);
+            let followed = match state {
+                Some(State::Waits(start)) => self.run(index, &start),
+                Some(State::Runs(start, _)) => self.follow(index, start),
+                Some(State::Stopped) | None => Ok(()),
+            };
+            if let Err(refusal) = followed {
+                self.give_up(index, refusal);
+            }
+        }
+    }
+
+    fn follow(&mut self, index: u8, start: Start) -> Result<(), Refusal> {
+        if View::areas(&self.table, self.iotlb.as_ref(), &start)?.is_ok() {
+            // It may have waited for a buffer.
+            self.kick(index);
+            return Ok(());
+        }
+        let Some(position) = self.halt(index) else {
+            return Ok(());
+        };
+        let start = Start {
+            available: position,
+            used: position,
+            ..start
+        };
+        self.run(index, &start)
+    }
+
+    /// A ring cannot go on: not for the sake of what was just told, which is well, but of what the
+    /// front-end has said of the ring.
+    fn give_up(&mut self, index: u8, refusal: Refusal) {
+        if let Some(held) = self.held(index) {
+            held.state = State::Stopped;
+        }
+        let request = Code::IotlbMsg.number();
+        self.observer().event(Event::Refused { request, refusal });
+        self.wires.given_up(index.into());
+    }
+}
