@@ -39,7 +39,7 @@ pub(crate) fn ring(verbose: bool, repo: &Path) -> Result<Table> {
         run: Runner { verbose, topic },
     };
     let valgrind = valgrind(&desk("bench").run)?;
-    let dpdk = fetch::dpdk(&desk("DPDK").run, repo)?;
+    let dpdk = fetch::DPDK.find(&desk("DPDK").run, repo)?;
     build(&desk("building"))?;
     let counts = count(&desk("counting"))?;
     let timing = desk("timing").run;
@@ -59,7 +59,7 @@ pub(crate) fn ring(verbose: bool, repo: &Path) -> Result<Table> {
 
 /// Builds the program and does a few rounds of every case with every subject.
 pub(crate) fn smoke(desk: &Desk<'_>) -> Result<Vec<String>> {
-    let dpdk = fetch::dpdk(&desk.run, desk.repo)?;
+    let dpdk = fetch::DPDK.find(&desk.run, desk.repo)?;
     build(desk)?;
     let ran = beside_dpdk(desk, &dpdk, "smoke")?.len();
     Ok(vec![format!("{ran} subjects of cases ran")])

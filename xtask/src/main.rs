@@ -16,10 +16,12 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
 
 use child::Runner;
 use failure::Result;
+use fetch::Tool;
 
 /// The commands that people type when they work on Ringway.
 #[derive(Parser)]
@@ -52,10 +54,14 @@ enum Xtask {
         #[command(subcommand)]
         what: Bench,
     },
-    /// Bring a tool that the system lacks, installing nothing.
+    /// Bring tools that the system lacks, installing nothing.
     Fetch {
-        /// Which tool.
-        tool: Tool,
+        /// Which tools; `all` is every one, and `--list` names them.
+        #[arg(value_name = "TOOL", required_unless_present = "list", value_parser = tool_names())]
+        tools: Vec<String>,
+        /// Name the tools, and bring none.
+        #[arg(long)]
+        list: bool,
         /// Show everything that is printed meanwhile.
         #[arg(long)]
         verbose: bool,
@@ -95,14 +101,8 @@ both ends on one processor, in cycles for each packet; peer: DPDK.
 A ratio below 1 means that we need less.
 docs/bench.md says how it is measured.";
 
-/// A tool that can be fetched.
-#[derive(Clone, Copy, ValueEnum)]
-enum Tool {
-    /// The machine emulator, for x86-64.
-    Qemu,
-    /// The packet forwarder of the Data Plane Development Kit.
-    Dpdk,
-}
+/// What `fetch` takes for every tool.
+const ALL: &str = "all";
 
 fn main() -> ExitCode {
     let repo = repo();
@@ -130,18 +130,32 @@ fn main() -> ExitCode {
                 table.lines(colour)
             }
         })),
-        Xtask::Fetch { tool, verbose } => {
-            let (topic, find): (_, fn(&Runner, &Path) -> _) = match tool {
-                Tool::Qemu => ("QEMU", fetch::qemu),
-                Tool::Dpdk => ("DPDK", fetch::dpdk),
-            };
-            let found = find(&Runner { verbose, topic }, &repo);
-            let line = |found: fetch::Found| {
-                format!("{topic} {}: {}", found.version, found.path.display())
-            };
-            finish(found.map(|found| vec![line(found)]))
+        Xtask::Fetch { list: true, .. } => {
+            for tool in fetch::TOOLS {
+                println!("{:<15} {}", tool.name, tool.title);
+            }
+            ExitCode::SUCCESS
         }
+        Xtask::Fetch { tools, verbose, .. } => finish(fetch(&repo, &tools, verbose)),
     }
+}
+
+/// What `fetch` takes.
+fn tool_names() -> PossibleValuesParser {
+    let names = fetch::TOOLS.iter().map(|tool| tool.name);
+    PossibleValuesParser::new(names.chain([ALL]))
+}
+
+/// Brings the tools that are called `names`, and says where each is.
+fn fetch(repo: &Path, names: &[String], verbose: bool) -> Result<Vec<String>> {
+    let asked = |tool: &&&Tool| names.iter().any(|name| name == tool.name || name == ALL);
+    let bring = |tool: &&Tool| {
+        let topic = tool.title;
+        let found = tool.find(&Runner { verbose, topic }, repo)?;
+        let (version, path) = (found.version, found.path.display());
+        Ok(format!("{topic} {version}: {path}"))
+    };
+    fetch::TOOLS.iter().filter(asked).map(bring).collect()
 }
 
 /// The repository that this program was built in.

@@ -4,10 +4,15 @@
 mod bad_input;
 pub(crate) mod cargo;
 mod devices;
+mod drive;
 mod faults;
 mod fuzz;
 mod image;
+mod linux;
+mod linux_guest;
+mod pattern;
 mod report;
+mod uml;
 mod up;
 
 use std::path::Path;
@@ -103,6 +108,21 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece("up-qemu", "our drivers against QEMU's devices", up::qemu),
     piece(
+        "drive",
+        "our driver in a plain process over vhost-user back-ends, others' and ours",
+        drive::run,
+    ),
+    piece(
+        "uml",
+        "Linux's drivers over our vhost-user back-ends, as a process",
+        uml::run,
+    ),
+    piece(
+        "linux-guest",
+        "Linux on QEMU over our back-ends: used, killed under load, migrated",
+        linux_guest::run,
+    ),
+    piece(
         "bad-input",
         "bad input is one clear line and a non-zero exit",
         bad_input::run,
@@ -111,6 +131,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bench-smoke",
         "every case of the benchmarks runs, beside every peer",
         bench::smoke,
+    ),
+    long(
+        "linux-guest-2",
+        "`linux-guest` in more ways, and over qemu-storage-daemon",
+        linux_guest::run_long,
     ),
     long("up-1g", "`up` with a disk of 1 GiB", up::here_large),
     long(

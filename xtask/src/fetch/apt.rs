@@ -89,6 +89,8 @@ fn download(
         "-y",
         "--no-install-recommends",
         "--download-only",
+        // Even if the system has it: it is asked for when that one does not do.
+        "--reinstall",
         "install",
     ]);
     eprintln!("downloading {package} and what it needs");

@@ -13,7 +13,7 @@ pub(crate) struct Version {
 
 impl Version {
     /// Reads what follows `before` in what the tool said.
-    pub(super) fn after(before: &str, said: &str) -> Option<Self> {
+    pub(crate) fn after(before: &str, said: &str) -> Option<Self> {
         let (_, after) = said.split_once(before)?;
         let mut parts = after.split(|c: char| !c.is_ascii_digit());
         Some(Self {

@@ -193,7 +193,7 @@ const WAYS: &[Way] = &[
 
 pub(super) fn run(desk: &Desk<'_>) -> Result<Vec<String>> {
     cargo::guest(desk)?;
-    let qemu = fetch::qemu(&desk.run, desk.repo)?;
+    let qemu = fetch::QEMU.find(&desk.run, desk.repo)?;
     let scratch = Scratch::new("devices")?;
     let image = scratch.path().join("disk.img");
     let made = File::create(&image).and_then(|file| file.set_len(DISK));

@@ -29,7 +29,7 @@ const CASES: [(&str, Option<&str>); 7] = [
 
 pub(super) fn run(desk: &Desk<'_>) -> Result<Vec<String>> {
     cargo::guest(desk)?;
-    let qemu = fetch::qemu(&desk.run, desk.repo)?;
+    let qemu = fetch::QEMU.find(&desk.run, desk.repo)?;
     let mut wrong = Vec::new();
     for machine in MACHINES {
         for (selftest, what) in CASES {

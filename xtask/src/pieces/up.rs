@@ -1,12 +1,12 @@
 //! The main job, run as a user runs it: `ringway up`, in process and on QEMU.
 
-use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use super::Desk;
 use super::cargo::{self, cargo};
+use super::pattern;
 use super::report::{self, Expect};
 use crate::failure::{Failure, Result};
 use crate::fetch;
@@ -23,6 +23,9 @@ const LARGE: u64 = 1 << 30;
 const SMALL: u64 = 8 << 20;
 /// Size of the disk that `up` makes for itself, in bytes.
 const OWN: u64 = 64 << 20;
+
+/// The pattern of the disks.
+const SEED: u64 = 0;
 
 /// Rings that devices are asked to have, and what must come of it.
 struct Rings {
@@ -118,7 +121,7 @@ fn every_ring(desk: &Desk<'_>, on: &str) -> Result<Vec<String>> {
     let mut lines = up(desk, on, &[], None, &Expect::USUAL)?;
     let scratch = Scratch::new("up-disk")?;
     let disk = scratch.path().join("disk.img");
-    write_pattern(&disk, SMALL).map_err(Failure::io("write", &disk))?;
+    pattern::write(&disk, SEED, SMALL).map_err(Failure::io("write", &disk))?;
     for rings in RINGS.iter().filter(|rings| rings.on.unwrap_or(on) == on) {
         up(desk, on, rings.args, Some((&disk, SMALL)), &rings.expect)
             .map_err(|e| e.of(&rings.args.join(" ")))?;
@@ -138,9 +141,9 @@ pub(super) fn qemu_large(desk: &Desk<'_>) -> Result<Vec<String>> {
 /// Runs `up` on the large disk, which must come out as it went in.
 fn large(desk: &Desk<'_>, on: &str) -> Result<Vec<String>> {
     let disk = desk.repo.join(format!("target/large-{on}.img"));
-    write_pattern(&disk, LARGE).map_err(Failure::io("write", &disk))?;
+    pattern::write(&disk, SEED, LARGE).map_err(Failure::io("write", &disk))?;
     let mut lines = up(desk, on, &[], Some((&disk, LARGE)), &Expect::USUAL)?;
-    if !holds_pattern(&disk, LARGE).map_err(Failure::io("read", &disk))? {
+    if !pattern::holds(&disk, SEED, LARGE).map_err(Failure::io("read", &disk))? {
         return Err(Failure::new("`up` without --write changed the image"));
     }
     fs::remove_file(&disk).map_err(Failure::io("remove", &disk))?;
@@ -175,7 +178,7 @@ fn up(
     command.args(more);
     let mut lines = Vec::new();
     if on == "qemu" {
-        let qemu = fetch::qemu(&desk.run, desk.repo)?;
+        let qemu = fetch::QEMU.find(&desk.run, desk.repo)?;
         lines.push(format!("QEMU {}", qemu.version));
         command.env("RINGWAY_QEMU", qemu.path);
     }
@@ -191,80 +194,4 @@ fn up(
     })?;
     lines.extend(devices);
     Ok(lines)
-}
-
-/// Bytes that no two sectors share, the same each time (xorshift64).
-struct Pattern(u64);
-
-impl Pattern {
-    const fn new() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
-    }
-
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for word in bytes.chunks_mut(8) {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            for (to, from) in word.iter_mut().zip(self.0.to_le_bytes()) {
-                *to = from;
-            }
-        }
-    }
-}
-
-/// Bytes written or compared at a time.
-const STEP: usize = 1 << 20;
-
-fn write_pattern(path: &Path, bytes: u64) -> std::io::Result<()> {
-    let mut file = BufWriter::with_capacity(STEP, File::create(path)?);
-    let (mut pattern, mut step) = (Pattern::new(), vec![0; STEP]);
-    for _ in 0..bytes / STEP as u64 {
-        pattern.fill(&mut step);
-        file.write_all(&step)?;
-    }
-    file.flush()
-}
-
-fn holds_pattern(path: &Path, bytes: u64) -> std::io::Result<bool> {
-    let mut file = BufReader::with_capacity(STEP, File::open(path)?);
-    let mut pattern = Pattern::new();
-    let (mut expected, mut found) = (vec![0; STEP], vec![0; STEP]);
-    for _ in 0..bytes / STEP as u64 {
-        pattern.fill(&mut expected);
-        file.read_exact(&mut found)?;
-        if found != expected {
-            return Ok(false);
-        }
-    }
-    Ok(file.read(&mut found)? == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pattern_is_found_again_and_a_changed_byte_is_seen() {
-        let scratch = Scratch::new("pattern").unwrap();
-        let disk = scratch.path().join("disk.img");
-        write_pattern(&disk, 2 << 20).unwrap();
-        assert!(holds_pattern(&disk, 2 << 20).unwrap());
-
-        let mut bytes = fs::read(&disk).unwrap();
-        bytes[(1 << 20) + 77] ^= 1;
-        fs::write(&disk, bytes).unwrap();
-
-        assert!(!holds_pattern(&disk, 2 << 20).unwrap());
-    }
-
-    #[test]
-    fn an_image_that_grew_is_not_unchanged() {
-        let scratch = Scratch::new("grown").unwrap();
-        let disk = scratch.path().join("disk.img");
-
-        write_pattern(&disk, 2 << 20).unwrap();
-
-        assert!(!holds_pattern(&disk, 1 << 20).unwrap());
-    }
 }

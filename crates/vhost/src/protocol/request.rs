@@ -580,13 +580,16 @@ impl<F> Incoming<F> {
         if count > REGIONS_MAX {
             return Err(self.field("more than 8 regions"));
         }
-        if bytes.len() != count * size_of::<Region>() {
+        // Linux's front-end sends as many as it has room for, and counts those that it has.
+        let (whole, most) = (size_of::<Region>(), REGIONS_MAX * size_of::<Region>());
+        if bytes.len() < count * whole || bytes.len() > most || !bytes.len().is_multiple_of(whole) {
             return Err(size);
         }
         self.descriptors(count)?;
         let regions = bytes
             .chunks_exact(size_of::<Region>())
             .map(|bytes| Region::read_from_bytes(bytes).map_err(|_| size));
+        // No more than there are descriptors.
         regions
             .zip(self.body.descriptors)
             .map(|(region, descriptor)| Ok((region?, descriptor)))

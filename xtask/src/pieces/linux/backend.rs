@@ -1,0 +1,178 @@
+//! What serves a device over vhost-user, ours or another's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::child::{Running, Signal};
+use crate::failure::{Failure, Result};
+use crate::fetch;
+use crate::pieces::Desk;
+use crate::pieces::cargo::{self, cargo};
+
+/// Most time until a back-end listens, and until it ends when it is told to.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Whose back-end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pieces) enum Server {
+    /// Ours.
+    Ringway,
+    /// QEMU's, of block devices. What it fails is no fault of ours, but may be one of the piece.
+    StorageDaemon,
+}
+
+/// What is served.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::pieces) enum Served {
+    /// A disk in an image, with so many queues.
+    Block { queues: u16 },
+    /// A source of random bytes.
+    Entropy,
+}
+
+/// The programs that serve.
+pub(in crate::pieces) struct Servers {
+    ringway: PathBuf,
+    daemon: PathBuf,
+}
+
+/// A back-end that listens.
+pub(in crate::pieces) struct Backend {
+    running: Running,
+}
+
+impl Server {
+    /// What people call it.
+    pub(in crate::pieces) fn name(self) -> &'static str {
+        match self {
+            Self::Ringway => "ringway",
+            Self::StorageDaemon => "qemu-storage-daemon",
+        }
+    }
+}
+
+impl Servers {
+    /// Builds ours, and finds the other.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be had.
+    pub(in crate::pieces) fn new(desk: &Desk<'_>) -> Result<Self> {
+        Ok(Self {
+            ringway: ringway(desk)?,
+            daemon: fetch::STORAGE_DAEMON.find(&desk.run, desk.repo)?.path,
+        })
+    }
+
+    /// Starts a back-end that listens at `socket`, and serves `image` if it is a disk.
+    ///
+    /// # Errors
+    ///
+    /// It does not come to listen.
+    pub(in crate::pieces) fn start(
+        &self,
+        desk: &Desk<'_>,
+        server: Server,
+        served: Served,
+        image: &Path,
+        socket: &Path,
+    ) -> Result<Backend> {
+        // One that was killed leaves its socket behind.
+        if let Err(e) = fs::remove_file(socket)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Failure::io("remove", socket)(e));
+        }
+        let mut command = self.command(server, served, image, socket);
+        let mut running = desk.run.start(&mut command)?;
+        running.wait_until("listen", LIMIT, |_| socket.exists())?;
+        Ok(Backend { running })
+    }
+
+    fn command(&self, server: Server, served: Served, image: &Path, socket: &Path) -> Command {
+        let (image, socket) = (image.display(), socket.display());
+        match (server, served) {
+            (Server::Ringway, Served::Block { queues }) => {
+                let mut command = Command::new(&self.ringway);
+                let queues = queues.to_string();
+                command
+                    .args(["serve", "blk", "--image", &image.to_string()])
+                    .args(["--queues", &queues, "--vhost-user", &socket.to_string()]);
+                command
+            }
+            (Server::Ringway, Served::Entropy) => {
+                let mut command = Command::new(&self.ringway);
+                command.args(["serve", "entropy", "--vhost-user", &socket.to_string()]);
+                command
+            }
+            (Server::StorageDaemon, Served::Block { queues }) => {
+                let mut command = Command::new(&self.daemon);
+                let file = format!(
+                    "driver=file,filename={image},node-name=disk,discard=unmap,locking=off"
+                );
+                let export = format!(
+                    "type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,\
+                     addr.path={socket},writable=on,num-queues={queues}"
+                );
+                command.args(["--blockdev", &file, "--export", &export]);
+                command
+            }
+            // It has none: it says so, and ends.
+            (Server::StorageDaemon, Served::Entropy) => {
+                let mut command = Command::new(&self.daemon);
+                command.args(["--export", "type=vhost-user-rng,id=export"]);
+                command
+            }
+        }
+    }
+}
+
+impl Backend {
+    /// Has it stand still, so that what is in flight stays there.
+    pub(in crate::pieces) fn stop(&self) {
+        self.running.signal(Signal::Stop);
+    }
+
+    /// Ends it at once, with no chance to clean up.
+    pub(in crate::pieces) fn kill(self) {
+        drop(self);
+    }
+
+    /// Tells it to end, which it must do well.
+    ///
+    /// # Errors
+    ///
+    /// It does not end, or ended badly.
+    pub(in crate::pieces) fn finish(self) -> Result<()> {
+        self.running.signal(Signal::Terminate);
+        let done = self.running.finish(LIMIT)?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(Failure {
+            what: format!("the back-end ended with {}", done.status),
+            output: done.log,
+        })
+    }
+
+    /// Adds what it has printed to a failure of those that it served.
+    pub(in crate::pieces) fn explain(&self, failure: Failure) -> Failure {
+        let mut output = failure.output;
+        output.extend_from_slice(b"\nthe back-end's log:\n");
+        output.extend_from_slice(self.running.log().as_bytes());
+        Failure { output, ..failure }
+    }
+}
+
+/// Builds the `ringway` command, and says where it is.
+///
+/// # Errors
+///
+/// It does not build.
+pub(in crate::pieces) fn ringway(desk: &Desk<'_>) -> Result<PathBuf> {
+    let build = ["build", "--locked", "--release", "-p", "ringway"];
+    desk.run.succeed(&mut cargo(desk, &build), cargo::LIMIT)?;
+    Ok(desk.repo.join("target/release/ringway"))
+}
