@@ -91,14 +91,15 @@ where
         if let Some(done) = self.poll()? {
             return Ok(Some(done));
         }
+        if !self.interrupts() {
+            // Not armed: the device is not to signal what nobody hears.
+            self.platform().relax();
+            return self.poll();
+        }
         if !self.arm() {
-            if self.interrupts() {
-                self.platform().wait(self.signal(), seen);
-                if self.in_flight() > 1 {
-                    self.platform().gather();
-                }
-            } else {
-                self.platform().relax();
+            self.platform().wait(self.signal(), seen);
+            if self.in_flight() > 1 {
+                self.platform().gather();
             }
         }
         self.disarm();
@@ -119,9 +120,9 @@ where
                     return Poll::Ready(Ok(done));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
+                Ok(None) if !self.interrupts() => break,
                 Ok(None) if self.arm() => {}
-                Ok(None) if self.interrupts() => return Poll::Pending,
-                Ok(None) => break,
+                Ok(None) => return Poll::Pending,
             }
         }
         // No interrupt will come, or the device keeps us busy: let others run, and look again.
