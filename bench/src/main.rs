@@ -52,7 +52,14 @@ fn main() -> ExitCode {
             let programs = Programs::new(ringway, daemon, folder, memory);
             requests(only, &programs, Pace::FULL)
         }
-        ["vhost-smoke", ringway, daemon, folder, memory, ref only @ ..] => {
+        [
+            "vhost-smoke",
+            ringway,
+            daemon,
+            folder,
+            memory,
+            ref only @ ..,
+        ] => {
             let programs = Programs::new(ringway, daemon, folder, memory);
             requests(only, &programs, Pace::BRIEF)
         }

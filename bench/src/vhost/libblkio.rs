@@ -1,5 +1,8 @@
 //! libblkio's driver, as a client that keeps so many reads in flight.
-#![expect(unsafe_code, reason = "libblkio leaves completions in memory that was not initialised")]
+#![expect(
+    unsafe_code,
+    reason = "libblkio leaves completions in memory that was not initialised"
+)]
 
 use core::mem::MaybeUninit;
 use core::ptr::with_exposed_provenance_mut;
@@ -59,8 +62,7 @@ impl Libblkio {
         for buffer in free.drain(..) {
             let at = with_exposed_provenance_mut(self.region.addr + buffer * size);
             let place = self.places.next(size, self.bytes);
-            self.queue
-                .read(place, at, size, buffer, ReqFlags::empty());
+            self.queue.read(place, at, size, buffer, ReqFlags::empty());
         }
     }
 

@@ -19,6 +19,10 @@ use crate::transport::Transport;
 /// were asked for. A device that says so for ever would keep the executor otherwise.
 const LOOKS_MAX: usize = 4;
 
+/// How often a queue without interrupts is looked at before the time is: that takes as long as some
+/// looks do.
+const LOOKS_AT_ONCE: usize = 16;
+
 impl<P, B, Q, A> Queue<P, B, Q, A>
 where
     P: Platform,
@@ -93,8 +97,13 @@ where
         }
         if !self.interrupts() {
             // Not armed: the device is not to signal what nobody hears.
-            self.platform().relax();
-            return self.poll();
+            for _ in 0..LOOKS_AT_ONCE {
+                self.platform().relax();
+                if let Some(done) = self.poll()? {
+                    return Ok(Some(done));
+                }
+            }
+            return Ok(None);
         }
         if !self.arm() {
             self.platform().wait(self.signal(), seen);
