@@ -77,7 +77,7 @@ where
         // The old ring is freed here. The new one is in custody before the device knows of it.
         fresh.signal = signal;
         self.pending = fresh;
-        if !self.interrupts {
+        if !self.interrupts() {
             self.disarm();
         }
         let told = device.restart_queue(index, &self.pending.setup);

@@ -21,7 +21,7 @@ use super::ring::{Ring, State};
 use super::view::{Unseen, View};
 use super::wires::Wires;
 use super::{Carrier, Chains, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
-use crate::event_loop::{self, Handle, Key};
+use crate::event_loop::{self, Handle, Key, Neighbour};
 use crate::iotlb::{GuestAddresses, Iotlb};
 use crate::ledger::{RingLedger, RingLog, Translate};
 use crate::memory::{SLOTS_MAX, Table};
@@ -118,6 +118,13 @@ impl DeviceCarrier {
 
     pub(super) fn observer(&self) -> &dyn Observer {
         self.wires.observer()
+    }
+
+    /// Says where the front-end is whose rings are started from here on.
+    pub(super) fn set_neighbour(&self, neighbour: Neighbour) {
+        self.loops
+            .iter()
+            .for_each(|handle| handle.set_neighbour(neighbour));
     }
 
     fn key(&self, ring: u8) -> Key {
