@@ -6,12 +6,15 @@
 //! - `time` prints nanoseconds for each chain: minimum and median.
 //! - `packets` prints cycles for each packet and virtqueue, ours and DPDK's, in turns: minimum and
 //!   median.
-//! - `smoke` does a few rounds of everything.
 //! - `laps` prints our half of `packets`, without DPDK: for a profiler, and to compare two of ours.
 //!   It is told how many turns.
+//! - `smoke` does a few rounds of everything before.
+//! - `vhost` prints requests a second over vhost-user, ours and a peer's, in turns: median and
+//!   maximum; `vhost-smoke` does so in no time.
 //!
-//! `packets` and `smoke` are told where testpmd is, and of an empty folder. The name of a case at the
-//! end does only that one.
+//! `packets` and `smoke` are told where testpmd is, and of an empty folder; `vhost` and
+//! `vhost-smoke`, where ringway and qemu-storage-daemon are, of an empty folder, and of one in
+//! memory. The name of a case at the end does only that one.
 //!
 //! A line of output is a case, a subject and numbers, with spaces between. What the numbers mean
 //! stands in `docs/bench.md`.
@@ -24,12 +27,14 @@ mod ours;
 mod packet;
 mod rust_vmm;
 mod vdrivers;
+mod vhost;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use case::{Case, subjects};
 use packet::{Effort, Peer, Processors};
+use vhost::{Pace, Programs};
 
 /// Rounds of a smoke run: past the end of the ring.
 const SMOKE_ROUNDS: usize = 300;
@@ -46,10 +51,26 @@ fn main() -> ExitCode {
         ["laps", turns, ref only @ ..] => laps(only, turns),
         ["smoke", testpmd, folder, ref only @ ..] => each(only, smoke)
             .and_then(|()| packets(only, &Peer::new(testpmd, folder), Effort::BRIEF)),
+        ["vhost", ringway, daemon, folder, memory, ref only @ ..] => {
+            let programs = Programs::new(ringway, daemon, folder, memory);
+            requests(only, &programs, Pace::FULL)
+        }
+        [
+            "vhost-smoke",
+            ringway,
+            daemon,
+            folder,
+            memory,
+            ref only @ ..,
+        ] => {
+            let programs = Programs::new(ringway, daemon, folder, memory);
+            requests(only, &programs, Pace::BRIEF)
+        }
         _ => {
             eprintln!(
-                "usage: ringway-bench count|time [CASE], laps TURNS [CASE], or packets|smoke TESTPMD FOLDER [CASE]\n\
-                 (`cargo xtask bench ring` runs it)"
+                "usage: ringway-bench count|time [CASE], laps TURNS [CASE], or packets|smoke TESTPMD FOLDER [CASE], or\n\
+                 vhost|vhost-smoke RINGWAY DAEMON FOLDER FOLDER [CASE]\n\
+                 (`cargo xtask bench` runs it)"
             );
             return ExitCode::from(2);
         }
@@ -79,7 +100,7 @@ fn each(only: &[&str], work: fn(&Case)) -> Result<(), Box<dyn Error>> {
 }
 
 fn packets(only: &[&str], peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
-    let processors = Processors::allowed()?;
+    let processors = Processors::with_counter()?;
     for case in packet::CASES.iter().filter(|case| chosen(only, case.name)) {
         eprintln!("{}", case.name);
         for outcome in packet::measure(case, peer, processors, effort)? {
@@ -105,6 +126,12 @@ fn laps(only: &[&str], turns: &str) -> Result<(), Box<dyn Error>> {
 fn print_packets(case: &str, outcome: &packet::Outcome) {
     let (name, minimum, median) = (outcome.name, outcome.minimum, outcome.median);
     println!("{case} {name} {minimum:.2} {median:.2}");
+}
+
+fn requests(only: &[&str], programs: &Programs, pace: Pace) -> Result<(), Box<dyn Error>> {
+    vhost::measure(&|name| chosen(only, name), programs, pace, &mut |line| {
+        println!("{line}");
+    })
 }
 
 fn count(case: &Case) {

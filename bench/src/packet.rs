@@ -13,8 +13,7 @@ use ringway_spec::{F, Features};
 
 use dpdk::Forwarder;
 use ours::Circle;
-pub(crate) use system::Processors;
-use system::keep_on;
+pub(crate) use system::{Processors, keep_on};
 
 /// Packets of a burst.
 const BURST: usize = 32;

@@ -2,6 +2,7 @@
 //! and makes one table of both.
 
 mod table;
+mod vhost;
 
 use std::fs;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::pieces::cargo::{LIMIT as BUILD_LIMIT, cargo};
 use crate::scratch::Scratch;
 
 pub(crate) use table::Table;
+pub(crate) use vhost::{smoke as vhost_smoke, vhost};
 
 /// The workspace of the benchmarks.
 pub(crate) const WORKSPACE: &str = "bench/Cargo.toml";

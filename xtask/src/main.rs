@@ -81,7 +81,35 @@ enum Bench {
         #[arg(long)]
         verbose: bool,
     },
+    /// Block requests over vhost-user, beside libblkio and qemu-storage-daemon.
+    #[command(after_help = BENCH_VHOST)]
+    Vhost {
+        /// Print one JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Measure this case alone; may be given several times.
+        #[arg(long, value_name = "CASE")]
+        only: Vec<String>,
+        /// Show everything that is printed meanwhile.
+        #[arg(long)]
+        verbose: bool,
+    },
 }
+
+/// What the help of `bench vhost` ends with.
+const BENCH_VHOST: &str = "\
+`cargo xtask bench vhost` takes about three minutes, without building.
+qemu-storage-daemon is taken from the system, or fetched the first time
+(`cargo xtask fetch storage-daemon`).
+
+A case is vhost-WHAT-SIZE-dDEPTH-CORES, such as vhost-backend-raw-4k-d32-1core.
+WHAT is driver (our driver beside libblkio's, both over qemu-storage-daemon),
+backend-null or backend-raw (our back-end beside qemu-storage-daemon, without a
+disk or with an image in memory, both under our driver); SIZE 4k or 128k; DEPTH,
+requests in flight, 1, 32 or 128; CORES 1core or 2core.
+
+Numbers are requests a second: a ratio above 1 means that we do more.
+docs/bench.md says how it is measured.";
 
 /// What the help of `cargo xtask bench` and of `bench ring` ends with.
 const BENCH_RING: &str = "\
@@ -123,11 +151,24 @@ fn main() -> ExitCode {
         Xtask::Bench {
             what: Bench::Ring { json, verbose },
         } => finish(bench::ring(verbose, &repo).map(|table| {
-            let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             if json {
                 vec![table.json()]
             } else {
-                table.lines(colour)
+                table.lines(colour())
+            }
+        })),
+        Xtask::Bench {
+            what:
+                Bench::Vhost {
+                    json,
+                    only,
+                    verbose,
+                },
+        } => finish(bench::vhost(verbose, &repo, &only).map(|rates| {
+            if json {
+                vec![rates.json()]
+            } else {
+                rates.lines(colour())
             }
         })),
         Xtask::Fetch { list: true, .. } => {
@@ -138,6 +179,11 @@ fn main() -> ExitCode {
         }
         Xtask::Fetch { tools, verbose, .. } => finish(fetch(&repo, &tools, verbose)),
     }
+}
+
+/// Whether a table is for a terminal that shows colours.
+fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// What `fetch` takes.

@@ -20,6 +20,7 @@ use std::path::Path;
 use crate::child::Runner;
 use crate::failure::Result;
 use crate::{bench, defects, spec_refs, unsafe_use};
+pub(crate) use linux::backend::ringway;
 
 /// What every piece works with.
 pub(crate) struct Desk<'a> {
@@ -131,6 +132,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bench-smoke",
         "every case of the benchmarks runs, beside every peer",
         bench::smoke,
+    ),
+    long(
+        "bench-vhost-smoke",
+        "every case of `bench vhost` runs, beside every peer",
+        bench::vhost_smoke,
     ),
     long(
         "linux-guest-2",

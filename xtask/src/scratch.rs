@@ -15,9 +15,14 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes the folder. `name` is for people who find it.
     pub(crate) fn new(name: &str) -> Result<Self> {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// Makes the folder in `parent`.
+    pub(crate) fn below(parent: &Path, name: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("ringway-{name}-{}-{unique}", process::id()));
+        let path = parent.join(format!("ringway-{name}-{}-{unique}", process::id()));
         fs::create_dir(&path).map_err(Failure::io("make", &path))?;
         Ok(Self { path })
     }

@@ -16,22 +16,31 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 #[derive(Clone, Copy)]
 pub(crate) struct Processors {
     /// Where packets are moved, by either party in turn.
-    pub(super) work: usize,
+    pub(crate) work: usize,
     /// Where everything else is done.
-    pub(super) rest: usize,
+    pub(crate) rest: usize,
 }
 
 impl Processors {
-    /// To be asked before this thread is [kept](keep_on) on one of them.
+    /// Those that have a cycle counter. Otherwise as [`allowed`](Self::allowed).
     ///
     /// # Errors
     ///
     /// They cannot be asked for, or are not of the one kind that can be measured on.
-    pub(crate) fn allowed() -> io::Result<Self> {
+    pub(crate) fn with_counter() -> io::Result<Self> {
         if cfg!(not(target_arch = "x86_64")) {
             let why = "packets are measured in cycles of x86-64";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
+        Self::allowed()
+    }
+
+    /// To be asked before this thread is [kept](keep_on) on one of them.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be asked for.
+    pub(crate) fn allowed() -> io::Result<Self> {
         let allowed = sched_getaffinity(None)?;
         let mut numbers = (0..CpuSet::MAX_CPU).filter(|&number| allowed.is_set(number));
         let rest = numbers.next().unwrap_or_default();
@@ -41,7 +50,7 @@ impl Processors {
 }
 
 /// Keeps this thread, and those that it starts, on one processor.
-pub(super) fn keep_on(processor: usize) -> io::Result<()> {
+pub(crate) fn keep_on(processor: usize) -> io::Result<()> {
     let mut one = CpuSet::new();
     one.set(processor);
     Ok(sched_setaffinity(None, &one)?)
@@ -56,7 +65,7 @@ pub(super) fn cycles() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// There is none elsewhere: [`Processors::allowed`] has said so.
+/// There is none elsewhere: [`Processors::with_counter`] has said so.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn cycles() -> u64 {
     unreachable!()

@@ -19,6 +19,10 @@ use crate::transport::Transport;
 /// were asked for. A device that says so for ever would keep the executor otherwise.
 const LOOKS_MAX: usize = 4;
 
+/// How often a queue without interrupts is looked at before the time is: that takes as long as some
+/// looks do.
+const LOOKS_AT_ONCE: usize = 16;
+
 impl<P, B, Q, A> Queue<P, B, Q, A>
 where
     P: Platform,
@@ -91,14 +95,20 @@ where
         if let Some(done) = self.poll()? {
             return Ok(Some(done));
         }
-        if !self.arm() {
-            if self.interrupts() {
-                self.platform().wait(self.signal(), seen);
-                if self.in_flight() > 1 {
-                    self.platform().gather();
-                }
-            } else {
+        if !self.interrupts() {
+            // Not armed: the device is not to signal what nobody hears.
+            for _ in 0..LOOKS_AT_ONCE {
                 self.platform().relax();
+                if let Some(done) = self.poll()? {
+                    return Ok(Some(done));
+                }
+            }
+            return Ok(None);
+        }
+        if !self.arm() {
+            self.platform().wait(self.signal(), seen);
+            if self.in_flight() > 1 {
+                self.platform().gather();
             }
         }
         self.disarm();
@@ -119,9 +129,9 @@ where
                     return Poll::Ready(Ok(done));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
+                Ok(None) if !self.interrupts() => break,
                 Ok(None) if self.arm() => {}
-                Ok(None) if self.interrupts() => return Poll::Pending,
-                Ok(None) => break,
+                Ok(None) => return Poll::Pending,
             }
         }
         // No interrupt will come, or the device keeps us busy: let others run, and look again.

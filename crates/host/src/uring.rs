@@ -122,7 +122,10 @@ impl Uring {
             self.in_flight = bytes;
             self.waiting.pop_front();
         }
-        while let Err(error) = self.ring.enter(0) {
+        // Where all is said, the kernel does its part uncalled.
+        while self.ring.is_unsaid()
+            && let Err(error) = self.ring.enter(0)
+        {
             // Out of memory, or of room for what is done: the next call may have better luck. What
             // the ring has is not lost meanwhile.
             if error.kind() != io::ErrorKind::Interrupted {

@@ -59,11 +59,21 @@ impl From<Option<OwnedFd>> for Kick {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The longest that a ring is looked at after its last batch, before the loop sleeps. None to
-    /// sleep at once. Where a process may use one processor only, that is so in any case: while the
-    /// loop looks, no driver could do anything.
+    /// sleep at once. Where a process may use one processor only, that is so in any case, unless the
+    /// driver is [elsewhere](Neighbour): while the loop looks, it could do nothing.
     pub look_max: Duration,
     /// How long a task that keeps chains may take to complete them once it is to stop.
     pub stop_max: Duration,
+}
+
+/// Where a driver runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Neighbour {
+    /// On the processor of the loop, perhaps, if the loop's process may use one only.
+    #[default]
+    Unknown,
+    /// On another processor.
+    Elsewhere,
 }
 
 /// Longer than a disk takes, and no reason for a front-end to give up.
@@ -156,6 +166,11 @@ impl Handle {
     /// A task that asks for this from within gets nothing: the ring is stopped when it has run.
     pub fn stop(&self, ring: Key) -> Option<Task> {
         self.0.stop(ring)
+    }
+
+    /// Says where the driver is of rings that are started from here on.
+    pub fn set_neighbour(&self, neighbour: Neighbour) {
+        self.0.set_neighbour(neighbour);
     }
 
     /// What has happened on the ring, since there first was one with its key.

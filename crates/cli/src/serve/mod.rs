@@ -12,7 +12,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use ringway_device::blk::{self, Disk, Null};
 use ringway_device::entropy::Entropy;
@@ -48,7 +47,7 @@ pub(crate) fn serve(args: &Serve) -> Result<bool> {
 
     let queues = model.queue_sizes().len();
     let threads = way.threads.map_or(processors, usize::from).min(queues);
-    let loops = loops(threads, processors)?;
+    let loops = loops(threads)?;
     let handles = loops.iter().map(EventLoop::handle).collect();
     let carrier = DeviceCarrier::new(model, offer, handles, voice.clone());
     let meeting = Meeting::new(way);
@@ -147,13 +146,9 @@ fn disk(args: &Blk) -> Result<Arc<dyn Disk>> {
 }
 
 /// Those who serve the queues.
-fn loops(threads: usize, processors: usize) -> Result<Vec<EventLoop>> {
-    let mut options = Options::default();
-    if processors == 1 {
-        options.look_max = Duration::ZERO;
-    }
+fn loops(threads: usize) -> Result<Vec<EventLoop>> {
     (0..threads)
-        .map(|number| EventLoop::spawn(&format!("rings {number}"), options))
+        .map(|number| EventLoop::spawn(&format!("rings {number}"), Options::default()))
         .collect::<io::Result<_>>()
         .map_err(cannot("start a thread"))
 }

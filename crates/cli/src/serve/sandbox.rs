@@ -109,6 +109,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
     libc::SYS_clock_gettime,
+    libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
     libc::SYS_restart_syscall,
     // Front-ends and their messages.

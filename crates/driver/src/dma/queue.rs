@@ -244,7 +244,11 @@ where
 
     /// The queue of a device that is live now. `interrupts` says whether any of its interrupts
     /// arrive.
-    pub(crate) fn live(self, doorbell: Doorbell<P>, interrupts: bool) -> Queue<P, B, Q, A> {
+    pub(crate) fn live(mut self, doorbell: Doorbell<P>, interrupts: bool) -> Queue<P, B, Q, A> {
+        if !interrupts {
+            // As long as nobody arms it, which waiting does not.
+            self.custody.held.ring.disarm();
+        }
         Queue {
             pending: self,
             doorbell,

@@ -77,6 +77,9 @@ where
         // The old ring is freed here. The new one is in custody before the device knows of it.
         fresh.signal = signal;
         self.pending = fresh;
+        if !self.interrupts() {
+            self.disarm();
+        }
         let told = device.restart_queue(index, &self.pending.setup);
         if told.is_err() {
             self.pending.custody.hold = Hold::Unconfirmed;

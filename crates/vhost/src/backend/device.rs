@@ -17,7 +17,7 @@ use super::state::{self, Transfer};
 use super::view::View;
 use super::wires::Wires;
 use super::{Carrier, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
-use crate::event_loop::{Handle, Key};
+use crate::event_loop::{Handle, Key, Neighbour};
 use crate::iotlb::Iotlb;
 use crate::memory::{SLOTS_MAX, Table};
 use crate::protocol::{
@@ -124,6 +124,13 @@ impl DeviceCarrier {
 
     pub(super) fn observer(&self) -> &dyn Observer {
         self.wires.observer()
+    }
+
+    /// Says where the front-end is whose rings are started from here on.
+    pub(super) fn set_neighbour(&self, neighbour: Neighbour) {
+        self.loops
+            .iter()
+            .for_each(|handle| handle.set_neighbour(neighbour));
     }
 
     fn key(&self, ring: u8) -> Key {

@@ -11,6 +11,7 @@
 mod carrier;
 mod device;
 mod event;
+mod neighbour;
 mod records;
 mod refusal;
 mod ring;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::socket_acceptconn;
 
+use super::neighbour::neighbour;
 use super::{DeviceCarrier, Event, Reason, Session, Traffic};
 use crate::protocol::Flags;
 use crate::socket::{Connector, Listener, Socket, wait};
@@ -85,6 +86,7 @@ impl Server {
     /// Serves a front-end until it goes, or is sent away.
     fn serve_one(&mut self, socket: Socket, stop: BorrowedFd<'_>) -> Traffic {
         self.carrier.observer().event(Event::Connected);
+        self.carrier.set_neighbour(neighbour(socket));
         let mut traffic = Traffic::default();
         let mut session = Session::new(&mut self.carrier);
         let reason = loop {

@@ -11,7 +11,7 @@ use std::thread::{self, ThreadId};
 use ringway_device::task::Task;
 
 use super::counters::Counters;
-use super::{Key, Kick};
+use super::{Key, Kick, Neighbour};
 use crate::eventfd::EventFd;
 
 /// Where orders are left, and the loop finds them.
@@ -21,6 +21,8 @@ pub(super) struct Desk {
     pub(super) bell: EventFd,
     /// Whether there is something: looked at without the lock.
     something: AtomicBool,
+    /// Whether drivers run on other processors.
+    elsewhere: AtomicBool,
     papers: Mutex<Papers>,
     loop_thread: OnceLock<ThreadId>,
 }
@@ -64,6 +66,7 @@ impl Desk {
         Ok(Self {
             bell: EventFd::new()?,
             something: AtomicBool::new(false),
+            elsewhere: AtomicBool::new(false),
             papers: Mutex::default(),
             loop_thread: OnceLock::new(),
         })
@@ -72,6 +75,20 @@ impl Desk {
     /// Says which thread the loop's is.
     pub(super) fn served_by(&self, thread: ThreadId) {
         self.loop_thread.get_or_init(|| thread);
+    }
+
+    /// Said before the order to start a ring.
+    pub(super) fn set_neighbour(&self, neighbour: Neighbour) {
+        let elsewhere = neighbour == Neighbour::Elsewhere;
+        self.elsewhere.store(elsewhere, Ordering::SeqCst);
+    }
+
+    pub(super) fn neighbour(&self) -> Neighbour {
+        if self.elsewhere.load(Ordering::SeqCst) {
+            Neighbour::Elsewhere
+        } else {
+            Neighbour::Unknown
+        }
     }
 
     pub(super) fn order(&self, order: Order) {

@@ -16,12 +16,14 @@ use rustix::io::Errno;
 use super::desk::{Desk, Order};
 use super::pace::Pace;
 use super::ring::{Ring, Stepped, Waited};
-use super::{Key, Kick, Options};
+use super::{Key, Kick, Neighbour, Options};
 
 /// What a loop has in its hands.
 pub(super) struct Turns {
     desk: Arc<Desk>,
     options: Options,
+    /// How many processors the process may use.
+    processors: usize,
     epoll: OwnedFd,
     /// Where a ring is, it stays.
     rings: Vec<Option<Ring>>,
@@ -62,6 +64,7 @@ impl Turns {
         Ok(Self {
             desk,
             options,
+            processors: thread::available_parallelism().map_or(1, usize::from),
             epoll,
             rings: Vec::new(),
             awake: Vec::new(),
@@ -73,9 +76,6 @@ impl Turns {
 
     /// Serves until the end is ordered.
     pub(super) fn go_on(mut self) {
-        if thread::available_parallelism().map_or(1, usize::from) == 1 {
-            self.options.look_max = Duration::ZERO;
-        }
         let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
             if self.desk.has_something() && self.take_orders().is_break() {
@@ -190,7 +190,7 @@ impl Turns {
                         ring,
                         *task,
                         self.desk.counters(ring),
-                        Pace::new(self.options.look_max),
+                        Pace::new(self.look_max()),
                     ),
                     kick,
                 ),
@@ -222,6 +222,14 @@ impl Turns {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// The longest that a ring is looked at which starts now.
+    fn look_max(&self) -> Duration {
+        if self.processors == 1 && self.desk.neighbour() == Neighbour::Unknown {
+            return Duration::ZERO;
+        }
+        self.options.look_max
     }
 
     fn start(&mut self, key: Key, ring: Ring, kick: Kick) {

@@ -6,7 +6,7 @@
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -27,6 +27,13 @@ use super::share::Share;
 
 /// Most time that a thread waits at once. It then looks again by itself.
 const WAIT_LIMIT: Duration = Duration::from_millis(100);
+
+/// A yield that takes less time has given the processor to nobody.
+const ALONE: Duration = Duration::from_micros(1);
+
+/// How often a thread that was alone looks again before it yields the next time: for about as long as
+/// a yield that gives the processor to somebody.
+const SPINS: u32 = 32;
 
 /// Whether memory is of huge pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +85,10 @@ struct Parts {
     calls: Calls,
     links: Links,
     start: Instant,
-    /// Whether whoever is waited for can only go on when this process does not.
+    /// Whether whoever is waited for may be able to go on only when this process does not.
     shares_processor: bool,
+    /// How often who waits need not yield.
+    spins: AtomicU32,
     leaked_queues: AtomicUsize,
     leaked_buffers: AtomicUsize,
 }
@@ -98,6 +107,7 @@ impl Platform {
             links: Links::new().map_err(Error::os)?,
             start: Instant::now(),
             shares_processor: sched_getaffinity(None).is_ok_and(|may| may.count() == 1),
+            spins: AtomicU32::new(0),
             leaked_queues: AtomicUsize::new(0),
             leaked_buffers: AtomicUsize::new(0),
         })))
@@ -242,10 +252,19 @@ unsafe impl platform::Platform for Platform {
     }
 
     fn relax(&self) {
-        if self.0.shares_processor {
-            thread::yield_now();
-        } else {
-            core::hint::spin_loop();
+        // Threads that count down at once are no harm: one of them yields some time.
+        let Parts { spins, .. } = &*self.0;
+        let left = spins.load(Ordering::Relaxed);
+        if left != 0 {
+            spins.store(left - 1, Ordering::Relaxed);
+        }
+        if left != 0 || !self.0.shares_processor {
+            return core::hint::spin_loop();
+        }
+        let start = Instant::now();
+        thread::yield_now();
+        if start.elapsed() < ALONE {
+            spins.store(SPINS, Ordering::Relaxed);
         }
     }
 

@@ -183,7 +183,7 @@ impl Backend {
 /// # Errors
 ///
 /// It does not build.
-pub(in crate::pieces) fn ringway(desk: &Desk<'_>) -> Result<PathBuf> {
+pub(crate) fn ringway(desk: &Desk<'_>) -> Result<PathBuf> {
     let build = ["build", "--locked", "--release", "-p", "ringway"];
     desk.run.succeed(&mut cargo(desk, &build), cargo::LIMIT)?;
     Ok(desk.repo.join("target/release/ringway"))
