@@ -86,7 +86,7 @@ impl Server {
     /// Serves a front-end until it goes, or is sent away.
     fn serve_one(&mut self, socket: Socket, stop: BorrowedFd<'_>) -> Traffic {
         self.carrier.observer().event(Event::Connected);
-        self.carrier.set_neighbour(neighbour(socket));
+        self.carrier.set_neighbour(neighbour(&socket));
         let mut traffic = Traffic::default();
         let mut session = Session::new(&mut self.carrier);
         let reason = loop {
