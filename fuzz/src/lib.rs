@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -69,5 +69,9 @@ pub const TARGETS: [Target; 10] = [
     Target {
         name: "vhost_session",
         run: vhost::session,
+    },
+    Target {
+        name: "vhost_records",
+        run: vhost::records,
     },
 ];

@@ -7,7 +7,7 @@ use super::cargo::{FUZZ, LIMIT, cargo};
 use crate::failure::{Failure, Result};
 
 /// The targets, as `replay` knows them.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "split_driver",
     "packed_driver",
     "split_device",
@@ -18,6 +18,7 @@ const TARGETS: [&str; 10] = [
     "blk_queue",
     "vhost_messages",
     "vhost_session",
+    "vhost_records",
 ];
 /// Seconds of chance for each target.
 const SECONDS: &str = "3";

@@ -15,14 +15,14 @@ use super::records::{self, Records};
 use super::ring::{Ring, State};
 use super::state::{self, Transfer};
 use super::view::View;
-use super::wires::Wires;
+use super::wires::{ConfigNotifier, Wires};
 use super::{Carrier, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
 use crate::event_loop::{Handle, Key, Neighbour};
 use crate::iotlb::Iotlb;
 use crate::memory::{SLOTS_MAX, Table};
 use crate::protocol::{
-    self, Code, ConfigFlags, DeviceStateTransfer, Inflight, IotlbKind, LogArea, ProtocolFeatures,
-    Region, RingAddresses, StateDirection,
+    self, Code, ConfigFlags, DeviceStateTransfer, Inflight, LogArea, ProtocolFeatures, Region,
+    RingAddresses, StateDirection,
 };
 use ringway_device::task::Signal;
 use ringway_device::{Device, Offer};
@@ -351,26 +351,7 @@ impl Carrier for DeviceCarrier {
     }
 
     fn translate(&mut self, told: protocol::Iotlb) -> Result<(), Refusal> {
-        let Some(iotlb) = &mut self.iotlb else {
-            return Err(Refusal::Unsupported(Code::IotlbMsg));
-        };
-        let done = match told.kind {
-            IotlbKind::Update if iotlb.knows(&told, &self.table) => Ok(()),
-            IotlbKind::Update => {
-                // What it takes the place of goes first: what is written there is logged as what it is.
-                let is_less = iotlb.make_room(&told, &self.table)?;
-                let hidden = if is_less { self.hide() } else { Ok(()) };
-                hidden.and_then(|()| self.show(&told))
-            }
-            IotlbKind::Invalidate => {
-                iotlb.invalidate(told.address, told.size)?;
-                self.hide()
-            }
-            // For this end to say.
-            IotlbKind::Miss | IotlbKind::AccessFail => Err(Refusal::Unsupported(Code::IotlbMsg)),
-        };
-        self.follow_translations();
-        done
+        self.learn(&told)
     }
 
     fn move_state(
@@ -410,16 +391,5 @@ impl Carrier for DeviceCarrier {
         self.rings.fill_with(Ring::new);
         self.accepted = None;
         self.device.reset();
-    }
-}
-
-/// Tells a front-end that configuration space has changed.
-#[derive(Clone)]
-pub struct ConfigNotifier(Arc<Wires>);
-
-impl ConfigNotifier {
-    /// Configuration space has changed. A front-end that cannot hear it finds out when it looks.
-    pub fn config_changed(&self) {
-        self.0.config_changed();
     }
 }

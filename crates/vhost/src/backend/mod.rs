@@ -22,8 +22,9 @@ mod view;
 mod wires;
 
 pub use carrier::{Carrier, Kick, Logging, Start};
-pub use device::{ConfigNotifier, DeviceCarrier};
+pub use device::DeviceCarrier;
 pub use event::{Chains, Event, Observer, Reason, Traffic};
 pub use refusal::{Fault, Refusal};
 pub use server::{Place, Server};
 pub use session::{Answer, RINGS_MAX, Session};
+pub use wires::ConfigNotifier;

@@ -187,6 +187,17 @@ impl Wires {
     }
 }
 
+/// Tells a front-end that configuration space has changed.
+#[derive(Clone)]
+pub struct ConfigNotifier(pub(super) Arc<Wires>);
+
+impl ConfigNotifier {
+    /// Configuration space has changed. A front-end that cannot hear it finds out when it looks.
+    pub fn config_changed(&self) {
+        self.0.config_changed();
+    }
+}
+
 impl Signal for Wires {
     fn used(&self, index: u16) {
         if let Some(wire) = self.rings.get(usize::from(index)) {

@@ -4,12 +4,36 @@ use super::DeviceCarrier;
 use crate::backend::ring::State;
 use crate::backend::view::View;
 use crate::backend::{Carrier, Event, Refusal, Start};
-use crate::protocol::{Code, Iotlb};
+use crate::protocol::{Code, Iotlb, IotlbKind};
 
 impl DeviceCarrier {
+    /// Learns a translation, or forgets some.
+    pub(super) fn learn(&mut self, told: &Iotlb) -> Result<(), Refusal> {
+        let Some(iotlb) = &mut self.iotlb else {
+            return Err(Refusal::Unsupported(Code::IotlbMsg));
+        };
+        let done = match told.kind {
+            IotlbKind::Update if iotlb.knows(told, &self.table) => Ok(()),
+            IotlbKind::Update => {
+                // What it takes the place of goes first: what is written there is logged as what it is.
+                let is_less = iotlb.make_room(told, &self.table)?;
+                let hidden = if is_less { self.hide() } else { Ok(()) };
+                hidden.and_then(|()| self.show(told))
+            }
+            IotlbKind::Invalidate => {
+                iotlb.invalidate(told.address, told.size)?;
+                self.hide()
+            }
+            // For this end to say.
+            IotlbKind::Miss | IotlbKind::AccessFail => Err(Refusal::Unsupported(Code::IotlbMsg)),
+        };
+        self.follow_translations();
+        done
+    }
+
     /// Has rings no longer see what was forgotten. Those that are there themselves go on meanwhile:
     /// they are to [follow](Self::follow_translations).
-    pub(super) fn hide(&mut self) -> Result<(), Refusal> {
+    fn hide(&mut self) -> Result<(), Refusal> {
         let Some(iotlb) = &self.iotlb else {
             return Ok(());
         };
@@ -20,7 +44,7 @@ impl DeviceCarrier {
     }
 
     /// Learns a translation for which there is room, and has rings see what is behind it.
-    pub(super) fn show(&mut self, told: &Iotlb) -> Result<(), Refusal> {
+    fn show(&mut self, told: &Iotlb) -> Result<(), Refusal> {
         let Some(iotlb) = &mut self.iotlb else {
             return Ok(());
         };
