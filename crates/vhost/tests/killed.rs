@@ -205,23 +205,26 @@ impl Life {
     /// Takes some chains, and gives some back, in any order.
     fn live(&mut self, map: &Map, random: &mut Random, all: bool) {
         let mut batch = self.queue.batch(map);
-        let take = if all { u64::MAX } else { random.below(5) };
-        for _ in 0..take {
-            match batch.next_chain() {
-                Ok(Some(chain)) => self.kept.push(chain),
-                Ok(None) => break,
-                Err(_) if is_dead() => return,
-                Err(violation) => panic!("the driver breaks no rule: {violation}"),
+        let mut turns = random.below(10);
+        while all || turns != 0 {
+            turns = turns.saturating_sub(1);
+            if all || random.below(2) == 0 {
+                match batch.next_chain() {
+                    Ok(Some(chain)) => self.kept.push(chain),
+                    Ok(None) if all && self.kept.is_empty() => break,
+                    Ok(None) => {}
+                    Err(_) if is_dead() => return,
+                    Err(violation) => panic!("the driver breaks no rule: {violation}"),
+                }
             }
-        }
-        let count = self.kept.len() as u64;
-        let complete = if all { count } else { random.below(count + 1) };
-        for _ in 0..complete {
-            let at = random.below(self.kept.len() as u64) as usize;
-            let chain = self.kept.swap_remove(at);
-            let written = chain.writable_bytes();
-            batch.complete(chain, written);
-            if random.below(3) == 0 {
+            // Also before others are taken in the same batch.
+            if !self.kept.is_empty() && random.below(2) == 0 {
+                let at = random.below(self.kept.len() as u64) as usize;
+                let chain = self.kept.swap_remove(at);
+                let written = chain.writable_bytes();
+                batch.complete(chain, written);
+            }
+            if random.below(4) == 0 {
                 batch.publish();
             }
         }
