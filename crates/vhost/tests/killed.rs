@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use ringway_ring::device::{Chain, Queue, Violation};
 use ringway_ring::driver::{self, Geometry, Memory, Segment};
-use ringway_ring::ledger::Start;
+use ringway_ring::ledger::{Ledger, Start};
 use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::Shared;
 use ringway_spec::packed::{self, DescriptorFlags};
 use ringway_spec::{F, Features, split};
-use ringway_vhost::ledger::{Record, Ring, RingFormat, RingLedger};
+use ringway_vhost::ledger::{Record, RecordError, Ring, RingFormat, RingLedger};
 
 /// Where the ring is, for the device.
 const RING: u64 = 0x1_0000;
@@ -133,6 +133,11 @@ impl Table {
 
     /// A device that finds what its predecessor has left.
     fn be_born(&self) -> Result<Life, Violation> {
+        let (record, start) = self.open().expect("the record is whole");
+        self.begin(record, &start)
+    }
+
+    fn open(&self) -> Result<(Record, Start), RecordError> {
         let base = if self.geometry.is_packed() {
             let wrap = if (self.start / self.size).is_multiple_of(2) {
                 packed::EVENT_WRAP
@@ -157,25 +162,35 @@ impl Table {
             let at = self.geometry.areas(0).device as usize + split::INDEX;
             Ring::Split(u16::from_le(word(at)))
         };
-        let opened = Record::open(&self.record, self.size, base, ring);
-        let (record, start) = opened.expect("the record is whole");
+        Record::open(&self.record, self.size, base, ring)
+    }
+
+    fn begin(&self, record: Record, start: &Start) -> Result<Life, Violation> {
         let ledger = RingLedger {
             record: Some(record),
             ..RingLedger::default()
         };
         let areas = self.geometry.areas(RING);
-        let queue = Queue::resume(
-            &self.map,
-            self.size,
-            areas,
-            self.features,
-            &start,
-            Some(Box::new(ledger)),
-        )?;
+        let ledger = Some(Box::new(ledger) as Box<dyn Ledger>);
+        let queue = Queue::resume(&self.map, self.size, areas, self.features, start, ledger)?;
         Ok(Life {
             queue,
             kept: Vec::new(),
         })
+    }
+
+    /// Serves what there is, whatever it is, and says whether that began. What a record in disorder has
+    /// in flight may break any rule: it ends with a violation, or with all given back.
+    fn goes_on(&self, record: Record, start: &Start) -> bool {
+        let Ok(mut life) = self.begin(record, start) else {
+            return false;
+        };
+        let mut batch = life.queue.batch(&self.map);
+        while let Ok(Some(chain)) = batch.next_chain() {
+            let written = chain.writable_bytes();
+            batch.complete(chain, written);
+        }
+        true
     }
 
     /// The driver gives some chains, and takes what is done.
@@ -202,30 +217,30 @@ impl Table {
 }
 
 impl Life {
-    /// Takes some chains, and gives some back, in any order, between them too.
+    /// Takes some chains, and gives some back, in any order.
     fn live(&mut self, map: &Map, random: &mut Random, all: bool) {
         let mut batch = self.queue.batch(map);
-        let turns = if all { u64::MAX } else { random.below(10) };
-        for _ in 0..turns {
+        let mut turns = random.below(10);
+        while all || turns != 0 {
+            turns = turns.saturating_sub(1);
             if all || random.below(2) == 0 {
                 match batch.next_chain() {
                     Ok(Some(chain)) => self.kept.push(chain),
-                    Ok(None) if self.kept.is_empty() => break,
+                    Ok(None) if all && self.kept.is_empty() => break,
                     Ok(None) => {}
                     Err(_) if is_dead() => return,
                     Err(violation) => panic!("the driver breaks no rule: {violation}"),
                 }
             }
-            if all || random.below(2) == 0 {
-                let Some(last) = (self.kept.len() as u64).checked_sub(1) else {
-                    continue;
-                };
-                let chain = self.kept.swap_remove(random.below(last + 1) as usize);
+            // Also before others are taken in the same batch.
+            if !self.kept.is_empty() && random.below(2) == 0 {
+                let at = random.below(self.kept.len() as u64) as usize;
+                let chain = self.kept.swap_remove(at);
                 let written = chain.writable_bytes();
                 batch.complete(chain, written);
-                if random.below(4) == 0 {
-                    batch.publish();
-                }
+            }
+            if random.below(4) == 0 {
+                batch.publish();
             }
         }
     }
@@ -289,6 +304,41 @@ fn histories(features: Features) {
         let ended = std::panic::catch_unwind(|| history(seed, features));
         assert!(ended.is_ok(), "seed {seed} with {features:?}");
     }
+}
+
+/// Devices' defect 10: saved state is believed.
+#[test]
+fn a_record_that_was_changed_anywhere_is_refused_or_leads_to_a_queue_that_can_be_served() {
+    let (mut begun, mut refused) = (0, 0);
+    for seed in 0..4000 {
+        let mut random = Random(seed);
+        let features = [F::INDIRECT_DESC, F::RING_PACKED | F::IN_ORDER][seed as usize % 2];
+        let mut table = Table::new(8, F::VERSION_1 | features, 0xfffd % 16);
+        let mut alive = table.be_born().expect("nothing was in flight");
+        for _ in 0..3 {
+            table.drive(&mut random);
+            alive.live(&table.map, &mut random, false);
+        }
+        drop(alive);
+
+        for _ in 0..=random.below(3) {
+            let at = random.below(table.record.len() as u64 / 2) as usize * 2;
+            let value = [0, 1, 7, 8, 0xffff, random.below(1 << 16) as u16];
+            let value = value[random.below(6) as usize].to_le_bytes();
+            table.record.view().write(at, &value).expect("there");
+        }
+        match table.open() {
+            Ok((record, start)) => {
+                assert!(start.in_flight.len() <= 8);
+                begun += u32::from(table.goes_on(record, &start));
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        begun > 200 && refused > 200,
+        "{begun} begun, {refused} refused"
+    );
 }
 
 const RINGS: Features = F::VERSION_1;

@@ -363,7 +363,7 @@ impl Carrier for DeviceCarrier {
         self.transfer = match transfer.direction {
             StateDirection::Save => {
                 let state = self.device.save().ok_or(Refusal::Unsupported(code))?;
-                Transfer::Saved(state::send(via, &state))
+                Transfer::Saved(state::send(&via, &state))
             }
             StateDirection::Load => Transfer::Loading(via),
         };

@@ -29,12 +29,12 @@ pub(super) enum Transfer {
     Loading(OwnedFd),
 }
 
-/// Writes all of `state`, and lets the reader see that it is all.
-pub(super) fn send(via: OwnedFd, mut state: &[u8]) -> Result<(), Refusal> {
+/// Writes all of `state`. The reader sees that it is all when the descriptor is closed.
+pub(super) fn send(via: &OwnedFd, mut state: &[u8]) -> Result<(), Refusal> {
     let end = Instant::now() + LIMIT;
     while !state.is_empty() {
-        wait(&via, PollFlags::OUT, end)?;
-        match write(&via, state) {
+        wait(via, PollFlags::OUT, end)?;
+        match write(via, state) {
             Ok(0) => return Err(Refusal::StateCut),
             Ok(count) => state = state.get(count..).unwrap_or_default(),
             Err(Errno::INTR | Errno::AGAIN) => {}

@@ -113,3 +113,89 @@ impl RingLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringway_ring::ledger::Ledger;
+    use ringway_ring::shared::Shared;
+
+    use super::*;
+    use crate::ledger::RingLedger;
+
+    /// 32 pages, and a ring in the first of them.
+    fn log(bytes: &Shared) -> RingLog {
+        RingLog {
+            log: Arc::new(Log::new(Bits::new(bytes.clone()))),
+            areas: vec![(0x10, 0x20)],
+            translate: None,
+            signal: None,
+        }
+    }
+
+    fn marked(bytes: &Shared) -> u32 {
+        let word = bytes.view().read_value(0).unwrap();
+        bytes.view().fill(0);
+        u32::from_le_bytes(word)
+    }
+
+    #[test]
+    fn each_page_of_what_was_written_is_marked_and_what_is_beyond_the_log_nowhere() {
+        let bytes = Shared::allocate(4, 4).unwrap();
+        let log = log(&bytes);
+        for (address, len, pages) in [
+            (0x1000, 1, 0b10),
+            (0x1fff, 2, 0b110),
+            (0x1fff, 1, 0b10),
+            (0x1000, 0, 0),
+            (0x1f000, u64::MAX, 1 << 31),
+            (0x20000, 0x1000, 0),
+            (u64::MAX, 1, 0),
+        ] {
+            log.wrote(address, len);
+
+            assert_eq!(marked(&bytes), pages, "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn a_ring_notes_what_it_writes_from_when_it_is_told_to_until_it_is_told_not_to() {
+        let bytes = Shared::allocate(4, 4).unwrap();
+        let switch = Arc::new(LogSwitch::default());
+        let mut ledger = RingLedger {
+            record: None,
+            log: switch.clone(),
+        };
+        let mut write = || {
+            ledger.completed(0, &mut [(0x1000, 8), (0x3ffc, 8)].into_iter());
+            ledger.published();
+            marked(&bytes)
+        };
+
+        let before = write();
+        switch.set(Some(log(&bytes)));
+        let meanwhile = write();
+        switch.set(None);
+
+        assert_eq!([before, meanwhile, write()], [0, 0b11011, 0]);
+    }
+
+    #[test]
+    fn who_wants_to_know_is_told_of_what_was_written_and_of_nothing_else() {
+        let bytes = Shared::allocate(4, 4).unwrap();
+        let signal = Arc::new(EventFd::new().unwrap());
+        let mut log = RingLog {
+            signal: Some(signal.clone()),
+            ..log(&bytes)
+        };
+
+        log.wished();
+        let wished = signal.take();
+        log.areas.clear();
+        log.wished();
+        let unlogged = signal.take();
+        log.published();
+
+        assert_eq!((wished, unlogged), (Ok(true), Ok(false)));
+        assert_eq!(signal.take(), Ok(true));
+    }
+}

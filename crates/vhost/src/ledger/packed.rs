@@ -9,7 +9,7 @@
 //!
 //! Entries are linked: those of a chain in their order, and the free ones. While a batch is given back,
 //! the entries of its chains are put before the free ones; the header keeps both beginnings until the
-//! driver sees the batch. A process may be killed between any two stores: its successor that finds
+//! driver sees the batch; what is taken meanwhile comes from those that were free before. A process may be killed between any two stores: its successor that finds
 //! them different looks at the ring. If the batch is there, what it left holds, else what was before.
 
 use std::collections::VecDeque;
@@ -36,12 +36,8 @@ pub(super) struct Record {
     /// Where the next chain is given back, likewise.
     used: u16,
     used_before: u16,
-    /// First entries of the chains of the batch that is being given back.
-    batch: Vec<u16>,
-    /// The last entry of all these chains, which is followed by the free ones of before, and what it
-    /// says of a chain. Chains are taken meanwhile, and none of them from the batch: what it has may
-    /// be all that is known of chains that are in flight again.
-    tail: Option<(u16, u64)>,
+    /// The chains of the batch that is being given back.
+    batch: Vec<Chain>,
     /// By key.
     chains: Vec<Option<Chain>>,
     /// Those that are to be taken again.
@@ -54,6 +50,13 @@ struct Chain {
     head: u16,
     last: u16,
     count: u16,
+}
+
+impl Chain {
+    /// What its first entry says as long as it is in flight.
+    fn in_flight(self) -> u64 {
+        IN_FLIGHT | u64::from(self.last) << LAST | u64::from(self.count) << COUNT
+    }
 }
 
 /// A chain is in flight.
@@ -87,7 +90,6 @@ impl Record {
             used: base.used,
             used_before: base.used,
             batch: Vec::new(),
-            tail: None,
             chains: Vec::new(),
             resuming: VecDeque::new(),
         };
@@ -122,11 +124,12 @@ impl Record {
     }
 
     pub(super) fn taken(&mut self, chain: &Taken<'_>) {
+        // Those that the batch gives back are not free until the driver sees it.
         let head = self.free_before;
         let (mut last, mut after, mut count) = (head, head, 0_u16);
         for [address, word] in chain.words() {
             if after >= self.size {
-                // A driver has made descriptors available that it was not given back. It does without.
+                // A driver made descriptors available that it was not given back: it does without.
                 return self.know(chain.key, None);
             }
             last = after;
@@ -137,30 +140,24 @@ impl Record {
             after = self.next_of(last);
             count += 1;
         }
+        let chain_ = Chain { head, last, count };
         if let Some(slot) = self.slots.slot(usize::from(head) * 2 + 2) {
             slot.set_second(self.counter);
             self.counter = self.counter.wrapping_add(1);
         }
         before_what_follows();
-        self.write_entry(
-            head,
-            IN_FLIGHT | u64::from(last) << LAST | u64::from(count) << COUNT,
-        );
+        self.write_entry(head, chain_.in_flight());
         self.free_before = after;
-        match self.tail {
+        match self.batch.first() {
+            // The free entries come after it.
+            Some(&first) => self.link(first, after),
             None => self.free = after,
-            Some((tail, word)) => {
-                if let Some(next) = self.next.get_mut(usize::from(tail)) {
-                    *next = after;
-                }
-                self.write_entry(tail, word);
-            }
         }
         // Last: from here on its entries are not free, and it counts.
         before_what_follows();
         self.write_free();
         before_what_follows();
-        self.know(chain.key, Some(Chain { head, last, count }));
+        self.know(chain.key, Some(chain_));
     }
 
     pub(super) fn resumed(&mut self, key: u16) {
@@ -170,22 +167,13 @@ impl Record {
     }
 
     pub(super) fn given_back(&mut self, key: u16) {
-        let Some(&Some(Chain { head, last, count })) = self.chains.get(usize::from(key)) else {
+        let Some(&Some(chain)) = self.chains.get(usize::from(key)) else {
             return;
         };
-        if let Some(next) = self.next.get_mut(usize::from(last)) {
-            *next = self.free;
-        }
-        let word = if last == head {
-            IN_FLIGHT | u64::from(last) << LAST | u64::from(count) << COUNT
-        } else {
-            0
-        };
-        self.write_entry(last, word);
-        self.tail.get_or_insert((last, word));
-        self.free = head;
-        self.used = advanced(self.used, count, self.size);
-        self.batch.push(head);
+        self.link(chain, self.free);
+        self.free = chain.head;
+        self.used = advanced(self.used, chain.count, self.size);
+        self.batch.push(chain);
         // Before the driver sees the batch: whoever finds it in the ring finds it here.
         before_what_follows();
         self.write_free();
@@ -197,8 +185,9 @@ impl Record {
     pub(super) fn published(&mut self) {
         before_what_follows();
         let batch = core::mem::take(&mut self.batch);
-        batch.iter().for_each(|&head| self.write_entry(head, 0));
-        self.tail = None;
+        batch
+            .iter()
+            .for_each(|chain| self.write_entry(chain.head, 0));
         self.free_before = self.free;
         self.used_before = self.used;
         before_what_follows();
@@ -310,6 +299,19 @@ impl Record {
         if let Some(known) = self.chains.get_mut(key) {
             *known = chain;
         }
+    }
+
+    /// Has `next` follow the last entry of a chain that is being given back.
+    fn link(&mut self, chain: Chain, next: u16) {
+        if let Some(link) = self.next.get_mut(usize::from(chain.last)) {
+            *link = next;
+        }
+        let word = if chain.last == chain.head {
+            chain.in_flight()
+        } else {
+            0
+        };
+        self.write_entry(chain.last, word);
     }
 
     fn next_of(&self, entry: u16) -> u16 {

@@ -128,6 +128,7 @@ fn ring_events(served: &Served) -> usize {
     usize::from(served.events.has(wrong))
 }
 
+/// Devices' defect 10: saved state is believed.
 #[test]
 fn memory_of_another_version_or_size_or_that_contradicts_itself_is_refused() {
     for features in [Features::NONE, F::RING_PACKED] {
