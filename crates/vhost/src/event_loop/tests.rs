@@ -440,17 +440,20 @@ fn a_driver_that_is_looked_at_need_not_kick() {
     handle.start(FIRST, task, driver.kick());
     let may_look = thread::available_parallelism().unwrap().get() > 1;
 
-    // Each look is twice as long as the one before.
+    // Each look is twice as long as the one before; and whoever else uses the processors may let
+    // none of them hit for a while.
+    const ROUNDS: u64 = 50_000;
     let mut kicks = 0;
-    for _ in 0..100 {
+    for round in 1..=ROUNDS {
         kicks += u64::from(driver.give());
         driver.take();
+        if kicks < round && handle.counts(FIRST).hits > 0 {
+            return;
+        }
     }
 
     let counts = handle.counts(FIRST);
-    if may_look {
-        assert!(counts.hits > 0 && kicks < 100, "{counts:?}, {kicks} kicks");
-    }
+    assert!(!may_look, "{counts:?}, {kicks} kicks");
 }
 
 #[test]
