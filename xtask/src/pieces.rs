@@ -76,7 +76,7 @@ pub(crate) const PIECES: &[Piece] = &[
     piece("unit", "unit and loopback tests", cargo::unit),
     piece(
         "hostile",
-        "the rings against peers that act between any reads, devices killed between any stores",
+        "rings against peers that act between any reads, devices killed between any stores",
         cargo::hostile,
     ),
     piece(
