@@ -117,11 +117,13 @@ impl Forwarder {
             self.tell("show fwd stats all")?;
             let now = self.counters()?;
             let packets = now.packets.saturating_sub(before.packets);
-            if packets < PACKETS_MIN {
+            let spent = now.cycles.saturating_sub(before.cycles);
+            // It counts packets at once and cycles when it comes to it: on a busy machine, later.
+            if packets < PACKETS_MIN || spent == 0 {
                 continue;
             }
             if taken >= WARM_SAMPLES {
-                cycles.push(now.cycles.saturating_sub(before.cycles) as f64 / packets as f64);
+                cycles.push(spent as f64 / packets as f64);
             }
             taken += 1;
             before = now;
