@@ -48,8 +48,9 @@ fn a_disk_is_written_and_read_whole_over_every_ring_and_in_every_way_of_notifyin
             }
 
             assert_eq!(disk.disk().sectors, SECTORS as u64);
+            // Who waits is not interrupted if what it waits for is there when it looks.
             let interrupted = disk.counts().interrupts != 0;
-            assert_eq!(interrupted, calls != Notify::Poll, "by {calls:?}");
+            assert!(!interrupted || calls != Notify::Poll, "by {calls:?}");
             for number in 0..SECTORS as u64 {
                 assert_eq!(read(&mut disk, &platform, number), sector(number, 0x55));
             }
