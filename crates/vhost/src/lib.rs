@@ -25,4 +25,5 @@ pub mod ledger;
 pub mod memory;
 pub mod protocol;
 pub mod socket;
+mod sync;
 mod sys;

@@ -1,6 +1,6 @@
 //! The front-end's memory as the rings see it, and where they are in it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::{Refusal, Start};
 use crate::event_loop::STOP_MAX;
 use crate::iotlb::Iotlb;
 use crate::memory::{Losses, Table};
+use crate::sync::{read, write};
 
 /// The longest that is waited for a batch to end. Each ends by itself; this is against a device that
 /// waits for something that the front-end is to do.
@@ -56,7 +57,7 @@ impl View {
 
     fn replace(&self, table: &Table, iotlb: &Iotlb) -> Arc<Map> {
         let now = shown(table, Some(iotlb));
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = write(&self.map);
         core::mem::replace(&mut *map, now)
     }
 
@@ -136,7 +137,7 @@ fn lengths(ring: &Start) -> [usize; 3] {
 
 impl Memory for View {
     fn map(&self) -> Arc<Map> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = read(&self.map);
         Arc::clone(&map)
     }
 

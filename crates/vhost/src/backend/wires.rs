@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringway_device::task::Signal;
@@ -15,6 +15,7 @@ use crate::protocol::{
     BackRequest, Flags, Iotlb, IotlbKind, Permissions, ProtocolFeatures, RingState,
 };
 use crate::socket::Socket;
+use crate::sync::lock;
 
 /// Most time that a front-end may leave the requests of this end unread. A loop waits for it.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(1);
@@ -83,18 +84,18 @@ impl Wires {
 
     pub(super) fn set_call(&self, ring: usize, call: Option<OwnedFd>) {
         if let Some(wire) = self.rings.get(ring) {
-            *locked(&wire.call) = call.into();
+            *lock(&wire.call) = call.into();
         }
     }
 
     pub(super) fn set_error(&self, ring: usize, error: Option<OwnedFd>) {
         if let Some(wire) = self.rings.get(ring) {
-            *locked(&wire.error) = error.into();
+            *lock(&wire.error) = error.into();
         }
     }
 
     pub(super) fn set_channel(&self, socket: OwnedFd) {
-        *locked(&self.channel) = Some(Socket::new(socket).with_limit(CHANNEL_LIMIT));
+        *lock(&self.channel) = Some(Socket::new(socket).with_limit(CHANNEL_LIMIT));
     }
 
     /// A driver broke a rule since the last reset.
@@ -111,11 +112,11 @@ impl Wires {
     pub(super) fn disconnect(&self) {
         self.reset();
         self.set_protocol(ProtocolFeatures::empty());
-        *locked(&self.channel) = None;
+        *lock(&self.channel) = None;
         for wire in &self.rings {
-            *locked(&wire.call) = Way::default();
-            *locked(&wire.error) = Way::default();
-            *locked(&wire.asked) = None;
+            *lock(&wire.call) = Way::default();
+            *lock(&wire.error) = Way::default();
+            *lock(&wire.asked) = None;
         }
     }
 
@@ -146,7 +147,7 @@ impl Wires {
     /// What `is_told` of was told, or taken back: rings ask for it again if they miss it.
     pub(super) fn told(&self, is_told: impl Fn(u64) -> bool) {
         for wire in &self.rings {
-            let mut asked = locked(&wire.asked);
+            let mut asked = lock(&wire.asked);
             *asked = asked.take().filter(|missing| !is_told(missing.address));
         }
     }
@@ -161,7 +162,7 @@ impl Wires {
 
     /// Says something of a ring, `way` or by `message`.
     fn say(&self, way: &Mutex<Way>, message: BackRequest) {
-        match &*locked(way) {
+        match &*lock(way) {
             Way::Event(event) => return event.signal(),
             Way::Nothing => return,
             Way::Message => {}
@@ -173,7 +174,7 @@ impl Wires {
 
     /// Makes a request of which no answer is awaited: the front-end may itself be waiting for one.
     fn request(&self, request: BackRequest) {
-        let mut channel = locked(&self.channel);
+        let mut channel = lock(&self.channel);
         let Some(socket) = &*channel else {
             return;
         };
@@ -209,7 +210,7 @@ impl Signal for Wires {
         let Some(wire) = self.rings.get(usize::from(index)) else {
             return;
         };
-        if locked(&wire.asked).replace(missing) != Some(missing) {
+        if lock(&wire.asked).replace(missing) != Some(missing) {
             self.ask_for(missing);
         }
     }
@@ -229,9 +230,4 @@ fn ring(index: u16) -> RingState {
         index: index.into(),
         num: 0,
     }
-}
-
-/// What a mutex guards, which is whole whatever happened to another thread.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
 
 use ringway_device::task::Task;
@@ -13,6 +13,7 @@ use ringway_device::task::Task;
 use super::counters::Counters;
 use super::{Key, Kick, Neighbour};
 use crate::eventfd::EventFd;
+use crate::sync::lock;
 
 /// Where orders are left, and the loop finds them.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl Desk {
 
     fn papers(&self) -> MutexGuard<'_, Papers> {
         // Whole between any two statements, whoever panicked.
-        self.papers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.papers)
     }
 }
 

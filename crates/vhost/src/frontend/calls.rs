@@ -16,8 +16,8 @@ use rustix::event::{Timespec, epoll};
 use rustix::io;
 
 use super::platform::Platform;
-use super::sync::{lock, read, write};
 use crate::eventfd::EventFd;
+use crate::sync::{lock, read, write};
 
 /// Most that happens at once to one who waits. What is more is seen next time.
 const EVENTS: usize = 16;

@@ -19,11 +19,11 @@ use super::error::{Error, Result, Violation};
 use super::options::{Event, Notify, Options, Reconnect};
 use super::platform::Platform;
 use super::session::Session;
-use super::sync::lock;
 use super::told::Told;
 use super::wire::{Heard, Wire};
 use crate::eventfd::EventFd;
 use crate::protocol::ProtocolFeatures;
+use crate::sync::lock;
 
 /// Makes a connection.
 pub(crate) type Connect = Box<dyn FnMut() -> io::Result<UnixStream> + Send>;

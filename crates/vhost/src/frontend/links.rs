@@ -8,7 +8,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io;
 
 use super::link::Link;
-use super::sync::lock;
+use crate::sync::lock;
 
 /// The connections of a platform.
 #[derive(Debug)]

@@ -54,7 +54,6 @@ mod platform;
 mod resume;
 mod session;
 mod share;
-mod sync;
 mod told;
 mod transport;
 mod wire;

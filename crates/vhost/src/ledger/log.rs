@@ -1,10 +1,11 @@
 //! Which pages were written: a bit for each page of the driver's memory.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ringway_ring::shared::Bits;
 
 use crate::eventfd::EventFd;
+use crate::sync::lock;
 
 /// Bytes of a page, as the log counts them.
 const PAGE: u64 = 4096;
@@ -58,12 +59,12 @@ pub struct LogSwitch(Mutex<Option<RingLog>>);
 impl LogSwitch {
     /// Has it noted so from here on, or not at all. What is written after this returns is.
     pub fn set(&self, log: Option<RingLog>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = log;
+        *lock(&self.0) = log;
     }
 
     /// Does `what`, if it is noted.
     pub(super) fn noting(&self, what: impl FnOnce(&RingLog)) {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = lock(&self.0);
         if let Some(log) = &*log {
             what(log);
         }

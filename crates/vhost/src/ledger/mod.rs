@@ -10,7 +10,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use std::sync::Arc;
 
 use ringway_ring::ledger::{Ledger, Start, Taken};
-use ringway_ring::shared::Shared;
+use ringway_ring::shared::{Shared, Slot, Slots};
 use ringway_spec::packed::DescriptorFlags;
 
 pub use log::{Log, LogSwitch, RingLog, Translate};
@@ -128,6 +128,22 @@ impl Record {
                 (Self { format }, start)
             }
         })
+    }
+}
+
+/// The word that says whether `slots` have a record, with its version, and above it the size of its queue,
+/// which is to be `size`. What is above that is the format's own. `None` if there is no record yet.
+fn found(slots: &Slots, size: u16) -> Result<Option<u64>, RecordError> {
+    let header = slots.slot(0).map_or(0, Slot::second);
+    let record = (header >> 16) as u16;
+    match header as u16 {
+        0 => Ok(None),
+        VERSION if record == size => Ok(Some(header)),
+        VERSION => Err(RecordError::Size {
+            queue: size,
+            record,
+        }),
+        version => Err(RecordError::Version(version)),
     }
 }
 

@@ -18,7 +18,7 @@ use ringway_ring::ledger::{InFlight, Start, Taken};
 use ringway_ring::shared::{Shared, Slots};
 use ringway_spec::packed::{DescriptorFlags, EVENT_WRAP};
 
-use super::{RecordError, VERSION, before_what_follows};
+use super::{RecordError, VERSION, before_what_follows, found};
 
 /// The record of one queue. What it wrote it knows, and reads no more.
 #[derive(Debug)]
@@ -93,28 +93,14 @@ impl Record {
             chains: Vec::new(),
             resuming: VecDeque::new(),
         };
-        let header = record
-            .slots
-            .slot(0)
-            .map_or(0, ringway_ring::shared::Slot::second);
-        match header as u16 {
-            VERSION => {}
-            0 => {
-                (0..size).for_each(|entry| record.write_entry(entry, 0));
-                record.write_used();
-                // Last: from here on there is a record.
-                before_what_follows();
-                record.write_free();
-                return Ok((record, base));
-            }
-            version => return Err(RecordError::Version(version)),
-        }
-        if (header >> 16) as u16 != size {
-            return Err(RecordError::Size {
-                queue: size,
-                record: (header >> 16) as u16,
-            });
-        }
+        let Some(header) = found(&record.slots, size)? else {
+            (0..size).for_each(|entry| record.write_entry(entry, 0));
+            record.write_used();
+            // Last: from here on there is a record.
+            before_what_follows();
+            record.write_free();
+            return Ok((record, base));
+        };
         let in_flight = record.recover(header, flags)?;
         let start = Start {
             used: record.used,

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use ringway_ring::ledger::{InFlight, Start, Taken};
 use ringway_ring::shared::{Shared, Slots};
 
-use super::{RecordError, VERSION, before_what_follows};
+use super::{RecordError, VERSION, before_what_follows, found};
 
 /// The record of one queue. What it wrote it knows, and reads no more.
 #[derive(Debug)]
@@ -64,25 +64,11 @@ impl Record {
             heads: Vec::new(),
             resuming: VecDeque::new(),
         };
-        let header = record
-            .slots
-            .slot(0)
-            .map_or(0, ringway_ring::shared::Slot::second);
-        match header as u16 {
-            VERSION => {}
-            0 => {
-                (0..size).for_each(|head| record.mark(head, 0));
-                record.write_header();
-                return Ok((record, base));
-            }
-            version => return Err(RecordError::Version(version)),
-        }
-        if (header >> 16) as u16 != size {
-            return Err(RecordError::Size {
-                queue: size,
-                record: (header >> 16) as u16,
-            });
-        }
+        let Some(header) = found(&record.slots, size)? else {
+            (0..size).for_each(|head| record.mark(head, 0));
+            record.write_header();
+            return Ok((record, base));
+        };
         let heads = record.recover(header, used_index)?;
         let start = Start {
             used: used_index,
