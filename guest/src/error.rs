@@ -23,9 +23,6 @@ pub enum Error {
         /// The word.
         word: &'static str,
     },
-    /// More `virtio_mmio.device` words than
-    /// [`command_line::MOST_DEVICES`](crate::command_line::MOST_DEVICES).
-    TooManyDevices,
     /// The timer that the clock is calibrated against does not count.
     NoClock,
     /// There is no local APIC where it can be reached.
@@ -59,7 +56,6 @@ impl fmt::Display for Error {
             Self::NoMemory => f.write_str("no RAM for the heap below 4 GiB"),
             Self::BadCommandLine => f.write_str("the command line is too long or not UTF-8"),
             Self::Malformed { word } => write!(f, "cannot read {word:?} on the command line"),
-            Self::TooManyDevices => f.write_str("too many virtio_mmio.device words"),
             Self::NoClock => f.write_str("no interval timer to calibrate the clock against"),
             Self::NoApic => f.write_str("no local APIC within reach"),
             Self::NoLine { gsi, lines } => {

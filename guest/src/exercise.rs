@@ -1,10 +1,11 @@
 //! The drivers, at work: finds every virtio device of the machine and puts it through its exercise.
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Options};
-use ringway_driver::mmio::Slot;
+use ringway_driver::mmio::command_line::slots;
 
 use crate::command_line::CommandLine;
 use crate::platform::Machine;
@@ -36,14 +37,10 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         queue: most("queue")?,
         depth: most("depth")?,
     };
-    let windows = command_line
-        .mmio_devices()
+    let slots = slots(command_line.text())
+        .map(|named| named.map(|named| named.slot))
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| error.to_string())?;
-    let slots = windows.into_iter().map(|window| Slot {
-        address: window.registers.start,
-        len: window.registers.end - window.registers.start,
-        line: Some(window.gsi),
-    });
     let subjects = exercise::scan(&Machine::default(), slots);
     if subjects.is_empty() {
         return Err("the machine has no virtio device".to_string());

@@ -149,6 +149,9 @@ pub enum TransportError {
     Version(u32),
     /// The slot is empty: device id 0 (§4.2.2).
     Placeholder,
+    /// The ring at this address cannot be told to a legacy device: it is not at the start of a page,
+    /// or of one whose number has more than 32 bits.
+    NoPage(u64),
     /// The operating system's error number.
     Os(i32),
 }
@@ -297,6 +300,12 @@ impl fmt::Display for TransportError {
             Self::NotVirtio(magic) => write!(f, "no virtio device here, but {magic:#x}"),
             Self::Version(version) => write!(f, "transport version {version} is unknown"),
             Self::Placeholder => f.write_str("slot is empty"),
+            Self::NoPage(address) => {
+                write!(
+                    f,
+                    "ring at {address:#x} is at no page that the device can be told of"
+                )
+            }
             Self::Os(number) => write!(f, "operating system error {number}"),
         }
     }

@@ -66,6 +66,23 @@ pub(crate) fn write_config(config: &impl Registers, offset: usize, from: &[u8]) 
     Ok(())
 }
 
+/// Reads configuration space by bytes, as legacy drivers do (§2.5.4).
+pub(crate) fn read_bytes(config: &impl Registers, offset: usize, into: &mut [u8]) -> Result<()> {
+    check(config, offset, into.len())?;
+    for (at, byte) in (offset..).zip(into) {
+        *byte = config.read8(at)?;
+    }
+    Ok(())
+}
+
+/// Writes configuration space by bytes, as legacy drivers do (§2.5.4).
+pub(crate) fn write_bytes(config: &impl Registers, offset: usize, from: &[u8]) -> Result<()> {
+    check(config, offset, from.len())?;
+    (offset..)
+        .zip(from)
+        .try_for_each(|(at, byte)| config.write8(at, *byte))
+}
+
 /// Before the first access is made: a device without all the bytes has none of them touched.
 fn check(config: &impl Registers, offset: usize, len: usize) -> Result<()> {
     let end = offset.checked_add(len);

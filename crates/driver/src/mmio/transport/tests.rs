@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::PlatformError;
+use crate::mmio::{Slot, scan};
 use crate::platform::Trust;
 use crate::testing::{Access, TestPlatform, TestRegisters};
 use ringway_ring::driver::Areas;
@@ -10,7 +11,7 @@ use std::vec::Vec;
 /// Where the device is, and how many bytes of registers it has.
 const AT: u64 = 0x0a00_0000;
 const LEN: u64 = 0x140;
-const SLOT: Slot = Slot {
+pub(super) const SLOT: Slot = Slot {
     address: AT,
     len: LEN,
     line: Some(17),
@@ -86,7 +87,7 @@ fn a_device_is_what_its_registers_say() {
 }
 
 #[test]
-fn what_is_no_device_of_version_2_is_refused() {
+fn what_is_no_device_of_version_1_or_2_is_refused_each_in_its_own_way() {
     for (register, value, error) in [
         (
             register::MAGIC_VALUE,
@@ -94,11 +95,7 @@ fn what_is_no_device_of_version_2_is_refused() {
             TransportError::NotVirtio(0x1234),
         ),
         (register::MAGIC_VALUE, u32::MAX, TransportError::Absent),
-        (
-            register::VERSION,
-            LEGACY_VERSION,
-            TransportError::Version(1),
-        ),
+        (register::VERSION, 0, TransportError::Version(0)),
         (register::VERSION, 3, TransportError::Version(3)),
         (register::DEVICE_ID, 0, TransportError::Placeholder),
     ] {
