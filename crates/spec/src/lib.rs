@@ -47,6 +47,7 @@ pub mod features;
 mod id;
 mod interrupt;
 pub mod mmio;
+mod modalias;
 mod names;
 pub mod packed;
 pub mod pci;
@@ -56,6 +57,7 @@ mod status;
 pub use features::{F, Features};
 pub use id::DeviceId;
 pub use interrupt::InterruptStatus;
+pub use modalias::{Modalias, NotModalias};
 pub use status::Status;
 
 /// Little-endian integers of alignment 1, as the wire has them (§1.4).
