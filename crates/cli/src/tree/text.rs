@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use ringway_spec::DeviceId;
+use ringway_spec::{DeviceId, Features};
 
 use super::{Device, Driver, Interrupt, Problem, Queue, Tree, status_names};
 
@@ -169,6 +169,9 @@ fn about(mut lines: Lines<'_>, device: &Device, detail: Detail) -> fmt::Result {
             let names = device.feature_names().map(|name| name.to_string());
             lines.words("features", names)?;
         }
+        if features.set == Features::NONE {
+            lines.line("features", "none")?;
+        }
     }
     match detail {
         Detail::Full => lines.table("irqs", device.interrupts.iter().map(interrupt_cells))?,
@@ -202,6 +205,7 @@ fn interrupt_cells(interrupt: &Interrupt) -> [String; 4] {
             None => String::new(),
         },
         match interrupt.count {
+            Some(1) => "once".to_owned(),
             Some(count) => format!("{count} times"),
             None => String::new(),
         },
@@ -327,6 +331,7 @@ mod tests {
         let odd = Device {
             name: "virtio10".to_owned(),
             id: Some(DeviceId(77)),
+            features: FeatureBits::read("0").map(|read| read.0),
             problems: vec![Problem {
                 attribute: "vendor",
                 why: "is no number: tea".to_owned(),
@@ -369,6 +374,7 @@ mod tests {
 │     irqs      25:virtio0-req.0
 │     queues    0  req.0  size 128  vector 1
 ├─ virtio10  type 77  ?    ?             no driver
+│     features  none
 │     odd       vendor: is no number: tea
 └─ drivers
    ├─ virtio_blk           module virtio_blk  virtio0
