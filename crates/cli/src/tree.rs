@@ -63,7 +63,7 @@ pub(crate) struct Device {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// The features of a device, and how many characters they were written with, if more than it takes.
+/// The features of a device, and how many characters they were written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FeatureBits {
     pub(crate) set: Features,
@@ -163,6 +163,11 @@ impl FeatureBits {
     const SHORT: usize = 64;
     const LONG: usize = 128;
 
+    /// Features that nobody has written yet.
+    pub(crate) const fn of(set: Features) -> Self {
+        Self { set, width: 0 }
+    }
+
     /// The features that are written as bits, lowest first, and how many bits there are beyond those
     /// that a set can have.
     pub(crate) fn read(text: &str) -> Option<(Self, usize)> {
@@ -176,8 +181,12 @@ impl FeatureBits {
                 _ => return None,
             }
         }
-        let (set, width) = (set, text.len());
-        (width > 0).then_some((Self { set, width }, width.saturating_sub(Self::LONG)))
+        let width = text.len();
+        let bits = Self {
+            width,
+            ..Self::of(set)
+        };
+        (width > 0).then_some((bits, width.saturating_sub(Self::LONG)))
     }
 
     /// Bits as Linux writes them, lowest first: 64, or 128 if there were more or one is needed.

@@ -363,6 +363,18 @@ fn a_device_that_vanishes_after_it_was_listed_is_told_as_such() {
 }
 
 #[test]
+fn a_device_that_leads_to_itself_is_told_as_such() {
+    let system = System::usual();
+    let round = system.attribute("round");
+    symlink(&round, &round).unwrap();
+
+    let (named, why) = system.problem();
+
+    assert_eq!(named, "device");
+    assert!(why.contains("cannot be read"), "{why}");
+}
+
+#[test]
 fn a_bus_of_which_nothing_can_be_read_is_a_failure() {
     let system = System::usual();
     system.take_away("virtio0");

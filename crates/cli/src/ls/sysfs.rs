@@ -127,10 +127,14 @@ pub(super) fn printable(bytes: &[u8]) -> String {
             shown.push('…');
             break;
         }
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
+        // Neither what controls a terminal nor what turns or hides the letters around it.
+        let plain = character == ' '
+            || character.is_ascii_graphic()
+            || character.escape_debug().count() == 1;
+        if plain {
             shown.push(character);
+        } else {
+            shown.extend(character.escape_debug());
         }
     }
     shown
@@ -200,6 +204,18 @@ mod tests {
             assert!(!why.contains(char::is_control), "{why:?}");
             assert!(why.chars().count() < 2 * MOST_SHOWN * 6, "{why}");
         }
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are_unless_a_terminal_would_do_otherwise() {
+        for (name, shown) in [
+            ("vda 'é\\\"", "vda 'é\\\""),
+            ("a\tb\u{7f}", "a\\tb\\u{7f}"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+        ] {
+            assert_eq!(printable(name.as_bytes()), shown);
+        }
+        assert_eq!(printable(b"\xff"), "\u{fffd}");
     }
 
     #[test]
