@@ -8,6 +8,7 @@ use ringway_check::exercise::TYPES;
 use ringway_spec::{DeviceId, Features};
 
 use crate::drive::args::{Drive, EXAMPLES as DRIVE_EXAMPLES};
+use crate::ls::args::{EXAMPLES as LS_EXAMPLES, Ls};
 use crate::refusal::{Refusal, Result};
 use crate::ring::{self, Change, Format};
 use crate::serve::args::{EXAMPLES as SERVE_EXAMPLES, Serve};
@@ -44,6 +45,12 @@ pub(crate) enum Command {
     /// another one, and go on.
     #[command(after_help = DRIVE_EXAMPLES, arg_required_else_help = false)]
     Drive(Drive),
+    /// List the virtio devices and drivers of this system
+    ///
+    /// What Linux tells of its bus of virtio devices, decoded: types, status and features by name,
+    /// transports, drivers, interrupts, and the disks and network interfaces that they have become.
+    #[command(after_help = LS_EXAMPLES)]
+    Ls(Ls),
 }
 
 macro_rules! exit_codes {
@@ -173,6 +180,7 @@ pub(crate) fn parse() -> Result<Option<Command>> {
         Some(Command::Up(up)) => up.check()?,
         Some(Command::Serve(serve)) => serve.check()?,
         Some(Command::Drive(drive)) => drive.check()?,
+        Some(Command::Ls(_)) => {}
     }
     Ok(command)
 }
@@ -253,6 +261,7 @@ mod tests {
                 Command::Up(up) => up.check().unwrap_err().to_string(),
                 Command::Serve(serve) => serve.check().unwrap_err().to_string(),
                 Command::Drive(drive) => drive.check().unwrap_err().to_string(),
+                Command::Ls(ls) => unreachable!("nothing of it is refused: {ls:?}"),
             },
             Err(error) => shortened(&error.to_string(), &all.collect::<Vec<_>>()),
         }
@@ -290,6 +299,8 @@ mod tests {
                 &["up", "--on", "qemu", "--ring-features", "order_platform"],
                 &["order_platform", "--on here"],
             ),
+            (&["ls", "--json", "--verbose"], &["--json", "--verbose"]),
+            (&["ls", "--all"], &["--all", "`ringway ls --help`"]),
             (&["down"], &["down", "`ringway --help`"]),
             (&["drive"], &["info", "`ringway drive --help`"]),
             (
@@ -370,7 +381,7 @@ mod tests {
             let all = ["ringway", "up"].iter().chain(args);
             match Ringway::try_parse_from(all).unwrap().command {
                 Some(Command::Up(up)) => TYPES.map(|id| up.wants(id)),
-                Some(Command::Serve(_) | Command::Drive(_)) | None => {
+                Some(Command::Serve(_) | Command::Drive(_) | Command::Ls(_)) | None => {
                     panic!("{args:?} asks for nothing")
                 }
             }
