@@ -9,7 +9,7 @@ pub const VERSION: u32 = 2;
 /// What [`register::VERSION`] reads on a legacy device (§4.2.4).
 pub const LEGACY_VERSION: u32 = 1;
 
-/// Offset of configuration space, from the base of the device (§4.2.2).
+/// Offset of configuration space, from the base of the device, legacy or not (§4.2.2).
 pub const CONFIG: usize = 0x100;
 
 /// Offsets of the control registers, from the base of the device (§4.2.2).
@@ -108,6 +108,26 @@ pub mod register {
     /// R: the same value before and after a read of configuration space that saw it whole (§2.5.1).
     #[doc(alias = "VIRTIO_MMIO_CONFIG_GENERATION")]
     pub const CONFIG_GENERATION: usize = 0x0fc;
+}
+
+/// Offsets of the control registers that a legacy device has in the place of others (§4.2.4).
+///
+/// It has, in common with [`register`], those up to `VENDOR_ID`, of features (`HostFeatures` and
+/// `GuestFeatures` in its words), `QUEUE_SEL`, `QUEUE_SIZE_MAX`, `QUEUE_SIZE`, `QUEUE_NOTIFY`, of
+/// interrupts, and `STATUS`. It has neither `QUEUE_READY`, addresses, shared memory, `QUEUE_RESET`
+/// nor `CONFIG_GENERATION`.
+pub mod legacy_register {
+    /// W: bytes in a page, of which [`QUEUE_PFN`] counts: a power of two. Written once, before any
+    /// queue is set up.
+    #[doc(alias = "VIRTIO_MMIO_GUEST_PAGE_SIZE")]
+    pub const GUEST_PAGE_SIZE: usize = 0x028;
+    /// W: what the device area of the queue is aligned to, in bytes: a power of two.
+    #[doc(alias = "VIRTIO_MMIO_QUEUE_ALIGN")]
+    pub const QUEUE_ALIGN: usize = 0x03c;
+    /// RW: the number of the page that the queue starts at. 0 is read of a queue that is not in use;
+    /// writing it takes the queue back.
+    #[doc(alias = "VIRTIO_MMIO_QUEUE_PFN")]
+    pub const QUEUE_PFN: usize = 0x040;
 }
 
 #[cfg(test)]
