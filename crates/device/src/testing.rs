@@ -17,7 +17,7 @@ use spin::Mutex;
 
 use crate::interrupt::{Line, MessageSink};
 use crate::model::{Device, Worker};
-use crate::parts::{Offer, Parts};
+use crate::parts::{Interface, Offer, Parts};
 use crate::task::{Looked, Memory, Ran, Runner, Signal, Task};
 
 /// Device address of the first byte of memory: not a host address, so that mixing them up fails.
@@ -326,6 +326,7 @@ impl Bench {
         let parts = Parts {
             device: Box::new(device),
             offer,
+            interface: Interface::Modern,
             memory: bench.ram.memory(),
             runner: bench.steps.clone(),
         };

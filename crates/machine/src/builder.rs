@@ -5,7 +5,7 @@ use std::thread;
 
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
-use ringway_device::{Device, Offer, Parts, mmio, pci};
+use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
 use ringway_driver::interrupt::Handler;
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
@@ -52,6 +52,8 @@ pub struct Options {
     /// The features of rings and transports that it offers. With [`Trust::Revoked`],
     /// `ACCESS_PLATFORM` is added.
     pub offer: Offer,
+    /// Which drivers it is for.
+    pub interface: Interface,
     /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is
     /// one for each queue and one more.
     pub vectors: Option<u16>,
@@ -95,6 +97,7 @@ impl Ports {
         Parts {
             device,
             offer,
+            interface: options.interface,
             memory: self.memory,
             runner: self.runner,
         }

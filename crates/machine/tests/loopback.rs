@@ -195,6 +195,7 @@ fn machine(case: Case) -> Machine {
     let options = Options {
         offer: Offer::NOTHING.with(case.ring),
         vectors: (case.way == Way::PciLine).then_some(0),
+        ..Options::default()
     };
     let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way {
         Way::Mmio => Builder::mmio,

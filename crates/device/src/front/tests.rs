@@ -4,7 +4,7 @@ use crate::parts::Offer;
 use crate::task::Ran;
 use crate::testing::{Bench, Plain, RAM, Ring};
 use ringway_spec::InterruptStatus;
-use ringway_spec::split::DescriptorFlags;
+use ringway_spec::split::{self, DescriptorFlags};
 use std::sync::OnceLock;
 use std::vec;
 use zerocopy::IntoBytes;

@@ -150,7 +150,7 @@ fn a_bar_tells_its_size_and_takes_an_address() {
     let sizes: Vec<_> = function
         .bars()
         .iter()
-        .map(|bar| (bar.index, bar.size, bar.wide))
+        .map(|bar| (bar.index, bar.size, bar.kind.is_wide()))
         .collect();
     assert_eq!(sizes, [(0, 0x4000, true), (2, 0x2000, false)]);
 }
