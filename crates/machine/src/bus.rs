@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use ringway_device::{mmio, pci};
 
-use crate::layout::{MMIO_BASE, PCI_HIGH, PCI_LOW};
+use crate::layout::{MMIO_BASE, PCI_HIGH, PCI_LOW, PCI_PORTS};
 use crate::segment::Segment;
 use crate::sync::{read, write};
 
@@ -21,6 +21,11 @@ pub trait PciFunction: Send + Sync {
     /// The BAR that answers at bus address `address`, and the offset in it; `None` if none has all
     /// of the `len` bytes there, or none answers.
     fn locate(&self, address: u64, len: usize) -> Option<(u8, u64)>;
+
+    /// The same for I/O ports, of which a function may have none.
+    fn locate_port(&self, _port: u64, _len: usize) -> Option<(u8, u64)> {
+        None
+    }
 
     /// Reads the bytes at `offset` of a BAR.
     fn bar_read(&self, bar: u8, offset: u64, into: &mut [u8]);
@@ -52,6 +57,10 @@ impl PciFunction for pci::Function {
         self.locate(address, len)
     }
 
+    fn locate_port(&self, port: u64, len: usize) -> Option<(u8, u64)> {
+        self.locate_port(port, len)
+    }
+
     fn bar_read(&self, bar: u8, offset: u64, into: &mut [u8]) {
         self.bar_read(bar, offset, into);
     }
@@ -79,6 +88,13 @@ impl MmioDevice for mmio::Empty {
     fn write(&self, _offset: u64, _from: &[u8]) {}
 }
 
+/// What an address is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    Memory,
+    Ports,
+}
+
 /// Everything that answers.
 pub(crate) struct Bus {
     /// Replaced by one that is empty when the machine is switched off.
@@ -103,31 +119,35 @@ impl Bus {
     }
 
     /// Whether registers can be at these addresses at all.
-    pub(crate) fn has_registers(&self, address: u64, len: u64) -> bool {
+    pub(crate) fn has_registers(&self, space: Space, address: u64, len: u64) -> bool {
         let slots = MMIO_BASE..MMIO_BASE + self.slots as u64 * mmio::WINDOW_BYTES;
-        [slots, PCI_LOW, PCI_HIGH].iter().any(|range| {
+        let ranges: &[_] = match space {
+            Space::Memory => &[slots, PCI_LOW, PCI_HIGH],
+            Space::Ports => &[PCI_PORTS],
+        };
+        ranges.iter().any(|range| {
             let end = address.checked_add(len);
             range.contains(&address) && end.is_some_and(|end| end <= range.end)
         })
     }
 
     /// Reads what is at `address`.
-    pub(crate) fn read(&self, address: u64, into: &mut [u8]) {
+    pub(crate) fn read(&self, space: Space, address: u64, into: &mut [u8]) {
         let population = read(&self.population).clone();
-        if let Some((slot, offset)) = population.slot(address, into.len()) {
+        if let Some((slot, offset)) = population.slot(space, address, into.len()) {
             slot.read(offset, into);
-        } else if !population.segment.read(address, into) {
+        } else if !population.segment.read(space, address, into) {
             into.fill(0xff);
         }
     }
 
     /// Writes what is at `address`.
-    pub(crate) fn write(&self, address: u64, from: &[u8]) {
+    pub(crate) fn write(&self, space: Space, address: u64, from: &[u8]) {
         let population = read(&self.population).clone();
-        if let Some((slot, offset)) = population.slot(address, from.len()) {
+        if let Some((slot, offset)) = population.slot(space, address, from.len()) {
             slot.write(offset, from);
         } else {
-            population.segment.write(address, from);
+            population.segment.write(space, address, from);
         }
     }
 
@@ -153,12 +173,13 @@ impl Bus {
 
 impl Population {
     /// The slot that has all of the `len` bytes at `address`, and the offset in it.
-    fn slot(&self, address: u64, len: usize) -> Option<(&dyn MmioDevice, u64)> {
+    fn slot(&self, space: Space, address: u64, len: usize) -> Option<(&dyn MmioDevice, u64)> {
         let offset = address.checked_sub(MMIO_BASE)?;
         let slot = usize::try_from(offset / mmio::WINDOW_BYTES).ok()?;
         let within = offset % mmio::WINDOW_BYTES;
         let slot = self.slots.get(slot)?;
-        (within + len as u64 <= mmio::WINDOW_BYTES).then_some((&**slot, within))
+        let whole = within + len as u64 <= mmio::WINDOW_BYTES;
+        (whole && space == Space::Memory).then_some((&**slot, within))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where everything is, as bus and device addresses. No two kinds of address share a range, and
 //! none is one that a program has for its own memory: an address of the wrong kind is found out by
-//! its first use.
+//! its first use. I/O ports have numbers of their own.
 //!
 //! ```text
 //! 0x0000_0a00_0000  MMIO slots
@@ -25,6 +25,9 @@ pub(crate) const MMIO_SLOTS_MAX: usize = 64;
 pub(crate) const PCI_LOW: Range<u64> = 0x4000_0000..0x8000_0000;
 /// Bus addresses for PCI BARs of 64 bits.
 pub(crate) const PCI_HIGH: Range<u64> = 0x80_0000_0000..0x100_0000_0000;
+
+/// I/O ports for PCI BARs. Those below are a board's own.
+pub(crate) const PCI_PORTS: Range<u64> = 0x1000..0x1_0000;
 
 /// Where the message of the first vector goes.
 pub(crate) const MESSAGES: u64 = 0xfee0_0000;

@@ -4,11 +4,11 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use ringway_spec::pci::config::{
-    self, BAR_64, BAR_IO, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BAR0, BARS, Command,
+    self, BAR_64, BAR_IO, BAR_IO_MASK, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BAR0, BARS, Command,
 };
 
-use crate::bus::PciFunction;
-use crate::layout::{PCI_HIGH, PCI_LINE, PCI_LINES, PCI_LOW};
+use crate::bus::{PciFunction, Space};
+use crate::layout::{PCI_HIGH, PCI_LINE, PCI_LINES, PCI_LOW, PCI_PORTS};
 
 /// The first device number that is used: 0 is where a host bridge would be.
 pub(crate) const FIRST_DEVICE: u8 = 1;
@@ -26,6 +26,7 @@ pub(crate) struct Segment {
 pub(crate) struct Firmware {
     low: Range<u64>,
     high: Range<u64>,
+    ports: Range<u64>,
 }
 
 /// The interrupt line of device `device`'s INTA#: four lines, shared in turn.
@@ -51,23 +52,31 @@ impl Segment {
     }
 
     /// Reads what is at a bus address. Says whether a function answered.
-    pub(crate) fn read(&self, address: u64, into: &mut [u8]) -> bool {
-        let found = self.locate(address, into.len());
+    pub(crate) fn read(&self, space: Space, address: u64, into: &mut [u8]) -> bool {
+        let found = self.locate(space, address, into.len());
         if let Some((function, bar, offset)) = found {
             function.bar_read(bar, offset, into);
         }
         found.is_some()
     }
 
-    pub(crate) fn write(&self, address: u64, from: &[u8]) {
-        if let Some((function, bar, offset)) = self.locate(address, from.len()) {
+    pub(crate) fn write(&self, space: Space, address: u64, from: &[u8]) {
+        if let Some((function, bar, offset)) = self.locate(space, address, from.len()) {
             function.bar_write(bar, offset, from);
         }
     }
 
-    fn locate(&self, address: u64, len: usize) -> Option<(&dyn PciFunction, u8, u64)> {
+    fn locate(
+        &self,
+        space: Space,
+        address: u64,
+        len: usize,
+    ) -> Option<(&dyn PciFunction, u8, u64)> {
         self.functions.iter().find_map(|function| {
-            let (bar, offset) = function.locate(address, len)?;
+            let (bar, offset) = match space {
+                Space::Memory => function.locate(address, len)?,
+                Space::Ports => function.locate_port(address, len)?,
+            };
             Some((&**function, bar, offset))
         })
     }
@@ -83,6 +92,7 @@ impl Firmware {
         Self {
             low: PCI_LOW,
             high: PCI_HIGH,
+            ports: PCI_PORTS,
         }
     }
 
@@ -111,7 +121,9 @@ impl Firmware {
         let high = low + 4;
         let kind = config_read(function, low);
         if kind & BAR_IO != 0 {
-            // Virtio's registers are in memory; ports are given to nobody.
+            let size = u64::from((probe(function, low) & BAR_IO_MASK).wrapping_neg());
+            let start = take(&mut self.ports, size)?;
+            config_write(function, low, start as u32);
             return Some(false);
         }
         let wide = kind & BAR_WIDTH_MASK == BAR_64;
@@ -129,15 +141,20 @@ impl Firmware {
         let size = mask.wrapping_neg();
         let above = wide && device.is_multiple_of(2);
         let range = if above { &mut self.high } else { &mut self.low };
-        let start = range.start.checked_next_multiple_of(size)?;
-        let end = start.checked_add(size).filter(|end| *end <= range.end)?;
-        range.start = end;
+        let start = take(range, size)?;
         config_write(function, low, start as u32);
         if wide {
             config_write(function, high, (start >> 32) as u32);
         }
         Some(wide)
     }
+}
+
+/// Takes `size` bytes, a power of two, at a multiple of it.
+fn take(range: &mut Range<u64>, size: u64) -> Option<u64> {
+    let start = range.start.checked_next_multiple_of(size)?;
+    range.start = start.checked_add(size).filter(|end| *end <= range.end)?;
+    Some(start)
 }
 
 /// The word of configuration space with the command register, whose other half is cleared by ones
