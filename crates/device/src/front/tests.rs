@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 use std::vec;
 use zerocopy::IntoBytes;
 
+mod legacy;
+mod suspend;
+
 const BASIC: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);
 const SETTLED: Status = BASIC.union(Status::FEATURES_OK);
 const READY: Status = SETTLED.union(Status::DRIVER_OK);
