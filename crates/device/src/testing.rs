@@ -56,6 +56,11 @@ impl Ram {
         self.free = self.rings;
     }
 
+    /// Gives out again what rings had, too.
+    pub(crate) fn forget(&mut self) {
+        (self.free, self.rings) = (0, 0);
+    }
+
     pub(crate) fn give(&mut self, bytes: usize) -> driver::Memory {
         let at = self.free;
         self.free = (at + bytes).next_multiple_of(Geometry::ALIGN);

@@ -6,7 +6,11 @@ use ringway_spec::pci::{
     Capability, CapabilityType, NO_VECTOR, NotifyCapability, PciCfgCapability, common, config, msix,
 };
 use ringway_spec::{F, Features};
+use std::vec;
 use zerocopy::FromBytes;
+
+mod extras;
+mod header;
 
 const BASE0: u64 = 0x12_3450_0000;
 const BASE2: u64 = 0xfe80_0000;
