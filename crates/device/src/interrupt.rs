@@ -91,3 +91,10 @@ impl Pin {
         before
     }
 }
+
+/// A device that is pulled out asserts nothing.
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.take();
+    }
+}

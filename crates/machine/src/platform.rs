@@ -220,23 +220,13 @@ unsafe impl platform::Platform for Platform {
 impl ConfigAccess for Platform {
     fn read32(&self, at: Address, offset: u16) -> u32 {
         self.0.engine.asked();
-        match on_bus_0(at) {
-            Some(device) => self.0.bus.config_read(device, offset),
-            None => u32::MAX,
-        }
+        self.0.bus.config_read(at, offset)
     }
 
     fn write32(&self, at: Address, offset: u16, value: u32) {
         self.0.engine.asked();
-        if let Some(device) = on_bus_0(at) {
-            self.0.bus.config_write(device, offset, value);
-        }
+        self.0.bus.config_write(at, offset, value);
     }
-}
-
-/// The device number of a function that there can be.
-fn on_bus_0(at: Address) -> Option<u8> {
-    (at.bus() == 0 && at.function() == 0).then(|| at.device())
 }
 
 /// A window of device registers: of memory, or of I/O ports.
