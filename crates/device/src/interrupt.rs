@@ -98,3 +98,21 @@ impl Drop for Pin {
         self.take();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Wires;
+
+    #[test]
+    fn a_device_that_is_pulled_out_asserts_no_line() {
+        let wires = Arc::new(Wires::default());
+        let pin = Pin::new(wires.clone());
+        pin.raise(InterruptStatus::USED_BUFFER);
+
+        let before = wires.asserted();
+        drop(pin);
+
+        assert!(before && !wires.asserted());
+    }
+}
