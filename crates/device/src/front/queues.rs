@@ -78,7 +78,6 @@ impl<I: Interrupts> Front<I> {
         drop(parked);
         // Not with the lock held: the task may be long in ending.
         self.runner.stop(index);
-        self.common.quiet(index);
 
         let mut state = self.state.lock();
         if state.resets != resets {
@@ -88,6 +87,8 @@ impl<I: Interrupts> Front<I> {
         let queue = state.queues.get_mut(usize::from(index))?;
         *queue = Setup::new(queue.max);
         queue.was_reset = true;
+        // With the lock, so that a suspension that still waited for it hears of it.
+        self.common.quiet(index);
         Some(index)
     }
 
