@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Options};
 use ringway_driver::mmio::Slot;
+use ringway_driver::pci::Preference;
 
 use crate::command_line::CommandLine;
 use crate::platform::Machine;
@@ -14,7 +15,8 @@ use crate::{serial, watchdog};
 /// Says whether all checks of all devices passed.
 ///
 /// The command line may give `seed=N`; `first=N`, the number of the first device; `queue=N`, the most
-/// descriptors of a queue; and `depth=N`, the most requests that a disk has at a time.
+/// descriptors of a queue; and `depth=N`, the most requests that a disk has at a time. With the word
+/// `legacy-first`, devices on PCI that have a legacy interface are driven through that.
 ///
 /// # Errors
 ///
@@ -44,7 +46,11 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         len: window.registers.end - window.registers.start,
         line: Some(window.gsi),
     });
-    let subjects = exercise::scan(&Machine::default(), slots);
+    let preference = match command_line.has("legacy-first") {
+        true => Preference::LegacyFirst,
+        false => Preference::ModernFirst,
+    };
+    let subjects = exercise::scan_by(&Machine::default(), preference, slots);
     if subjects.is_empty() {
         return Err("the machine has no virtio device".to_string());
     }

@@ -1,26 +1,33 @@
 //! Virtio over PCI.
 //!
 //! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions,
-//! [`Function::device_id`] says which are virtio devices, and [`Pci::new`] makes a
-//! [`Transport`](crate::transport::Transport) of one. The platform provides [`ConfigAccess`]; buses
-//! and addresses are expected to have been assigned, by it or by firmware.
+//! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
+//! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
+//! version 1. The platform provides [`ConfigAccess`]; buses and addresses are expected to have been
+//! assigned, by it or by firmware.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
 use core::fmt;
 
-use crate::error::Result;
-use crate::platform::Platform;
-
 mod bar;
 mod capability;
 mod config;
 mod function;
+mod legacy;
+mod modern;
 mod msix;
-mod transport;
+mod open;
+mod owned;
 
 pub use function::{Function, Scan, scan};
-pub use transport::Pci;
+pub use legacy::Legacy;
+pub use modern::Modern;
+pub use open::{Pci, Preference, devices, devices_by, open};
+
+/// Most bytes of configuration space that are mapped. No device type has as many; a device may
+/// claim any number.
+const CONFIG_BYTES_MAX: u64 = 4096;
 
 /// Where a function is: on which bus, which device there, and which function of it. Displays as
 /// `00:02.0`.
@@ -73,15 +80,6 @@ impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({self})")
     }
-}
-
-/// The virtio devices of all buses: each as it was opened, or with the reason why it could not be.
-pub fn devices<P: Platform + ConfigAccess>(
-    platform: &P,
-) -> impl Iterator<Item = Result<Pci<P>>> + '_ {
-    scan(platform)
-        .filter(|function| function.device_id().is_some())
-        .map(|function| Pci::new(platform.clone(), &function))
 }
 
 /// Access to PCI configuration space, by a [`Platform`] that has it.

@@ -4,19 +4,23 @@ use crate::pci::testing::{
     AT, COMMON, CONFIG, DEVICE_CAPABILITY, Fake, ISR, MSIX_CAPABILITY, NOTIFY, NOTIFY_CAPABILITY,
     NOTIFY_MULTIPLIER, TABLE, VECTORS,
 };
+use crate::pci::{Pci, Preference, open};
 use crate::testing::{Access, TestPlatform, config_space};
 use ringway_ring::driver::Areas;
 use ringway_spec::InterruptStatus;
-use ringway_spec::pci::config::COMMAND;
+use ringway_spec::pci::config::{COMMAND, Command, INTERRUPT_LINE};
 use std::vec;
 use std::vec::Vec;
 
-fn probe(platform: &TestPlatform) -> crate::Result<Pci<TestPlatform>> {
+fn probe(platform: &TestPlatform) -> crate::Result<Modern<TestPlatform>> {
     let function = Function::read(platform, AT).unwrap();
-    Pci::new(platform.clone(), &function)
+    match open(platform, &function, Preference::ModernFirst)? {
+        Pci::Modern(modern) => Ok(modern),
+        Pci::Legacy(_) => panic!("it has a modern interface"),
+    }
 }
 
-fn probed(fake: Fake) -> (TestPlatform, Pci<TestPlatform>) {
+fn probed(fake: Fake) -> (TestPlatform, Modern<TestPlatform>) {
     let platform = fake.plug();
     let device = probe(&platform).unwrap();
     platform.take_log();
