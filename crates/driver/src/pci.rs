@@ -13,17 +13,22 @@ use core::fmt;
 mod bar;
 mod capability;
 mod config;
+mod ecam;
 mod function;
 mod legacy;
 mod modern;
 mod msix;
 mod open;
 mod owned;
+mod ports;
+mod shared;
 
+pub use ecam::Ecam;
 pub use function::{Function, Scan, scan};
 pub use legacy::Legacy;
 pub use modern::Modern;
 pub use open::{Pci, Preference, devices, devices_by, open};
+pub use ports::{ConfigPorts, Exclusion};
 
 /// Most bytes of configuration space that are mapped. No device type has as many; a device may
 /// claim any number.
@@ -82,16 +87,18 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Access to PCI configuration space, by a [`Platform`] that has it.
+/// Access to PCI configuration space, by a [`Platform`](crate::platform::Platform) that has it.
 ///
-/// It speaks of one segment. A machine with several has a platform for each.
+/// It speaks of one segment. A machine with several has a platform for each. [`ConfigPorts`] and
+/// [`Ecam`] are the two ways that machines have, ready to be handed on to.
 pub trait ConfigAccess {
-    /// Reads the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. All ones
-    /// where there is none.
+    /// Reads the 32 bits at `offset`, a multiple of 4 below 4096, of the function at `at`. All ones
+    /// where there is none, and past the 256 bytes that every function has where no more can be
+    /// reached.
     fn read32(&self, at: Address, offset: u16) -> u32;
 
-    /// Writes the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. Of no
-    /// effect where there is none.
+    /// Writes the 32 bits at `offset`, a multiple of 4 below 4096, of the function at `at`. Of no
+    /// effect where all ones would be read.
     fn write32(&self, at: Address, offset: u16, value: u32);
 }
 

@@ -235,7 +235,7 @@ pub enum DoorbellValue {
     Bits16(u16),
     /// 32 bits: MMIO without it (§4.2.3.3).
     Bits32(u32),
-    /// 32 bits: this index, and above it where the next chain will be, with `NOTIFICATION_DATA`
+    /// 32 bits: this index, or the device's own name for the queue, and above it where the next chain will be, with `NOTIFICATION_DATA`
     /// (§2.9).
     WithData(u16),
 }

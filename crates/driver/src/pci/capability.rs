@@ -5,19 +5,22 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+use ringway_spec::le::U32;
 use ringway_spec::pci::config::{
     BARS, CAPABILITIES_POINTER, CAPABILITIES_START, CAPABILITY_MSIX, CAPABILITY_POINTER_MASK,
     CAPABILITY_VENDOR, Command, SIZE, STATUS, Status,
 };
 use ringway_spec::pci::msix::{BIR_MASK, CONTROL_TABLE_SIZE_MASK, OFFSET_MASK, table_bytes};
-use ringway_spec::pci::{Capability, CapabilityType, NotifyCapability, common, msix};
+use ringway_spec::pci::{Capability, Capability64, CapabilityType, NotifyCapability, common, msix};
 use zerocopy::transmute;
 
 use super::ConfigAccess;
 use super::bar::{Bar, Bars, Place, Space};
 use super::config::Config;
+use super::shared::Regions;
 use crate::error::Violation;
 use crate::platform::Platform;
+use crate::transport::SharedMemory;
 
 /// Where a virtio device has its registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub(super) struct Layout {
     pub(super) isr: Place,
     /// Device types without a configuration need none.
     pub(super) device: Option<Place>,
+    pub(super) shared: Regions,
 }
 
 /// Where the vectors of MSI-X are.
@@ -55,6 +59,7 @@ impl Layout {
         let mut notify: Found<(Place, u32)> = None;
         let mut isr: Found<Place> = None;
         let mut device: Found<Place> = None;
+        let mut shared = Regions::default();
         for capability in list(config) {
             let (at, CAPABILITY_VENDOR) = capability? else {
                 continue;
@@ -78,6 +83,11 @@ impl Layout {
                 }),
                 CapabilityType::ISR_CFG => choose(&mut isr, || locate(1, 1)),
                 CapabilityType::DEVICE_CFG => choose(&mut device, || locate(0, 4)),
+                CapabilityType::SHARED_MEMORY_CFG => {
+                    if let Some(region) = capability.region(config, bars) {
+                        shared.add(capability.says.id, region);
+                    }
+                }
                 _ => {}
             }
         }
@@ -93,6 +103,7 @@ impl Layout {
             notify_multiplier,
             isr: needed(isr, "no ISR status")?,
             device: device.filter(|place| place.len != 0),
+            shared,
         }))
     }
 
@@ -133,6 +144,8 @@ fn list<C: ConfigAccess>(
     // One bit for each of the 64 words that a capability can be at. None is met twice, so a list
     // has an end.
     let mut seen = 0_u64;
+    // And one for each that is inside one of virtio's, which say how long they are.
+    let mut inside = 0_u64;
     core::iter::from_fn(move || {
         let at = next & CAPABILITY_POINTER_MASK;
         next = 0;
@@ -147,7 +160,15 @@ fn list<C: ConfigAccess>(
             return Some(Err(Violation::Capability("list has a loop")));
         }
         seen |= bit;
-        let [id, following, ..] = config.read32(at.into()).to_le_bytes();
+        let [id, following, len, _] = config.read32(at.into()).to_le_bytes();
+        if id == CAPABILITY_VENDOR {
+            inside |= (usize::from(at) / 4 + 1..SIZE / 4)
+                .take((usize::from(len).div_ceil(4)).saturating_sub(1))
+                .fold(0, |words, word| words | 1 << word);
+        }
+        if seen & inside != 0 {
+            return Some(Err(Violation::Capability("capabilities overlap")));
+        }
         next = following;
         Some(Ok((at.into(), id)))
     })
@@ -201,7 +222,28 @@ impl Named {
             Ok((offset, len))
         });
         let bar = bars.find(self.says.bar);
-        Some(place.and_then(|(offset, len)| within(bar, offset, len.into())))
+        Some(place.and_then(|(offset, len)| within(bar, offset.into(), len.into())))
+    }
+
+    /// Where a region of shared memory is, if that can be (§4.1.4.7).
+    fn region<C: ConfigAccess>(
+        &self,
+        config: &Config<'_, C>,
+        bars: &mut Bars<'_, C>,
+    ) -> Option<SharedMemory> {
+        self.whole(size_of::<Capability64>()).ok()?;
+        let [offset_high, len_high] = config.words(self.at + size_of::<Capability>());
+        let wide = |high: [u8; 4], low: U32| {
+            u64::from(u32::from_le_bytes(high)) << 32 | u64::from(low.get())
+        };
+        let offset = wide(offset_high, self.says.offset);
+        let len = wide(len_high, self.says.length);
+        let place = within(bars.find(self.says.bar), offset, len).ok()?;
+        let is_memory = place.space == Space::Memory && len != 0;
+        is_memory.then_some(SharedMemory {
+            address: place.address,
+            len,
+        })
     }
 
     /// What follows a capability that locates notification addresses.
@@ -223,11 +265,9 @@ impl Named {
 }
 
 /// The `len` bytes at `offset` of `bar`, if it has them.
-fn within(bar: Option<Bar>, offset: u32, len: u64) -> Result<Place, &'static str> {
+fn within(bar: Option<Bar>, offset: u64, len: u64) -> Result<Place, &'static str> {
     let bar = bar.ok_or("structure is in a BAR that is not there")?;
-    // In 64 bits, where sums of what has 32 do not overflow.
-    let offset = u64::from(offset);
-    if offset + len > bar.size {
+    if offset.checked_add(len).is_none_or(|end| end > bar.size) {
         return Err("structure passes the end of its BAR");
     }
     Ok(Place {
@@ -252,7 +292,11 @@ fn vectors<C: ConfigAccess>(
     let table = capability.table.get();
     let bar = bars.find((table & BIR_MASK) as u8);
     let bar = bar.filter(|bar| bar.space == Space::Memory);
-    let place = within(bar, table & OFFSET_MASK, table_bytes(vectors) as u64)?;
+    let place = within(
+        bar,
+        (table & OFFSET_MASK).into(),
+        table_bytes(vectors) as u64,
+    )?;
     Ok(Table {
         capability: at,
         vectors,
@@ -310,6 +354,7 @@ mod tests {
             notify_multiplier: NOTIFY_MULTIPLIER,
             isr: place(ISR, 0x1000),
             device: Some(place(CONFIG, 60)),
+            shared: Regions::default(),
         };
         let vectors = Table {
             capability: MSIX_CAPABILITY,
@@ -338,6 +383,19 @@ mod tests {
         });
 
         assert_eq!(long, layout(Fake::new()));
+    }
+
+    #[test]
+    fn capabilities_that_overlap_are_refused() {
+        let longer = spoilt(|fake| fake.put(COMMON_CAPABILITY + 2, &[17]));
+        let later_within = spoilt(|fake| {
+            fake.put(DEVICE_CAPABILITY + 1, &[NOTIFY_CAPABILITY as u8 + 8]);
+        });
+        let longest = spoilt(|fake| fake.put(DEVICE_CAPABILITY + 2, &[255]));
+
+        assert_eq!(longer, fault("capabilities overlap"));
+        assert_eq!(later_within, fault("capabilities overlap"));
+        assert_eq!(longest, layout(Fake::new()));
     }
 
     #[test]
@@ -503,6 +561,60 @@ mod tests {
 
             assert_eq!(found, layout(Fake::new()));
         }
+    }
+
+    #[test]
+    fn regions_of_shared_memory_are_where_wide_offsets_and_lengths_say() {
+        let (low, high) = (0xc000_0000_u32, 1_u32);
+        let mut fake = Fake::new();
+        fake.put(0x18, &0x10_0000_000c_u64.to_le_bytes());
+        fake.allow(0x18, &(!0xf_ffff_ffff_u64).to_le_bytes());
+        let shared = CapabilityType::SHARED_MEMORY_CFG;
+        fake.virtio(FREE, MSIX_CAPABILITY, shared, (2, low, 0x1000));
+        fake.put(FREE + 2, &[24]);
+        fake.put(FREE + 5, &[7]);
+        fake.put(FREE + 16, &high.to_le_bytes());
+        fake.put(FREE + 20, &2_u32.to_le_bytes());
+        fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+
+        let found = layout(fake).unwrap().0.unwrap().shared;
+
+        let region = SharedMemory {
+            address: 0x11_c000_0000,
+            len: 0x2_0000_1000,
+        };
+        assert_eq!(found.find(7), Some(region));
+        assert_eq!(found.find(0), None);
+    }
+
+    /// Drivers' defect 10: BAR range checked in 32 bits.
+    #[test]
+    fn a_region_that_cannot_be_is_none_and_no_reason_to_refuse_the_device() {
+        let region = |bar, offset: u64, len: u64, cap_len| {
+            structures(|fake| {
+                let shared = CapabilityType::SHARED_MEMORY_CFG;
+                let low = (bar, offset as u32, len as u32);
+                fake.virtio(FREE, MSIX_CAPABILITY, shared, low);
+                fake.put(FREE + 2, &[cap_len]);
+                fake.put(FREE + 16, &((offset >> 32) as u32).to_le_bytes());
+                fake.put(FREE + 20, &((len >> 32) as u32).to_le_bytes());
+                fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+            })
+            .shared
+            .find(0)
+            .is_some()
+        };
+        let all = u64::from(REGISTERS_LEN);
+
+        assert!(region(4, 0, all, 24));
+        assert!(!region(4, 0, all, 20));
+        assert!(!region(4, 0, all + 1, 24));
+        assert!(!region(4, 0, 0, 24));
+        assert!(!region(4, 1 << 32, 0x1000, 24));
+        assert!(!region(4, u64::MAX, 2, 24));
+        assert!(!region(0, 0, 0x10, 24));
+        assert!(!region(5, 0, 0x1000, 24));
+        assert!(!region(6, 0, 0x1000, 24));
     }
 
     #[test]

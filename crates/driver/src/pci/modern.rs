@@ -9,11 +9,14 @@ use ringway_spec::{DeviceId, F, Features, Status};
 
 use super::capability::{Layout, Table};
 use super::owned::Owned;
+use super::shared::Regions;
 use super::{Address, CONFIG_BYTES_MAX, ConfigAccess, Function};
 use crate::error::TransportError;
 use crate::platform::{Message, Platform, Registers};
 use crate::registers;
-use crate::transport::{Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
+use crate::transport::{
+    Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
+};
 
 /// A virtio device on PCI, through its modern interface.
 ///
@@ -26,6 +29,7 @@ pub struct Modern<P: Platform + ConfigAccess> {
     notify_multiplier: u32,
     isr: P::Registers,
     config: Option<P::Registers>,
+    shared: Regions,
 }
 
 impl<P: Platform + ConfigAccess> Modern<P> {
@@ -48,6 +52,7 @@ impl<P: Platform + ConfigAccess> Modern<P> {
                 Some(place) => Some(place.map(&platform, CONFIG_BYTES_MAX)?),
                 None => None,
             },
+            shared: layout.shared,
             function: Owned::take(platform, function, table, layout.command())?,
         })
     }
@@ -107,7 +112,15 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1 | F::NOTIFICATION_DATA | F::RING_RESET
+        // A device that has the feature and not the register is taken at its registers.
+        let with = |feature, register: usize| match self.common.len() {
+            len if len >= register + 2 => feature,
+            _ => Features::NONE,
+        };
+        F::VERSION_1
+            | F::NOTIFICATION_DATA
+            | with(F::NOTIF_CONFIG_DATA, common::QUEUE_NOTIF_CONFIG_DATA)
+            | with(F::RING_RESET, common::QUEUE_RESET)
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -195,10 +208,15 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
         let number = self.common.read16(common::QUEUE_NOTIFY_OFF)?;
         let offset = u64::from(number) * u64::from(self.notify_multiplier);
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        // The device's own name for the queue, in the place of the index (§4.1.5.2).
+        let name = match features.contains(F::NOTIF_CONFIG_DATA) {
+            true => self.common.read16(common::QUEUE_NOTIF_CONFIG_DATA)?,
+            false => index,
+        };
         let (value, len) = if features.contains(F::NOTIFICATION_DATA) {
-            (DoorbellValue::WithData(index), 4)
+            (DoorbellValue::WithData(name), 4)
         } else {
-            (DoorbellValue::Bits16(index), 2)
+            (DoorbellValue::Bits16(name), 2)
         };
         let registers = self
             .notify
@@ -206,6 +224,10 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
             .filter(|_| offset.is_multiple_of(len))
             .ok_or(TransportError::Range { offset, len })?;
         Doorbell::new(registers, value)
+    }
+
+    fn shared_memory(&mut self, id: u8) -> Result<Option<SharedMemory>> {
+        Ok(self.shared.find(id))
     }
 
     fn messages_max(&self) -> u16 {
