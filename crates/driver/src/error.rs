@@ -21,6 +21,8 @@ pub enum Error {
     TimedOut,
     /// Ours to configure: the request cannot be made of this device, now or later.
     Request(RequestError),
+    /// Ours to configure: what was asked of a bus cannot be.
+    Bus(BusError),
     /// Ours to configure: the device lacks features that the driver cannot do without.
     FeaturesMissing(Features),
     /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the
@@ -87,6 +89,24 @@ pub enum RequestError {
         /// The most there can be.
         limit: usize,
     },
+}
+
+/// What cannot be asked of a bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusError {
+    /// It has no device of this number.
+    NoDevice(u32),
+    /// It has no driver of this name.
+    NoDriver,
+    /// It has another driver of this name.
+    NameTaken,
+    /// The device has a driver: unbind it first.
+    Bound,
+    /// The device has no driver.
+    Unbound,
+    /// The driver is not for the device, or no driver is.
+    NoMatch,
 }
 
 /// A rule that the device broke.
@@ -188,6 +208,12 @@ impl From<RequestError> for Error {
     }
 }
 
+impl From<BusError> for Error {
+    fn from(error: BusError) -> Self {
+        Self::Bus(error)
+    }
+}
+
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Device(violation)
@@ -207,6 +233,7 @@ impl fmt::Display for Error {
             Self::PoolFull => f.write_str("no memory for copies is free"),
             Self::TimedOut => f.write_str("nothing came within the time allowed"),
             Self::Request(error) => error.fmt(f),
+            Self::Bus(error) => error.fmt(f),
             Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
             Self::FeatureDependency { feature, needs } => {
                 write!(
@@ -249,6 +276,19 @@ impl fmt::Display for RequestError {
             Self::ReadOnly => f.write_str("device is read-only"),
             Self::Unsupported => f.write_str("device does not do this"),
             Self::TooLarge { len, limit } => write!(f, "buffer of {len}, at most {limit}"),
+        }
+    }
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDevice(number) => write!(f, "bus has no device virtio{number}"),
+            Self::NoDriver => f.write_str("bus has no driver of this name"),
+            Self::NameTaken => f.write_str("bus has another driver of this name"),
+            Self::Bound => f.write_str("device has a driver"),
+            Self::Unbound => f.write_str("device has no driver"),
+            Self::NoMatch => f.write_str("driver is not for this device"),
         }
     }
 }

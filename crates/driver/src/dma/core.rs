@@ -94,10 +94,11 @@ impl<P: Platform> Core<P> {
     /// Ends the device's use. What is parked is freed, or kept for ever; what is still in handles
     /// follows when they are dropped.
     pub(crate) fn finish(self: &Arc<Self>, end: End) {
-        self.over.store(true, Ordering::Relaxed);
         let parked = {
             let mut custody = self.custody.lock();
             custody.end = Some(end);
+            // With the lock: whoever sees it, on whatever thread, finds the end when asking for it.
+            self.over.store(true, Ordering::Relaxed);
             core::mem::take(&mut custody.parked)
         };
         for parked in parked {
