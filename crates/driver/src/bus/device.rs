@@ -172,7 +172,9 @@ impl<P: Platform> Device<P> {
             // Whoever dropped it knows, and needs not be told. Whether the reset was confirmed was
             // told to the platform.
             self.settle(None, rest);
-            self.notice_idle();
+            // It is here after this, and was reset.
+            let _ = self.lender.take_back();
+            self.error = self.lender.acknowledge().err();
         }
     }
 
@@ -187,8 +189,10 @@ impl<P: Platform> Device<P> {
     pub(super) fn unbind(&mut self, rest: &mut Rest<'_, P>) -> Result<()> {
         self.leave(Parting::Unbound, rest);
         let taken = self.take_back(Parting::Unbound, rest);
-        self.notice_idle();
-        self.error = taken.err().or(self.error);
+        self.error = match taken {
+            Ok(()) => self.lender.acknowledge().err(),
+            Err(error) => Some(error),
+        };
         taken
     }
 
@@ -221,12 +225,5 @@ impl<P: Platform> Device<P> {
             driver.factory.removed(self.name, why);
         }
         rest.tell(self, What::Unbound(bound.driver));
-    }
-
-    /// Has it noticed, and without a driver.
-    fn notice_idle(&mut self) {
-        // Here after this, if it was not.
-        let _ = self.lender.take_back();
-        self.error = self.lender.acknowledge().err();
     }
 }
