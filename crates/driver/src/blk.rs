@@ -261,6 +261,18 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Waits until the device has nothing any more, at most for `limit`, and hands what it completes to
+    /// `done`: before it is taken back in good order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut): what is in flight stays there. Otherwise as
+    /// [`poll`](Self::poll).
+    pub fn drain(&mut self, limit: Duration, mut done: impl FnMut(Done<B>)) -> Result<()> {
+        let each = |completion| done(judge(completion));
+        self.requests.drain(&mut self.device, limit, each)
+    }
+
     /// Says that nobody wants the answer to a request any more. The device goes on with it, and what it
     /// writes is written; the buffer is dropped, not returned, when it comes back.
     ///

@@ -42,6 +42,10 @@ pub use vectors::Interrupts;
 /// How long a device may take to confirm a reset (§2.4.2), before its memory is given up.
 pub const RESET_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a device may take until it is suspended, with all that it has completed, or until it
+/// goes on (§3.4.1), before it is reset instead.
+pub const SUSPEND_LIMIT: Duration = Duration::from_secs(5);
+
 /// A device that was reset and noticed (`ACKNOWLEDGE`): registered, without a driver.
 #[derive(Debug)]
 pub struct Acknowledged<T: Transport> {
@@ -283,7 +287,8 @@ impl<T: Transport> Live<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NeedsReset`] if it does (§2.1.2); [`Error::Gone`] if somebody else reset it.
+    /// [`Error::NeedsReset`] if it does (§2.1.2); [`Error::Suspended`] if it is, [`Error::Gone`] if
+    /// somebody else reset it.
     pub fn check(&mut self) -> Result<()> {
         let changes = self.config.count();
         if changes == self.config_seen && !self.is_due() {
@@ -293,6 +298,9 @@ impl<T: Transport> Live<T> {
         let status = self.status()?;
         if status.contains(Status::NEEDS_RESET) {
             return Err(Error::NeedsReset);
+        }
+        if status.contains(Status::SUSPEND) {
+            return Err(Error::Suspended);
         }
         if !status.contains(Status::DRIVER_OK) {
             return Err(Error::Gone);

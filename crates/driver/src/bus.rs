@@ -28,6 +28,7 @@ mod event;
 mod id;
 mod name;
 mod pending;
+mod power;
 mod probe;
 mod sink;
 mod tree;
@@ -181,13 +182,16 @@ impl<P: Platform> Bus<P> {
     /// # Errors
     ///
     /// [`BusError::NoDevice`], [`BusError::NoDriver`], [`BusError::Bound`] if it has one,
-    /// [`BusError::NoMatch`] if the driver is not for it. Otherwise what the driver finds, which
+    /// [`BusError::Suspended`] if it is, [`BusError::NoMatch`] if the driver is not for it. Otherwise what the driver finds, which
     /// is the device's error then.
     pub fn bind(&mut self, name: Name, driver: &str) -> Result<()> {
         let (device, mut rest) = self.device(name)?;
         let driver = rest.driver(Some(driver)).ok_or(BusError::NoDriver)?;
         if device.driver().is_some() {
             return Err(BusError::Bound.into());
+        }
+        if device.asleep.is_some() {
+            return Err(BusError::Suspended.into());
         }
         if !driver.is_for(&device.modalias) {
             return Err(BusError::NoMatch.into());
@@ -219,10 +223,14 @@ impl<P: Platform> Bus<P> {
     ///
     /// # Errors
     ///
-    /// [`BusError::NoDevice`]; [`BusError::NoMatch`] if there is no driver that is for it.
+    /// [`BusError::NoDevice`]; [`BusError::Suspended`] if it is; [`BusError::NoMatch`] if there is no
+    /// driver that is for it.
     /// Otherwise what the last of those finds.
     pub fn rebind(&mut self, name: Name) -> Result<()> {
         let (device, mut rest) = self.device(name)?;
+        if device.asleep.is_some() {
+            return Err(BusError::Suspended.into());
+        }
         if device.driver().is_some() {
             // It is reset again, and that has to be confirmed.
             let _ = device.unbind(&mut rest);

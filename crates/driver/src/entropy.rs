@@ -127,6 +127,19 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Waits until the device has nothing any more, at most for `limit`, and hands what it completes to
+    /// `done`: before it is taken back in good order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut): what is in flight stays there. Otherwise as
+    /// [`poll`](Self::poll).
+    pub fn drain(&mut self, limit: Duration, mut done: impl FnMut(Filled<B>)) -> Result<()> {
+        // What has no buffer is nothing to hand over.
+        let each = |completion| filled(completion).into_iter().for_each(&mut done);
+        self.requests.drain(&mut self.device, limit, each)
+    }
+
     /// Says that nobody wants the answer to a request any more. The device goes on with it; the
     /// buffer is dropped, not returned, when it comes back.
     ///

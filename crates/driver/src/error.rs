@@ -46,6 +46,8 @@ pub enum Error {
     /// Ours: the device is still being driven, so its buffers cannot be had. Reset it, or the queue,
     /// first.
     StillDriven,
+    /// Ours to retry: the device is suspended (§3.4), and is given nothing until it goes on.
+    Suspended,
     /// The device asks to be reset (§2.1.2). Reset it and begin again.
     NeedsReset,
     /// The peer's: the device broke the protocol. Reset it; nothing it wrote is trusted.
@@ -105,6 +107,8 @@ pub enum BusError {
     Bound,
     /// The device has no driver.
     Unbound,
+    /// The device is suspended: resume it first.
+    Suspended,
     /// The driver is not for the device, or no driver is.
     NoMatch,
 }
@@ -118,6 +122,12 @@ pub enum Violation {
     /// `FEATURES_OK` did not stay set: the device refuses a subset of what it offered (§3.1.1 step
     /// 6).
     FeaturesRejected,
+    /// The device offers other features than before it was suspended: these are new, or missing
+    /// (§2.2.1).
+    FeaturesChanged(Features),
+    /// The device was neither suspended in time, nor did it ask for a reset, or it did not go on
+    /// (§3.4.2).
+    SuspendNotConfirmed,
     /// The configuration generation changed at every read (§2.5).
     ConfigUnstable,
     /// The device did not confirm its reset in time (§2.4.2). Its memory is kept from everybody.
@@ -248,6 +258,7 @@ impl fmt::Display for Error {
             Self::NotInFlight => f.write_str("no request in flight has this token"),
             Self::StillDriven => f.write_str("device is still being driven"),
             Self::Gone => f.write_str("device was reset or is gone"),
+            Self::Suspended => f.write_str("device is suspended"),
             Self::NeedsReset => f.write_str("device asks to be reset"),
             Self::Device(violation) => write!(f, "device broke the protocol: {violation}"),
             Self::Transport(error) => write!(f, "transport failed: {error}"),
@@ -288,6 +299,7 @@ impl fmt::Display for BusError {
             Self::NameTaken => f.write_str("bus has another driver of this name"),
             Self::Bound => f.write_str("device has a driver"),
             Self::Unbound => f.write_str("device has no driver"),
+            Self::Suspended => f.write_str("device is suspended"),
             Self::NoMatch => f.write_str("driver is not for this device"),
         }
     }
@@ -299,6 +311,12 @@ impl fmt::Display for Violation {
             Self::Ring(violation) => violation.fmt(f),
             Self::FeaturesRejected => {
                 f.write_str("it refused a subset of what it offered (§3.1.1)")
+            }
+            Self::FeaturesChanged(changed) => {
+                write!(f, "features {:#x} are new or missing (§2.2.1)", changed.0)
+            }
+            Self::SuspendNotConfirmed => {
+                f.write_str("it was not suspended in time, or did not go on (§3.4.2)")
             }
             Self::ConfigUnstable => f.write_str("configuration changed at every read (§2.5)"),
             Self::ResetNotConfirmed => f.write_str("reset was not confirmed in time (§2.4.2)"),

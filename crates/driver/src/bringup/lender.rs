@@ -4,16 +4,18 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ringway_spec::{Features, Status};
+use ringway_spec::{F, Features, Status};
 use spin::{Mutex, MutexGuard};
 
-use super::Acknowledged;
 use super::config::Config;
 use super::held::Held;
 use super::link::{Ended, Link, Next, reset};
 use super::vectors::Interrupts;
-use crate::error::{Error, Result};
+use super::{Acknowledged, SUSPEND_LIMIT};
+use crate::dma::Resting;
+use crate::error::{Error, Result, Violation};
 use crate::interrupt::Signal;
+use crate::platform::Platform;
 use crate::transport::Transport;
 
 /// A device that is lent to one driver after the other. Between two of them it is here.
@@ -108,6 +110,29 @@ impl<T: Transport> Lender<T> {
         Ok(device.set_status(Status::ACKNOWLEDGE)?)
     }
 
+    /// Suspends the device in its driver's hands (§3.4), and waits, within a bound, until it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FeaturesMissing`] if that was not negotiated. [`Error::NeedsReset`] if it cannot
+    /// (§3.4.2), [`Violation::SuspendNotConfirmed`] if it does not say, [`Error::Transport`]: it is
+    /// to be taken back.
+    pub(crate) fn suspend(&mut self) -> Result<()> {
+        if !self.features().contains(F::SUSPEND) {
+            return Err(Error::FeaturesMissing(F::SUSPEND));
+        }
+        self.rest(Resting::Begins, Status::SUSPEND, Status::DRIVER_OK)
+    }
+
+    /// Has a device go on that was [suspended](Self::suspend).
+    ///
+    /// # Errors
+    ///
+    /// As for [`suspend`](Self::suspend).
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        self.rest(Resting::Ends, Status::DRIVER_OK, Status::SUSPEND)
+    }
+
     /// Does something with the device, which a driver may have.
     ///
     /// # Errors
@@ -166,6 +191,38 @@ impl<T: Transport> Lender<T> {
 
     fn lent(&self) -> Option<MutexGuard<'_, Link<T>>> {
         self.lent.as_deref().map(Mutex::lock)
+    }
+
+    /// Asks for `wanted`, and waits until it stands in the place of `unwanted`.
+    fn rest(&mut self, resting: Resting, wanted: Status, unwanted: Status) -> Result<()> {
+        let (core, platform) = {
+            let link = self.lent().ok_or(Error::Gone)?;
+            (Arc::clone(&link.core), link.core.platform.clone())
+        };
+        if resting == Resting::Begins {
+            // Before it is asked: from then on it is to be given nothing (§3.4.1).
+            core.rest(resting);
+        }
+        self.with(|device| {
+            let status = device.status()?;
+            device.set_status(status | wanted)
+        })?;
+        let deadline = platform.now().saturating_add(SUSPEND_LIMIT);
+        loop {
+            let status = self.with(|device| device.status())?;
+            if status.contains(Status::NEEDS_RESET) {
+                return Err(Error::NeedsReset);
+            }
+            if status.contains(wanted) && !status.intersects(unwanted) {
+                break;
+            }
+            if platform.now() >= deadline {
+                return Err(Violation::SuspendNotConfirmed.into());
+            }
+            platform.relax();
+        }
+        core.rest(resting);
+        Ok(())
     }
 
     /// Settles what the end of the device's use leaves to do, and has it here.

@@ -15,7 +15,7 @@ use crate::interrupt::{Handler, Signal};
 use crate::platform::Platform;
 use crate::transport::{Doorbell, QueueSetup, Transport};
 
-/// The ring features that this crate can do.
+/// The features of rings, and of devices as such, that this crate can do.
 const RING_FEATURES: Features = Features(
     F::VERSION_1.0
         | F::INDIRECT_DESC.0
@@ -23,7 +23,8 @@ const RING_FEATURES: Features = Features(
         | F::RING_PACKED.0
         | F::IN_ORDER.0
         | F::ACCESS_PLATFORM.0
-        | F::ORDER_PLATFORM.0,
+        | F::ORDER_PLATFORM.0
+        | F::SUSPEND.0,
 );
 
 /// Those of a legacy device: all that there were.

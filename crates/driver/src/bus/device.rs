@@ -7,6 +7,7 @@ use ringway_spec::{Modalias, Status};
 use super::Name;
 use super::driver::Registered;
 use super::event::{Event, Events, What};
+use super::power::Asleep;
 use super::sink::{AnyTransport, Parting};
 use crate::bringup::Lender;
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub(super) struct Device<P: Platform> {
     pub(super) bound: Option<Bound>,
     /// What went wrong last, since it was last bound.
     pub(super) error: Option<Error>,
+    /// What it was before it was suspended, if it is.
+    pub(super) asleep: Option<Asleep>,
     /// How often it was reset and begun again because it asked for that.
     pub(super) recoveries: u32,
 }
@@ -82,6 +85,7 @@ impl<P: Platform> Device<P> {
             lender,
             bound: None,
             error,
+            asleep: None,
             recoveries: 0,
         }
     }
@@ -94,7 +98,7 @@ impl<P: Platform> Device<P> {
     /// Binds it to the first driver that is for it and can have it, if it has none.
     pub(super) fn match_drivers(&mut self, rest: &mut Rest<'_, P>) {
         for driver in rest.drivers {
-            if self.bound.is_some() {
+            if self.bound.is_some() || self.asleep.is_some() {
                 return;
             }
             if driver.is_for(&self.modalias) {
@@ -219,6 +223,9 @@ impl<P: Platform> Device<P> {
         let Some(bound) = self.bound.take() else {
             return;
         };
+        if let Some(asleep) = &mut self.asleep {
+            *asleep = Asleep::Idle;
+        }
         if let Some(why) = why
             && let Some(driver) = rest.driver(Some(bound.driver))
         {

@@ -31,6 +31,9 @@ pub(super) trait Factory<P: Platform>: Send {
     /// Tells the sink that the device is about to be taken back.
     fn leaving(&self, name: Name, why: Parting);
 
+    /// Tells the sink that the device goes on.
+    fn resumed(&self, name: Name);
+
     /// Tells the sink that the device was taken back.
     fn removed(&self, name: Name, why: Parting);
 }
@@ -83,6 +86,10 @@ impl<P: Platform, D: Class<P>, S: Sink<P, D>> Factory<P> for Made<D, S> {
 
     fn leaving(&self, name: Name, why: Parting) {
         self.sink.leaving(name, why);
+    }
+
+    fn resumed(&self, name: Name) {
+        self.sink.resumed(name);
     }
 
     fn removed(&self, name: Name, why: Parting) {

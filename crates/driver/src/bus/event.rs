@@ -41,6 +41,10 @@ pub enum What {
     ConfigChanged,
     /// It asked to be reset (§2.1.2).
     NeedsReset,
+    /// It was suspended.
+    Suspended,
+    /// It goes on, or is without a driver as before.
+    Resumed,
 }
 
 impl fmt::Display for Event {
@@ -50,7 +54,7 @@ impl fmt::Display for Event {
             What::Removed => ("remove", None),
             What::Bound(driver) => ("bind", Some(driver)),
             What::Unbound(driver) => ("unbind", Some(driver)),
-            What::Failed(_) | What::ConfigChanged | What::NeedsReset => ("change", None),
+            _ => ("change", None),
         };
         write!(f, "{action}@{} MODALIAS={}", self.name, self.modalias)?;
         if let Some(driver) = of {
@@ -60,6 +64,8 @@ impl fmt::Display for Event {
             What::Failed(error) => write!(f, " ERROR={error}"),
             What::ConfigChanged => f.write_str(" CONFIG=1"),
             What::NeedsReset => f.write_str(" NEEDS_RESET=1"),
+            What::Suspended => f.write_str(" SUSPENDED=1"),
+            What::Resumed => f.write_str(" SUSPENDED=0"),
             _ => Ok(()),
         }
     }

@@ -82,6 +82,10 @@ impl<P: Platform> Bus<P> {
 impl<P: Platform> Device<P> {
     /// Does what the device has asked for. Says whether that was anything.
     fn run_pending(&mut self, rest: &mut Rest<'_, P>) -> bool {
+        if self.asleep.is_some() {
+            // It says what it has to say when it goes on (§3.4.2).
+            return false;
+        }
         let polled = self.lender.is_polled();
         let Some(bound) = &mut self.bound else {
             return false;
@@ -138,7 +142,7 @@ impl<P: Platform> Device<P> {
     }
 
     /// Resets the device, as it asked for, and begins again with it.
-    fn recover(&mut self, rest: &mut Rest<'_, P>) {
+    pub(super) fn recover(&mut self, rest: &mut Rest<'_, P>) {
         let driver = rest.driver(self.driver());
         rest.tell(self, What::NeedsReset);
         // It is reset again below, and that has to be confirmed.

@@ -50,6 +50,11 @@ pub trait Sink<P: Platform, D: Class<P>>: Send {
         let _ = (name, why);
     }
 
+    /// The device was suspended, and goes on: what was made of it works as before.
+    fn resumed(&self, name: Name) {
+        let _ = name;
+    }
+
     /// The device was taken back: what was made of it answers [`Error::Gone`], and is good for
     /// having buffers back that were in flight. Whoever waited on it was woken.
     ///
@@ -65,6 +70,9 @@ pub enum Parting {
     Unbound,
     /// It goes from the bus, or has gone.
     Removed,
+    /// The machine sleeps. Devices that can be suspended as they are (§3.4) are not taken back: they
+    /// are [resumed](Sink::resumed); others are [added](Sink::added) again.
+    Suspended,
     /// It asked to be reset (§2.1.2). If that helps, it is [added](Sink::added) again at once.
     NeedsReset,
 }
@@ -80,6 +88,10 @@ impl<P: Platform, D: Class<P>, S: Sink<P, D> + Sync + ?Sized> Sink<P, D> for Arc
 
     fn leaving(&self, name: Name, why: Parting) {
         (**self).leaving(name, why);
+    }
+
+    fn resumed(&self, name: Name) {
+        (**self).resumed(name);
     }
 
     fn removed(&self, name: Name, why: Parting) {

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::vec;
 use std::vec::Vec;
 
+mod power;
+
 type Entropy = Rng<AnyTransport<TestPlatform>, Vec<u8>>;
 type Disk = Blk<AnyTransport<TestPlatform>, Vec<u8>>;
 
@@ -28,6 +30,7 @@ enum Told {
     Added(Name),
     Changed(Name, u64),
     Leaving(Name, Parting),
+    Resumed(Name),
     Removed(Name, Parting),
 }
 
@@ -53,6 +56,10 @@ impl Sink<TestPlatform, Entropy> for System {
 
     fn leaving(&self, name: Name, why: Parting) {
         self.tell(Told::Leaving(name, why));
+    }
+
+    fn resumed(&self, name: Name) {
+        self.tell(Told::Resumed(name));
     }
 
     fn removed(&self, name: Name, why: Parting) {

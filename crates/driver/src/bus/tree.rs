@@ -42,6 +42,8 @@ pub struct DeviceNode {
     pub driver: Option<&'static str>,
     /// What went wrong with it last, since it was last bound.
     pub error: Option<Error>,
+    /// Whether it is suspended.
+    pub suspended: bool,
     /// How often it was begun again because it asked for that.
     pub recoveries: u32,
 }
@@ -93,6 +95,7 @@ impl<P: Platform> Bus<P> {
                 queues: device.lender.queues().iter().map(QueueNode::from).collect(),
                 driver: device.driver(),
                 error: device.error,
+                suspended: device.asleep.is_some(),
                 recoveries: device.recoveries,
             }
         });

@@ -279,8 +279,12 @@ where
     #[inline]
     fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
         let Custody { held, core, hold } = &mut self.custody;
-        if core.is_over() {
-            let why = Error::Gone;
+        if !core.is_driven() {
+            let why = if core.is_over() {
+                Error::Gone
+            } else {
+                Error::Suspended
+            };
             return Err(Rejected { why, data });
         }
         if *hold != Hold::Driven {
@@ -405,9 +409,9 @@ where
     pub fn kick(&mut self) -> Result<bool> {
         let Custody { held, core, hold } = &mut self.pending.custody;
         let ring = &mut held.ring;
-        // Of a queue that was reset alone, the device is told nothing (§2.6.1); nor of one whose
-        // device was taken back, and may have another driver by now.
-        let needed = *hold == Hold::Driven && ring.kick_needed() && !core.is_over();
+        // Of a queue that was reset alone, the device is told nothing (§2.6.1); nor while it is
+        // suspended (§3.4.1), nor if it was taken back, and may have another driver by now.
+        let needed = *hold == Hold::Driven && core.is_driven() && ring.kick_needed();
         if needed {
             self.counts.kicks += 1;
             self.doorbell.ring(ring.notification_data())?;
