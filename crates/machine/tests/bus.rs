@@ -476,3 +476,71 @@ fn a_device_that_refuses_to_confirm_its_reset_when_it_is_unbound_keeps_its_memor
         assert_eq!((platform.leak(), platform.ram_used()), (kept, used));
     }
 }
+
+/// An operating system that completes what is in flight before its device is taken back.
+#[derive(Default)]
+struct Careful {
+    source: Mutex<Option<Rngs>>,
+    completed: AtomicUsize,
+}
+
+impl Sink<Platform, Rngs> for Careful {
+    fn added(&self, _: Name, device: Rngs) {
+        *self.source.lock().unwrap() = Some(device);
+    }
+
+    fn leaving(&self, _: Name, _: Parting) {
+        if let Some(source) = self.source.lock().unwrap().as_mut() {
+            let count = |_| {
+                self.completed.fetch_add(1, Ordering::SeqCst);
+            };
+            source.drain(LIMIT, count).unwrap();
+        }
+    }
+
+    fn removed(&self, _: Name, _: Parting) {
+        let source = self.source.lock().unwrap().take();
+        assert_eq!(reclaim(&mut source.unwrap()), 0);
+    }
+}
+
+/// Freeze and restore, with requests completed first.
+#[test]
+fn what_is_in_flight_is_completed_before_a_device_sleeps() {
+    for way in WAYS {
+        for run in (0..8)
+            .map(|seed| Run::Inline { seed })
+            .chain([Run::Threaded])
+        {
+            let (machine, _) = machine(way, run, honest);
+            let platform = machine.platform();
+            let system = Arc::<Careful>::default();
+            let mut bus = Bus::new();
+            let ids = [Id::of(DeviceId::ENTROPY)];
+            bus.register::<Rngs, _>("entropy", &ids, Arc::clone(&system))
+                .unwrap();
+            devices(&machine).into_iter().for_each(|device| {
+                bus.add(device);
+            });
+            let ask = || {
+                let mut source = system.source.lock().unwrap();
+                let source = source.as_mut().unwrap();
+                let requests = (0..100).take_while(|_| source.request(buffer(&platform)).is_ok());
+                requests.count()
+            };
+
+            let mut asked = 0;
+            for _ in 0..3 {
+                asked += ask();
+                bus.suspend_all().unwrap();
+                assert_eq!(system.completed.load(Ordering::SeqCst), asked, "{way:?}");
+                bus.resume_all().unwrap();
+            }
+
+            asked += ask();
+            bus.unbind(SOURCE).unwrap();
+            assert_eq!(system.completed.load(Ordering::SeqCst), asked, "{way:?}");
+            assert_eq!(platform.leak(), Leak::default());
+        }
+    }
+}
