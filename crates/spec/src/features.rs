@@ -83,20 +83,21 @@ impl Features {
 
     /// The names of the bits that are set, lowest first, as a device of type `id` means them.
     pub fn names(self, id: DeviceId) -> impl Iterator<Item = Name> + Clone {
+        let table = names::table(id);
         // Legacy network devices gave bits 41 and 42 a meaning of their own before they became
         // common property.
-        let tables = if self.contains(F::VERSION_1) {
-            [CORE_NAMES, names::names(id)]
-        } else {
-            [names::names(id), CORE_NAMES]
-        };
-        self.bits().map(move |bit| Name {
-            bit,
-            known: tables
-                .into_iter()
-                .flatten()
-                .find(|(number, _)| *number == bit)
-                .map(|(_, name)| *name),
+        let common_first = self.contains(F::VERSION_1);
+        self.bits().map(move |bit| {
+            let common = named(CORE_NAMES, bit).map(|name| (name, core_section(bit)));
+            let own = named(table.names, bit).map(|name| (name, table.section(bit)));
+            Name {
+                bit,
+                known: if common_first {
+                    common.or(own)
+                } else {
+                    own.or(common)
+                },
+            }
         })
     }
 
@@ -104,7 +105,8 @@ impl Features {
     /// and those of which it would need at least one more. A driver must not accept such a set
     /// (§2.2.1), nor a device offer it (§2.2.2).
     pub fn missing_dependency(self, id: DeviceId) -> Option<(Self, Self)> {
-        names::dependencies(id)
+        names::table(id)
+            .dependencies
             .iter()
             .map(|&(features, needed)| (self & features, needed))
             .find(|&(present, needed)| !present.is_empty() && !self.intersects(needed))
@@ -149,7 +151,8 @@ impl fmt::Debug for Features {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Name {
     bit: u32,
-    known: Option<&'static str>,
+    /// The name, and the section that defines it.
+    known: Option<(&'static str, &'static str)>,
 }
 
 impl Name {
@@ -160,16 +163,43 @@ impl Name {
 
     /// The bit's name, if it has one.
     pub const fn known(self) -> Option<&'static str> {
-        self.known
+        match self.known {
+            Some((name, _)) => Some(name),
+            None => None,
+        }
+    }
+
+    /// The number of the section that defines the bit (`5.2.3`), if it has a name.
+    pub const fn section(self) -> Option<&'static str> {
+        match self.known {
+            Some((_, section)) => Some(section),
+            None => None,
+        }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.known {
+        match self.known() {
             Some(name) => f.write_str(name),
             None => write!(f, "BIT_{}", self.bit),
         }
+    }
+}
+
+/// The name of a bit in a table of them.
+fn named(names: &[(u32, &'static str)], bit: u32) -> Option<&'static str> {
+    let found = names.iter().find(|(number, _)| *number == bit)?;
+    Some(found.1)
+}
+
+/// The section that defines a bit of [`F`].
+fn core_section(bit: u32) -> &'static str {
+    let legacy = F::NOTIFY_ON_EMPTY | F::ANY_LAYOUT | F::UNUSED;
+    if legacy.contains(Features::bit(bit)) {
+        "6.3"
+    } else {
+        "6"
     }
 }
 
@@ -320,6 +350,22 @@ mod tests {
         let name = (blk::F::RO).names(DeviceId::BLOCK).next().unwrap();
 
         assert_eq!((name.bit(), name.known()), (5, Some("RO")));
+    }
+
+    #[test]
+    fn a_name_leads_to_the_section_that_defines_it() {
+        let section = |features: Features, id| features.names(id).map(Name::section).next();
+
+        for (features, id, expected) in [
+            (blk::F::RO, DeviceId::BLOCK, Some("5.2.3")),
+            (blk::F::BARRIER, DeviceId::BLOCK, Some("5.2.3.1")),
+            (Features::bit(42), DeviceId::NETWORK, Some("5.1.3.2")),
+            (F::IN_ORDER, DeviceId::RTC, Some("6")),
+            (F::ANY_LAYOUT, DeviceId::RTC, Some("6.3")),
+            (Features::bit(1), DeviceId::RTC, None),
+        ] {
+            assert_eq!(section(features, id), Some(expected), "{features:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,10 @@
 //! let names: Vec<String> = offered.names(DeviceId::BLOCK).map(|n| n.to_string()).collect();
 //! assert_eq!(names, ["BLK_SIZE", "VERSION_1", "BIT_99"]);
 //!
+//! // And where they are defined.
+//! let sections: Vec<_> = offered.names(DeviceId::BLOCK).map(|n| n.section()).collect();
+//! assert_eq!(sections, [Some("5.2.3"), Some("6"), None]);
+//!
 //! // A configuration field knows its offset, its type, and the feature that makes it exist.
 //! assert_eq!(Config::BLK_SIZE.field().offset(), 20);
 //! assert!(Config::BLK_SIZE.exists(offered));
@@ -40,22 +44,45 @@
 #[macro_use]
 mod macros;
 
+pub mod balloon;
 pub mod blk;
+pub mod can;
 pub mod config;
+pub mod console;
+pub mod crypto;
 pub mod entropy;
 pub mod features;
+pub mod fs;
+pub mod gpio;
+pub mod gpu;
+pub mod i2c;
 mod id;
+pub mod input;
 mod interrupt;
+pub mod iommu;
+pub mod media;
+pub mod mem;
 pub mod mmio;
+mod modalias;
 mod names;
+pub mod net;
 pub mod packed;
 pub mod pci;
+pub mod pmem;
+pub mod rpmb;
+pub mod rtc;
+pub mod scmi;
+pub mod scsi;
+pub mod sound;
+pub mod spi;
 pub mod split;
 mod status;
+pub mod vsock;
 
 pub use features::{F, Features};
 pub use id::DeviceId;
 pub use interrupt::InterruptStatus;
+pub use modalias::{Modalias, NotModalias};
 pub use status::Status;
 
 /// Little-endian integers of alignment 1, as the wire has them (§1.4).
