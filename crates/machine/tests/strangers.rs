@@ -13,7 +13,7 @@ use ringway_driver::blk::Blk;
 use ringway_driver::bus::attach;
 use ringway_driver::pci::{self, Address, ConfigAccess};
 use ringway_driver::platform::{ANYWHERE, Platform as _, Registers};
-use ringway_machine::{Machine, Options, Place, Platform, Window};
+use ringway_machine::{Attached, Machine, Options, Place, Platform, Window};
 use ringway_ring::driver::Memory;
 use ringway_spec::mmio::{legacy_register, register};
 use ringway_spec::pci::config::{BAR0, COMMAND, Command};
@@ -160,7 +160,7 @@ fn strangers_at_both_interfaces_of_a_function_leave_it_working_after_a_reset() {
         .build()
         .unwrap();
     let platform = machine.platform();
-    let Some(Place::Pci(at)) = machine.device("disk").map(|disk| disk.place()) else {
+    let Some(Place::Pci(at)) = machine.device("disk").map(Attached::place) else {
         panic!("it is on PCI");
     };
     let command = Command::IO | Command::MEMORY | Command::BUS_MASTER;
@@ -187,7 +187,7 @@ fn strangers_at_a_window_of_either_version_leave_it_answering_after_a_reset() {
             .build()
             .unwrap();
         let platform = machine.platform();
-        let Some(Place::Mmio(slot)) = machine.device("disk").map(|disk| disk.place()) else {
+        let Some(Place::Mmio(slot)) = machine.device("disk").map(Attached::place) else {
             panic!("it is in a slot");
         };
         let window = platform.registers(slot.address, slot.len).unwrap();
