@@ -103,7 +103,9 @@ pub fn run(data: &[u8]) {
 }
 
 fn found(machine: &Machine, preference: Preference) -> Option<Pci<Platform>> {
-    pci::devices_by(&machine.platform(), preference).next()?.ok()
+    pci::devices_by(&machine.platform(), preference)
+        .next()?
+        .ok()
 }
 
 /// The registers of the BARs that have any.
