@@ -60,7 +60,9 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
     pub(crate) fn new(platform: &Platform) -> Self {
         Self {
             platform: platform.clone(),
-            given: platform.dma(GIVEN_BYTES, 4096, ANYWHERE).expect("there is enough"),
+            given: platform
+                .dma(GIVEN_BYTES, 4096, ANYWHERE)
+                .expect("there is enough"),
             driver: None,
             drivers: 0,
         }

@@ -274,6 +274,7 @@ fn bytes() -> bool {
 
 fn nothing_answers() -> bool {
     let last = Address::new(255, 31, 7);
-    let ids = [(last, 0), (Address::new(0, 0, 0), 256)].map(|(at, offset)| pci::CONFIG.read32(at, offset));
+    let ids = [(last, 0), (Address::new(0, 0, 0), 256)]
+        .map(|(at, offset)| pci::CONFIG.read32(at, offset));
     ids == [!0; 2] && memory::device_window(&(0..4096)).is_none()
 }
