@@ -185,15 +185,10 @@ unsafe impl Platform for Machine {
 
 impl ConfigAccess for Machine {
     fn read32(&self, at: Address, offset: u16) -> u32 {
-        // Ports reach the first 256 bytes of a function.
-        u8::try_from(offset).map_or(u32::MAX, |offset| {
-            pci::read32(at.bus(), at.device(), at.function(), offset)
-        })
+        pci::CONFIG.read32(at, offset)
     }
 
     fn write32(&self, at: Address, offset: u16, value: u32) {
-        if let Ok(offset) = u8::try_from(offset) {
-            pci::write32(at.bus(), at.device(), at.function(), offset, value);
-        }
+        pci::CONFIG.write32(at, offset, value);
     }
 }

@@ -3,14 +3,16 @@
 //! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions,
 //! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
 //! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
-//! version 1. The platform provides [`ConfigAccess`]; buses and addresses are expected to have been
-//! assigned, by it or by firmware.
+//! version 1. The platform provides [`ConfigAccess`]. Where firmware gave devices no addresses,
+//! [`place`](place()) does, before.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
 use core::fmt;
 
 mod bar;
+#[cfg(feature = "alloc")]
+mod bridge;
 mod capability;
 mod config;
 mod ecam;
@@ -20,6 +22,8 @@ mod modern;
 mod msix;
 mod open;
 mod owned;
+#[cfg(feature = "alloc")]
+mod place;
 mod ports;
 mod shared;
 
@@ -28,6 +32,8 @@ pub use function::{Function, Scan, scan};
 pub use legacy::Legacy;
 pub use modern::Modern;
 pub use open::{Pci, Preference, devices, devices_by, open};
+#[cfg(feature = "alloc")]
+pub use place::{Apertures, Placed, place};
 pub use ports::{ConfigPorts, Exclusion};
 
 /// Most bytes of configuration space that are mapped. No device type has as many; a device may

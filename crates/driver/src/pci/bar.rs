@@ -1,5 +1,7 @@
 //! Where a function's BARs are, and how large.
 
+#[cfg(feature = "alloc")]
+use ringway_spec::pci::config::BAR_PREFETCHABLE;
 use ringway_spec::pci::config::{
     BAR_64, BAR_IO, BAR_IO_MASK, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BARS, Command, bar,
 };
@@ -25,6 +27,16 @@ pub(super) struct Bar {
     pub(super) space: Space,
     pub(super) address: u64,
     pub(super) size: u64,
+}
+
+/// A BAR without an address.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unplaced {
+    pub(super) space: Space,
+    pub(super) size: u64,
+    /// Whether it may be beyond 4 GiB, behind bridges too.
+    pub(super) high: bool,
 }
 
 /// Bytes of a BAR.
@@ -61,6 +73,25 @@ impl Place {
     }
 }
 
+/// What a BAR reads: where its halves are, and their values.
+#[derive(Debug)]
+struct Read {
+    space: Space,
+    /// The bits of the lower half that are the address.
+    mask: u32,
+    low: (usize, u32),
+    high: Option<(usize, u32)>,
+}
+
+impl Read {
+    fn address(&self) -> u64 {
+        wide(
+            self.high.map_or(0, |(_, high)| high),
+            self.low.1 & self.mask,
+        )
+    }
+}
+
 /// The BARs of a function, each measured when it is first asked for.
 #[derive(Debug)]
 pub(super) struct Bars<'c, C> {
@@ -88,7 +119,34 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         found
     }
 
+    /// The BARs without an address, as [`place`](super::place()) needs to know them.
+    #[cfg(feature = "alloc")]
+    pub(super) fn unplaced(config: &Config<'c, C>) -> impl Iterator<Item = (u8, Unplaced)> {
+        let bars = Bars::new(config);
+        (0..BARS).filter_map(move |index| {
+            let read = bars.read(index).filter(|read| read.address() == 0)?;
+            let unplaced = Unplaced {
+                space: read.space,
+                size: bars.measure(&read),
+                high: read.high.is_some() && read.low.1 & BAR_PREFETCHABLE != 0,
+            };
+            (unplaced.size != 0).then_some((index, unplaced))
+        })
+    }
+
     fn look(&self, index: u8) -> Option<Bar> {
+        let read = self.read(index).filter(|read| read.address() != 0)?;
+        let bar = Bar {
+            space: read.space,
+            address: read.address(),
+            size: self.measure(&read),
+        };
+        let last = bar.address.checked_add(bar.size.checked_sub(1)?);
+        last.is_some().then_some(bar)
+    }
+
+    /// What BAR `index` reads, if it may be one.
+    fn read(&self, index: u8) -> Option<Read> {
         // The high half of a wide BAR looks like a BAR, and is none.
         let mut first = 0;
         while first < index {
@@ -97,31 +155,29 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         if first != index {
             return None;
         }
-        let low_at = bar(index)?;
-        let low = self.config.read32(low_at);
+        let at = bar(index)?;
+        let low = self.config.read32(at);
         let (space, mask) = match low & BAR_IO {
             0 => (Space::Memory, BAR_MEMORY_MASK),
             _ => (Space::Ports, BAR_IO_MASK),
         };
-        let high_at = match self.is_wide(index) {
-            true => Some(bar(index + 1)?),
+        let high = match self.is_wide(index) {
+            true => {
+                let at = bar(index + 1)?;
+                Some((at, self.config.read32(at)))
+            }
             false => None,
         };
-        let high = high_at.map_or(0, |at| self.config.read32(at));
-        let address = wide(high, low & mask);
-        let size = self.measure(mask, (low_at, low), high_at.map(|at| (at, high)));
-        let last = address.checked_add(size.checked_sub(1)?);
-        let bar = Bar {
+        Some(Read {
             space,
-            address,
-            size,
-        };
-        (address != 0 && last.is_some()).then_some(bar)
+            mask,
+            low: (at, low),
+            high,
+        })
     }
 
-    /// How many bytes the BAR has whose halves are at these offsets and have these values, the lower
-    /// with its address in the bits of `mask`. 0 if it is none.
-    fn measure(&self, mask: u32, low: (usize, u32), high: Option<(usize, u32)>) -> u64 {
+    /// How many bytes the BAR has that was read. 0 if it is none.
+    fn measure(&self, read: &Read) -> u64 {
         let command = self.config.command();
         // What is written meanwhile is no address to answer at.
         self.config
@@ -132,14 +188,14 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
             self.config.write32(at, value);
             writable
         };
-        let low = writable(low) & mask;
-        let address = wide(high.map_or(0, writable), low);
+        let low = writable(read.low) & read.mask;
+        let address = wide(read.high.map_or(0, writable), low);
         self.config.set_command(command);
         // The lowest bit of the address that can be written.
         address & address.wrapping_neg()
     }
 
-    fn is_wide(&self, index: u8) -> bool {
+    pub(super) fn is_wide(&self, index: u8) -> bool {
         bar(index).is_some_and(|at| {
             let low = self.config.read32(at);
             low & BAR_IO == 0 && low & BAR_WIDTH_MASK == BAR_64

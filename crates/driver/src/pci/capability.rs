@@ -59,7 +59,7 @@ impl Layout {
         let mut notify: Found<(Place, u32)> = None;
         let mut isr: Found<Place> = None;
         let mut device: Found<Place> = None;
-        let mut shared = Regions::default();
+        let mut shared = Regions::NONE;
         for capability in list(config) {
             let (at, CAPABILITY_VENDOR) = capability? else {
                 continue;
@@ -354,7 +354,7 @@ mod tests {
             notify_multiplier: NOTIFY_MULTIPLIER,
             isr: place(ISR, 0x1000),
             device: Some(place(CONFIG, 60)),
-            shared: Regions::default(),
+            shared: Regions::NONE,
         };
         let vectors = Table {
             capability: MSIX_CAPABILITY,

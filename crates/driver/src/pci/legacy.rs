@@ -79,7 +79,7 @@ impl<P: Platform + ConfigAccess> Legacy<P> {
         if header.len < legacy::config(msix_or_not) as u64 {
             return Err(Violation::Capability("legacy registers are too short").into());
         }
-        drop(platform.dma(PAGE as usize, PAGE as usize, LAST)?);
+        platform.dma(PAGE as usize, PAGE as usize, LAST).map(drop)?;
         let registers = header.map(&platform, HEADER_BYTES_MAX + CONFIG_BYTES_MAX)?;
         let part = |offset, len| {
             let range = TransportError::Range { offset, len };

@@ -8,21 +8,31 @@ use crate::transport::SharedMemory;
 /// Most regions that a function can say it has: so many capabilities have room beside each other.
 const MOST: usize = (SIZE - CAPABILITIES_START) / size_of::<Capability64>();
 
-/// The regions of a device, by their ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Regions([Option<(u8, SharedMemory)>; MOST]);
+/// The regions of a device, and the id of each. A place without a region has no bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Regions {
+    ids: [u8; MOST],
+    regions: [SharedMemory; MOST],
+}
 
 impl Regions {
+    pub(super) const NONE: Self = Self {
+        ids: [0; MOST],
+        regions: [SharedMemory { address: 0, len: 0 }; MOST],
+    };
+
     /// Adds a region. Of several with the same id, the first counts.
     pub(super) fn add(&mut self, id: u8, region: SharedMemory) {
-        if let Some(free) = self.0.iter_mut().find(|known| known.is_none()) {
-            *free = Some((id, region));
+        let mut places = self.ids.iter_mut().zip(&mut self.regions);
+        if let Some(free) = places.find(|(_, region)| region.len == 0) {
+            (*free.0, *free.1) = (id, region);
         }
     }
 
     pub(super) fn find(&self, id: u8) -> Option<SharedMemory> {
-        let mut known = self.0.iter().flatten();
-        known.find(|known| known.0 == id).map(|known| known.1)
+        let mut known = self.ids.iter().zip(&self.regions);
+        let found = known.find(|(known, region)| **known == id && region.len != 0);
+        found.map(|(_, region)| *region)
     }
 }
 
@@ -33,7 +43,7 @@ mod tests {
     #[test]
     fn of_regions_with_one_id_the_first_counts_and_more_than_have_room_do_not() {
         let region = |address| SharedMemory { address, len: 1 };
-        let mut regions = Regions::default();
+        let mut regions = Regions::NONE;
 
         for (id, address) in (0..10).chain(0..2).zip(0x1000..) {
             regions.add(id, region(address));
@@ -42,5 +52,6 @@ mod tests {
         assert_eq!(regions.find(0), Some(region(0x1000)));
         assert_eq!(regions.find(7), Some(region(0x1007)));
         assert_eq!(regions.find(8), None);
+        assert_eq!(Regions::NONE.find(0), None);
     }
 }

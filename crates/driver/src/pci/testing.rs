@@ -151,6 +151,13 @@ impl Fake {
     /// Puts the function on the bus of a platform.
     pub(super) fn plug(self) -> TestPlatform {
         let platform = TestPlatform::new(Trust::Trusted);
+        self.plug_at(&platform, AT);
+        platform
+    }
+
+    /// Puts the function at `at` of a platform, and its registers where the last that was put has
+    /// them.
+    pub(super) fn plug_at(self, platform: &TestPlatform, at: Address) {
         let Self {
             header,
             writable,
@@ -163,7 +170,7 @@ impl Fake {
             bytes[..4].copy_from_slice(&offered.word(0).to_le_bytes());
             platform.place(port(PORTS), bytes, legacy_behaviour(&queues));
         }
-        platform.place(config_space(AT), header, move |bytes, access| {
+        platform.place(config_space(at), header, move |bytes, access| {
             if !access.is_write() {
                 return;
             }
@@ -176,7 +183,6 @@ impl Fake {
         let registers = vec![0; REGISTERS_LEN as usize];
         platform.place(REGISTERS, registers, behaviour(offered, &queues));
         platform.poke(COMMON + common::NUM_QUEUES as u64, &[2, 0]);
-        platform
     }
 }
 
