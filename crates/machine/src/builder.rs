@@ -300,7 +300,8 @@ fn plug(
         attached.push(match planned {
             Planned::Function(depth, plan) => {
                 while windows.len() < depth {
-                    windows.push(board.addresses.open().ok_or_else(no_addresses)?);
+                    let window = board.addresses.open(&windows);
+                    windows.push(window.ok_or_else(no_addresses)?);
                 }
                 board.plug_function(population, depth, plan)?
             }
@@ -308,7 +309,8 @@ fn plug(
         });
     }
     while windows.len() < bridges {
-        windows.push(board.addresses.open().ok_or_else(no_addresses)?);
+        let window = board.addresses.open(&windows);
+        windows.push(window.ok_or_else(no_addresses)?);
     }
     let closed = board.addresses.close(&population.segment, &windows);
     closed.map(|()| attached).ok_or_else(no_addresses)

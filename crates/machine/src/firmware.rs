@@ -11,15 +11,17 @@ use crate::bus::PciFunction;
 use crate::layout::{PCI_HIGH, PCI_LOW, PCI_PORTS};
 use crate::segment::{self, Segment};
 
-/// What a machine's firmware does with the BARs of PCI functions. Buses have numbers, and bridges
-/// pass on addresses, in any case.
+/// What a machine's firmware does with PCI.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Firmware {
-    /// It gives them addresses.
+    /// It numbers the buses, has bridges pass on what is behind them, and gives the BARs of functions
+    /// addresses.
     #[default]
     PlacesBars,
-    /// It leaves that to the operating system.
+    /// It leaves the BARs to the operating system. Bridges pass on what has room for some.
     LeavesBars,
+    /// There is none: buses have no numbers but those that an operating system gives them.
+    Absent,
 }
 
 /// Memory that a bridge passes on beyond what is needed when the machine is built: for what is
@@ -93,7 +95,13 @@ impl Addresses {
 
     /// Begins what a bridge passes on. What is given out from here on, until they are closed, is
     /// behind it.
-    pub(crate) fn open(&mut self) -> Option<Window> {
+    ///
+    /// `before` are the windows in which it is: the innermost keeps some room for itself.
+    pub(crate) fn open(&mut self, before: &[Window]) -> Option<Window> {
+        if !before.is_empty() {
+            take(&mut self.near.low, MEMORY_GRANULE, SPARE_BYTES)?;
+            take(&mut self.near.ports, IO_GRANULE, SPARE_PORTS)?;
+        }
         Some(Window {
             low: take(&mut self.near.low, MEMORY_GRANULE, 0)?,
             ports: take(&mut self.near.ports, IO_GRANULE, 0)?,
@@ -114,7 +122,11 @@ impl Addresses {
             take(&mut near.ports, IO_GRANULE, SPARE_PORTS)?;
         }
         let (low, ports) = (low..near.low.start, ports..near.ports.start);
-        for (bus, (bridge, window)) in (0..).zip(segment.bridges().iter().zip(windows)) {
+        let configured = match self.firmware {
+            Firmware::PlacesBars | Firmware::LeavesBars => windows,
+            Firmware::Absent => &[],
+        };
+        for (bus, (bridge, window)) in (0..).zip(segment.bridges().iter().zip(configured)) {
             // Limits are in the last granule, which there is: the spare one.
             let memory = [window.low, low.end - MEMORY_GRANULE];
             let memory = memory.map(|address| (address >> 16) as u32);

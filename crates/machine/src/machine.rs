@@ -157,7 +157,8 @@ impl Machine {
         let before = bus.population();
         let mut population = Population::clone(&before);
         match place {
-            Place::Pci(at) => population.segment.unplug(at),
+            // Buses are numbered by the bridges before them.
+            Place::Pci(at) => population.segment.unplug(at.bus().into(), at.device()),
             Place::Mmio(slot) => {
                 let slots = self.slots.iter().zip(&mut population.slots);
                 let nobody = |(known, device): (&Slot, &mut Option<_>)| {

@@ -69,13 +69,10 @@ impl Segment {
         });
     }
 
-    /// Pulls out what is at an address.
-    pub(crate) fn unplug(&mut self, at: Address) {
-        let bus = |seat: &Seat| self.bus(seat.depth);
-        let is_there = |seat: &Seat| (bus(seat), seat.device) == (at.bus(), at.device());
-        if let Some(place) = self.seats.iter().position(is_there) {
-            self.seats.remove(place);
-        }
+    /// Pulls out a function.
+    pub(crate) fn unplug(&mut self, depth: usize, device: u8) {
+        self.seats
+            .retain(|seat| (seat.depth, seat.device) != (depth, device));
     }
 
     /// The number of the bus behind `depth` bridges.

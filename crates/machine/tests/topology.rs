@@ -9,7 +9,7 @@ use ringway_device::blk::{Blk as BlkDevice, RamDisk};
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Interface, Result, SharedRegion, Worker};
 use ringway_driver::entropy::Rng;
-use ringway_driver::pci::{self, Address, ConfigAccess};
+use ringway_driver::pci::{self, Address, Apertures, ConfigAccess};
 use ringway_driver::platform::{Platform as _, Registers};
 use ringway_driver::{bus, mmio};
 use ringway_machine::{Change, Error, Firmware, Machine, Options, Place, Platform, Run};
@@ -192,6 +192,33 @@ fn firmware_that_leaves_bars_alone_numbers_buses_and_opens_bridges() {
     platform.write32(at, COMMAND as u16, Command::MEMORY.bits().into());
     let registers = platform.registers(u64::from(base) << 16, 0x1000).unwrap();
     assert_eq!(registers.read16(18), Ok(1));
+}
+
+/// What firmware has left, the driver's side does.
+#[test]
+fn devices_that_firmware_left_alone_are_placed_numbered_and_driven() {
+    for firmware in [Firmware::LeavesBars, Firmware::Absent] {
+        let machine = Machine::builder()
+            .run(INLINE)
+            .firmware(firmware)
+            .pci("both", entropy(1), with(Interface::Transitional))
+            .bridge()
+            .pci("modern", entropy(2), Options::default())
+            .bridge()
+            .pci("legacy", entropy(3), with(Interface::Legacy))
+            .build()
+            .unwrap();
+        let apertures = Apertures {
+            memory: 0x4000_0000..0x8000_0000,
+            high: 0x80_0000_0000..0x100_0000_0000,
+            ports: 0x1000..0x1_0000,
+        };
+
+        let placed = pci::place(&machine.platform(), &apertures);
+
+        assert_eq!(placed.without_room, 0, "{firmware:?}");
+        assert_eq!(drawn(&machine), [1, 2, 3], "{firmware:?}");
+    }
 }
 
 #[test]
