@@ -60,6 +60,7 @@ enum Through {
     TransitionalPciByLegacy,
     LegacyPci,
     Mmio,
+    MmioVersion1,
 }
 
 /// Which vectors a function has; in a slot there are none.
@@ -73,8 +74,8 @@ enum Vectors {
 }
 
 /// All ways; those first that every row is for, whatever the seed.
-const WAYS: [Way; 13] = {
-    use Through::{LegacyPci, Mmio, Pci, TransitionalPci, TransitionalPciByLegacy};
+const WAYS: [Way; 14] = {
+    use Through::{LegacyPci, Mmio, MmioVersion1, Pci, TransitionalPci, TransitionalPciByLegacy};
     use Vectors::{None, Plenty, Scarce};
     const fn way(through: Through, vectors: Vectors) -> Way {
         Way { through, vectors }
@@ -83,6 +84,7 @@ const WAYS: [Way; 13] = {
         way(Pci, Plenty),
         way(Pci, None),
         way(Mmio, None),
+        way(MmioVersion1, None),
         way(LegacyPci, Plenty),
         way(LegacyPci, None),
         way(Pci, Scarce),
@@ -97,25 +99,25 @@ const WAYS: [Way; 13] = {
 };
 
 /// How many of them are.
-const WHOLE: usize = 5;
+const WHOLE: usize = 6;
 
 impl Way {
     fn is_legacy(self) -> bool {
         match self.through {
             Through::Pci | Through::TransitionalPci | Through::Mmio => false,
-            Through::TransitionalPciByLegacy | Through::LegacyPci => true,
+            Through::TransitionalPciByLegacy | Through::LegacyPci | Through::MmioVersion1 => true,
         }
     }
 
     fn is_pci(self) -> bool {
-        self.through != Through::Mmio
+        !matches!(self.through, Through::Mmio | Through::MmioVersion1)
     }
 
     fn interface(self) -> Interface {
         match self.through {
             Through::Pci | Through::Mmio => Interface::Modern,
             Through::TransitionalPci | Through::TransitionalPciByLegacy => Interface::Transitional,
-            Through::LegacyPci => Interface::Legacy,
+            Through::LegacyPci | Through::MmioVersion1 => Interface::Legacy,
         }
     }
 
