@@ -1,16 +1,20 @@
 //! The registers of a device in an MMIO slot: accesses at any offset and of any width, while a
 //! driver works or none does. After them and a reset, the device works.
 
+use ringway_device::Interface;
 use ringway_driver::mmio::{self, Mmio};
 use ringway_driver::platform::Platform as _;
 use ringway_machine::{Machine, Options, Place, Platform};
-use ringway_spec::mmio::{CONFIG, register};
+use ringway_spec::mmio::{CONFIG, legacy_register, register};
 
 use crate::input::Input;
-use crate::registers::{Stranger, disk, machine};
+use crate::registers::{Driven, Stranger, Way, disk, machine};
 
-/// The registers that do something.
-const HOT: [u16; 18] = [
+/// The registers that do something, of either version.
+const HOT: [u16; 21] = [
+    legacy_register::GUEST_PAGE_SIZE as u16,
+    legacy_register::QUEUE_ALIGN as u16,
+    legacy_register::QUEUE_PFN as u16,
     register::DEVICE_FEATURES_SEL as u16,
     register::DRIVER_FEATURES as u16,
     register::DRIVER_FEATURES_SEL as u16,
@@ -34,9 +38,16 @@ const HOT: [u16; 18] = [
 /// Does what `data` says.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let built = machine(input.u8())
-        .mmio("disk", disk(), Options::default())
-        .build();
+    let seed = input.u8();
+    let options = Options {
+        // A window has the registers of one of them.
+        interface: match Way::of(seed).driven {
+            Driven::Modern => Interface::Modern,
+            Driven::Legacy => Interface::Legacy,
+        },
+        ..Options::default()
+    };
+    let built = machine(seed).mmio("disk", disk(), options).build();
     let machine = built.expect("it is small");
     let platform = machine.platform();
     let Some(Place::Mmio(slot)) = machine.device("disk").map(|device| device.place()) else {

@@ -1,6 +1,7 @@
 //! Our PCI transport on a function that lies: in its configuration space, with its capabilities and
 //! BARs, and in its registers. What the driver gave it comes back, or is counted as kept for ever.
 
+use core::ops::Range;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use ringway_device::pci::Function;
 use ringway_driver::bus::attach;
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::Rng;
-use ringway_driver::pci;
+use ringway_driver::pci::{self, Apertures, Placed, Preference};
 use ringway_machine::{Options, PciFunction};
 
 use crate::input::Input;
@@ -20,6 +21,9 @@ use crate::registers::machine;
 const ACCESSES_MAX: usize = 1_000_000;
 /// Most functions of a bus that is looked through.
 const FUNCTIONS_MAX: usize = 256;
+/// Where BARs are that a liar says have no address.
+const APERTURE: Range<u64> = 0xe000_0000..0xf000_0000;
+const HIGH_APERTURE: Range<u64> = 0x40_0000_0000..0x41_0000_0000;
 const REQUESTS: usize = 3;
 const BUFFER_BYTES: usize = 64;
 const LIMIT: Duration = Duration::from_millis(10);
@@ -94,7 +98,12 @@ impl Source for Same {
 /// Does what `data` says.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let (seed, from_power_on) = (input.u8(), input.u8() & 1 != 0);
+    let (seed, choices) = (input.u8(), input.u8());
+    let from_power_on = choices & 1 != 0;
+    let preference = match choices & 2 {
+        0 => Preference::ModernFirst,
+        _ => Preference::LegacyFirst,
+    };
     let (mut configuration, mut registers) = (Vec::new(), Vec::new());
     while let Some(step) = input.step() {
         let (at, byte, after) = (input.u16(), input.u8(), usize::from(input.u8()) * 4);
@@ -133,9 +142,19 @@ pub fn run(data: &[u8]) {
     let platform = machine.platform();
     let before = platform.ram_used();
 
+    let apertures = Apertures {
+        memory: APERTURE,
+        high: HIGH_APERTURE,
+        ports: 0x1000..0x1_0000,
+    };
+
     let mut given = 0;
     let mut back = 0;
-    for transport in pci::devices(&platform).take(FUNCTIONS_MAX).flatten() {
+    // What has an address keeps it; a liar may be found to have none.
+    let placed = pci::place(&platform, &apertures);
+    assert!(!honest || placed == Placed::default(), "it has addresses");
+    let transports = pci::devices_by(&platform, preference);
+    for transport in transports.take(FUNCTIONS_MAX).flatten() {
         let Ok(mut rng) = attach::<Rng<_, DmaBuffer>, _>(transport) else {
             continue;
         };

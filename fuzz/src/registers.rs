@@ -4,8 +4,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use ringway_device::Device;
 use ringway_device::blk::{Blk as Model, RamDisk};
+use ringway_device::{Device, Interface};
 use ringway_driver::blk::Blk;
 use ringway_driver::bus::attach;
 use ringway_driver::dma::DmaBuffer;
@@ -33,12 +33,42 @@ pub(crate) fn disk() -> Box<dyn Device> {
     Box::new(Model::new(Arc::new(RamDisk::new(64)), 1))
 }
 
+/// Which interface a device presents, and whether its drivers use the one from before version 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) interface: Interface,
+    pub(crate) driven: Driven,
+}
+
+/// Which interface drivers use, if they have the choice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driven {
+    Modern,
+    Legacy,
+}
+
+impl Way {
+    /// What follows from `seed`.
+    pub(crate) fn of(seed: u8) -> Self {
+        let (interface, driven) = match seed >> 5 {
+            0..=2 => (Interface::Modern, Driven::Modern),
+            3 => (Interface::Transitional, Driven::Modern),
+            4 | 5 => (Interface::Transitional, Driven::Legacy),
+            _ => (Interface::Legacy, Driven::Legacy),
+        };
+        Self { interface, driven }
+    }
+}
+
 /// A small machine, whose history follows from `seed`; and whether its drivers trust the device.
-/// They copy in one of 32 only, for that takes the most time.
+/// They copy in one of 32 only, for that takes the most time. A legacy device can only be reached at
+/// addresses of memory.
 pub(crate) fn machine(seed: u8) -> Builder {
+    let legacy = Way::of(seed).driven == Driven::Legacy;
     let (trust, ram) = match seed % 32 {
         0 => (Trust::Pool, POOL_RAM_BYTES),
         1..=15 => (Trust::Trusted, RAM_BYTES),
+        _ if legacy => (Trust::Trusted, RAM_BYTES),
         _ => (Trust::Revoked, RAM_BYTES),
     };
     Machine::builder()
@@ -60,7 +90,9 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
     pub(crate) fn new(platform: &Platform) -> Self {
         Self {
             platform: platform.clone(),
-            given: platform.dma(GIVEN_BYTES, 4096, ANYWHERE).expect("there is enough"),
+            given: platform
+                .dma(GIVEN_BYTES, 4096, ANYWHERE)
+                .expect("there is enough"),
             driver: None,
             drivers: 0,
         }
@@ -96,7 +128,11 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
     fn value(&self, kind: u8, input: &mut Input<'_>) -> u32 {
         match kind {
             0 => u32::from(input.u8() & 0x0f),
-            1 => (self.given.address as u32).wrapping_add(u32::from(input.u16()) % 0x3000),
+            1 => match input.u16() {
+                // The number of its first page, or of one beside.
+                at @ 0xfff8.. => (self.given.address >> 12) as u32 + u32::from(!at),
+                at => (self.given.address as u32).wrapping_add(u32::from(at) % 0x3000),
+            },
             2 => (self.given.address >> 32) as u32,
             _ => input.u32(),
         }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Options};
 use ringway_driver::mmio::command_line::slots;
+use ringway_driver::pci::Preference;
 
 use crate::command_line::CommandLine;
 use crate::platform::Machine;
@@ -15,7 +16,8 @@ use crate::{serial, watchdog};
 /// Says whether all checks of all devices passed.
 ///
 /// The command line may give `seed=N`; `first=N`, the number of the first device; `queue=N`, the most
-/// descriptors of a queue; and `depth=N`, the most requests that a disk has at a time.
+/// descriptors of a queue; and `depth=N`, the most requests that a disk has at a time. With the word
+/// `legacy-first`, devices on PCI that have a legacy interface are driven through that.
 ///
 /// # Errors
 ///
@@ -41,7 +43,11 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         .map(|named| named.map(|named| named.slot))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| error.to_string())?;
-    let subjects = exercise::scan(&Machine::default(), slots);
+    let preference = match command_line.has("legacy-first") {
+        true => Preference::LegacyFirst,
+        false => Preference::ModernFirst,
+    };
+    let subjects = exercise::scan_by(&Machine::default(), preference, slots);
     if subjects.is_empty() {
         return Err("the machine has no virtio device".to_string());
     }

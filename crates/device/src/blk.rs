@@ -74,8 +74,8 @@ pub struct Blk {
     disk: Arc<dyn Disk>,
     features: Features,
     queue_sizes: Vec<u16>,
-    /// What the driver agreed to.
-    negotiated: Features,
+    /// What the driver agreed to, once it has.
+    negotiated: Option<Features>,
     /// Whether writes are stable only after a flush. The workers look at it, the driver may change
     /// it.
     writeback: Arc<AtomicBool>,
@@ -90,7 +90,7 @@ impl Blk {
         Self {
             features: offered(&*disk, queues),
             queue_sizes: vec![QUEUE_SIZE; queues.into()],
-            negotiated: Features::NONE,
+            negotiated: None,
             loaded: None,
             writeback: Arc::new(AtomicBool::new(true)),
             disk,
@@ -100,7 +100,10 @@ impl Blk {
     /// Has writes be as the driver finds them at first.
     fn set_cache(&self) {
         // A driver that cannot flush has its writes stable as they complete (§5.2.5.2, §5.2.6.2).
-        let writeback = self.loaded.unwrap_or(true) && self.negotiated.contains(F::FLUSH);
+        let flushes = self
+            .negotiated
+            .is_some_and(|agreed| agreed.contains(F::FLUSH));
+        let writeback = self.loaded.unwrap_or(true) && flushes;
         self.writeback.store(writeback, Ordering::SeqCst);
     }
 
@@ -158,8 +161,10 @@ impl Device for Blk {
 
     fn write_config(&mut self, offset: usize, from: &[u8]) {
         let writeback = Config::WRITEBACK;
+        // A legacy driver may write it before it has agreed to anything (§5.2.5.3).
+        let features = self.negotiated.unwrap_or(self.features);
         if offset == writeback.field().offset()
-            && writeback.exists(self.negotiated)
+            && writeback.exists(features)
             && let [mode @ (WRITETHROUGH | WRITEBACK)] = *from
         {
             self.writeback.store(mode == WRITEBACK, Ordering::SeqCst);
@@ -167,8 +172,13 @@ impl Device for Blk {
     }
 
     fn negotiated(&mut self, features: Features) {
-        self.negotiated = features;
-        self.set_cache();
+        self.negotiated = Some(features);
+        // A legacy driver that can say what it wants may have said so by now (§5.2.5.3).
+        let said =
+            !features.contains(ringway_spec::F::VERSION_1) && features.contains(F::CONFIG_WCE);
+        if !said {
+            self.set_cache();
+        }
     }
 
     fn worker(&mut self, _index: u16, features: Features) -> Box<dyn Worker> {
@@ -177,7 +187,7 @@ impl Device for Blk {
     }
 
     fn reset(&mut self) {
-        self.negotiated = Features::NONE;
+        self.negotiated = None;
         self.loaded = None;
         self.writeback.store(true, Ordering::SeqCst);
     }

@@ -91,3 +91,28 @@ impl Pin {
         before
     }
 }
+
+/// A device that is pulled out asserts nothing.
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Wires;
+
+    #[test]
+    fn a_device_that_is_pulled_out_asserts_no_line() {
+        let wires = Arc::new(Wires::default());
+        let pin = Pin::new(wires.clone());
+        pin.raise(InterruptStatus::USED_BUFFER);
+
+        let before = wires.asserted();
+        drop(pin);
+
+        assert!(before && !wires.asserted());
+    }
+}

@@ -42,6 +42,6 @@ pub mod task;
 mod testing;
 
 pub use error::{Error, Result};
-pub use model::{Device, STATE_MAX, StateError, Worker};
-pub use parts::{Offer, Parts};
+pub use model::{Device, STATE_MAX, SharedRegion, StateError, Worker};
+pub use parts::{Interface, Offer, Parts};
 pub use task::{Runner, Task};

@@ -1,19 +1,23 @@
-//! A device as a window of memory-mapped registers, version 2.
+//! A device as a window of memory-mapped registers: version 2, or 1 for drivers from before it.
 //!
 //! Control registers answer aligned accesses of 32 bits; any other reads as 0 and writes nothing.
 //! Configuration space, from [`CONFIG`] on, answers any width.
 //!
 //! Spec: VIRTIO 1.4 §4.2 "Virtio Over MMIO".
 
+mod legacy;
+mod shared;
+
 use alloc::sync::Arc;
 
 use ringway_ring::device::Violation;
-use ringway_spec::mmio::{CONFIG, MAGIC, VERSION, register};
-use ringway_spec::{DeviceId, InterruptStatus};
+use ringway_spec::mmio::{CONFIG, LEGACY_VERSION, MAGIC, VERSION, register};
+use ringway_spec::{DeviceId, F, InterruptStatus};
 
 use crate::front::{Area, Front, Half, Interrupts, Register, load, store};
 use crate::interrupt::{Line, Pin};
-use crate::parts::Parts;
+use crate::parts::{Interface, Parts};
+use shared::Regions;
 
 /// Bytes of a window, and its alignment.
 pub const WINDOW_BYTES: u64 = 0x1000;
@@ -23,15 +27,45 @@ pub const VENDOR: u32 = u32::from_le_bytes(*b"RNGW");
 
 /// A device, reached through a window of registers.
 pub struct Window {
+    version: Version,
     front: Front<Pin>,
+    regions: Regions,
+}
+
+/// Which registers a window has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
 }
 
 impl Window {
-    /// Presents a device. `line` is asserted while it has an interrupt that was not acknowledged.
-    pub fn new(parts: Parts, line: Arc<dyn Line>) -> Self {
+    /// Presents a device: with [`Interface::Legacy`] in a window of version 1, else of version 2.
+    /// `line` is asserted while it has an interrupt that was not acknowledged.
+    ///
+    /// The memory that it shares is nowhere, unless it is [placed](Self::with_shared_memory_at).
+    pub fn new(mut parts: Parts, line: Arc<dyn Line>) -> Self {
+        // Kicks name a queue by what PCI has a register for.
+        parts.offer = parts.offer.without(F::NOTIF_CONFIG_DATA);
         Self {
+            version: match parts.interface {
+                Interface::Legacy => Version::One,
+                Interface::Modern | Interface::Transitional => Version::Two,
+            },
             front: Front::new(parts, Pin::new(line)),
+            regions: Regions::at(0, &[]),
         }
+    }
+
+    /// Places the device's shared memory at bus address `base`, which is a multiple of 4096: it is
+    /// reached by [`shared_read`](Self::shared_read) and [`shared_write`](Self::shared_write) in the
+    /// [`shared_bytes`](Self::shared_bytes) from there on. A window of version 1 has none.
+    #[must_use]
+    pub fn with_shared_memory_at(mut self, base: u64) -> Self {
+        if self.version == Version::Two {
+            self.regions = Regions::at(base, self.front.regions());
+        }
+        self
     }
 
     /// What type of device it is.
@@ -58,9 +92,35 @@ impl Window {
             return;
         };
         if let Some(offset) = offset.checked_sub(CONFIG) {
-            self.front.write_config(offset, from);
+            match self.version {
+                Version::One => self.front.write_config_legacy(offset, from),
+                Version::Two => self.front.write_config(offset, from),
+            }
         } else if is_register(from) {
             self.write_register(offset, load(from));
+        }
+    }
+
+    /// How many bytes the shared memory takes that was placed.
+    pub fn shared_bytes(&self) -> u64 {
+        self.regions.bytes()
+    }
+
+    /// Reads the bytes at `offset` from where shared memory is. What is in no region, or not whole
+    /// in one, reads as 0.
+    pub fn shared_read(&self, offset: u64, into: &mut [u8]) {
+        into.fill(0);
+        if let Some((region, at)) = self.regions.find(offset) {
+            // Beyond its end there is nothing, and nothing was read.
+            let _ = region.memory.view().read(at, into);
+        }
+    }
+
+    /// Writes the bytes at `offset` from where shared memory is, if they are whole in a region.
+    pub fn shared_write(&self, offset: u64, from: &[u8]) {
+        if let Some((region, at)) = self.regions.find(offset) {
+            // Beyond its end there is nothing, and nothing was written.
+            let _ = region.memory.view().write(at, from);
         }
     }
 
@@ -76,6 +136,10 @@ impl Window {
     }
 
     fn read_register(&self, offset: usize) -> u32 {
+        if self.version == Version::One {
+            let found = legacy::read(&self.front, offset);
+            return found.unwrap_or_else(|| self.read_own(offset));
+        }
         let front = match offset {
             register::DEVICE_FEATURES => Register::DeviceFeature,
             register::QUEUE_SIZE_MAX => Register::QueueSizeMax,
@@ -92,12 +156,31 @@ impl Window {
     fn read_own(&self, offset: usize) -> u32 {
         match offset {
             register::DEVICE_ID => self.front.id().0,
+            register::VERSION => match self.version {
+                Version::One => LEGACY_VERSION,
+                Version::Two => VERSION,
+            },
+            register::SHM_LEN_LOW
+            | register::SHM_LEN_HIGH
+            | register::SHM_BASE_LOW
+            | register::SHM_BASE_HIGH
+                if self.version == Version::Two =>
+            {
+                self.regions.register(offset)
+            }
             register::INTERRUPT_STATUS => self.front.interrupts().causes().bits().into(),
             _ => constant(offset),
         }
     }
 
     fn write_register(&self, offset: usize, value: u32) {
+        if self.version == Version::One {
+            return match offset {
+                register::QUEUE_NOTIFY => self.kick(value),
+                register::INTERRUPT_ACK => self.acknowledge(value),
+                _ => legacy::write(&self.front, offset, value),
+            };
+        }
         let front = match offset {
             register::DEVICE_FEATURES_SEL => Register::DeviceFeatureSelect,
             register::DRIVER_FEATURES => Register::DriverFeature,
@@ -121,21 +204,31 @@ impl Window {
     /// Writes what does not wait for the front.
     fn write_own(&self, offset: usize, value: u32) {
         match offset {
-            register::QUEUE_NOTIFY => {
-                // Without data the whole value is the index: one above 65535 is no queue, not
-                // another queue.
-                if self.front.kicks_with_data() {
-                    self.front.kick(value as u16);
-                } else if let Ok(index) = u16::try_from(value) {
-                    self.front.kick(index);
-                }
-            }
-            register::INTERRUPT_ACK => self
-                .front
-                .interrupts()
-                .acknowledge(InterruptStatus::from_bits_truncate(value as u8)),
+            register::QUEUE_NOTIFY => self.kick(value),
+            register::INTERRUPT_ACK => self.acknowledge(value),
+            register::SHM_SEL => self.regions.select(value),
             _ => {}
         }
+    }
+
+    fn kick(&self, value: u32) {
+        // Without data the whole value is the index: one above 65535 is no queue, not another
+        // queue.
+        let index = match self.front.kick_format().with_data {
+            true => Some(value as u16),
+            false => u16::try_from(value).ok(),
+        };
+        match (index, self.version) {
+            (Some(index), Version::One) => self.front.kick_legacy(index),
+            (Some(index), Version::Two) => self.front.kick(index),
+            (None, _) => {}
+        }
+    }
+
+    fn acknowledge(&self, value: u32) {
+        self.front
+            .interrupts()
+            .acknowledge(InterruptStatus::from_bits_truncate(value as u8));
     }
 }
 
@@ -184,11 +277,6 @@ fn constant(offset: usize) -> u32 {
         register::MAGIC_VALUE => MAGIC,
         register::VERSION => VERSION,
         register::VENDOR_ID => VENDOR,
-        // There are no shared memory regions.
-        register::SHM_LEN_LOW
-        | register::SHM_LEN_HIGH
-        | register::SHM_BASE_LOW
-        | register::SHM_BASE_HIGH => u32::MAX,
         _ => 0,
     }
 }

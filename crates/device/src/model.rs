@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ringway_ring::device::{Batch, Violation};
+use ringway_ring::shared::Shared;
 use ringway_spec::{DeviceId, Features};
 
 /// A device model: identity, features, configuration; and, once a driver is ready, the workers that
@@ -27,8 +28,14 @@ pub trait Device: Send {
     /// is what `into` holds.
     fn read_config(&self, offset: usize, into: &mut [u8]);
 
+    /// The memory that it shares with its driver, beside queues: none by default. Asked once.
+    fn shared_memory(&self) -> &[SharedRegion] {
+        &[]
+    }
+
     /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored.
-    /// Never called before [`negotiated`](Self::negotiated) (§3.1.1).
+    /// Called before [`negotiated`](Self::negotiated) only by a driver from before version 1, which
+    /// may write what the features that are offered let it (§3.1.2).
     fn write_config(&mut self, offset: usize, from: &[u8]);
 
     /// The driver's features are settled: from here on, configuration is what it is with them
@@ -60,6 +67,15 @@ pub trait Device: Send {
     fn load(&mut self, _state: &[u8]) -> Result<(), StateError> {
         Err(StateError::Unknown)
     }
+}
+
+/// Memory that a device shares with its driver, which reaches it as it does registers (§2.10).
+#[derive(Clone, Debug)]
+pub struct SharedRegion {
+    /// Which of the device's regions it is: no other has the same.
+    pub id: u8,
+    /// Its bytes.
+    pub memory: Shared,
 }
 
 /// Most bytes of the state of a device: they go through a pipe that nobody reads meanwhile.

@@ -14,10 +14,25 @@ pub struct Parts {
     pub device: Box<dyn Device>,
     /// What it offers of its own.
     pub offer: Offer,
+    /// Which drivers it is for.
+    pub interface: Interface,
     /// The driver's memory.
     pub memory: Arc<dyn Memory>,
     /// Who serves the queues.
     pub runner: Arc<dyn Runner>,
+}
+
+/// Through which of virtio's two interfaces a device can be driven (§1.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interface {
+    /// That of the specification.
+    #[default]
+    Modern,
+    /// Either, as the driver likes. Only PCI has registers for both; a window has those of
+    /// [`Modern`](Self::Modern) then.
+    Transitional,
+    /// The one from before version 1.
+    Legacy,
 }
 
 /// Features of rings and transports that a carrier offers, beside those of its device.
@@ -31,7 +46,7 @@ impl Offer {
     /// No more than every device must: `VERSION_1` (§6).
     pub const NOTHING: Self = Self(F::VERSION_1);
 
-    /// What this end can do.
+    /// What this end can do. `NOTIF_CONFIG_DATA` is PCI's: a window leaves it out.
     pub const POSSIBLE: Features = F::VERSION_1
         .union(F::INDIRECT_DESC)
         .union(F::EVENT_IDX)
@@ -40,7 +55,9 @@ impl Offer {
         .union(F::ACCESS_PLATFORM)
         .union(F::ORDER_PLATFORM)
         .union(F::NOTIFICATION_DATA)
-        .union(F::RING_RESET);
+        .union(F::RING_RESET)
+        .union(F::NOTIF_CONFIG_DATA)
+        .union(F::SUSPEND);
 
     /// This, and those of `features` that this end can do: [`POSSIBLE`](Self::POSSIBLE).
     ///
@@ -84,7 +101,7 @@ mod tests {
 
         let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED | F::IN_ORDER;
         let platform = F::ACCESS_PLATFORM | F::ORDER_PLATFORM;
-        let transport = F::NOTIFICATION_DATA | F::RING_RESET;
+        let transport = F::NOTIFICATION_DATA | F::RING_RESET | F::NOTIF_CONFIG_DATA | F::SUSPEND;
         assert_eq!(all.features(), F::VERSION_1 | rings | platform | transport);
     }
 

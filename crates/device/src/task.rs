@@ -39,6 +39,15 @@ pub trait Signal: Send + Sync {
     /// The next chain of queue `index` names what the device was not shown yet. The queue is to be run
     /// again when it was.
     fn missing(&self, _index: u16, _missing: Missing) {}
+
+    /// Whether the device is to take no more chains: asked before each batch.
+    fn is_suspended(&self) -> bool {
+        false
+    }
+
+    /// Queue `index`, which is to take no more chains, has completed those that it had. Said again
+    /// whenever it is run.
+    fn quiet(&self, _index: u16) {}
 }
 
 /// Decides where and when queues are served: on threads, in an event loop, or step by step.
@@ -68,6 +77,15 @@ pub struct Task {
     signal: Arc<dyn Signal>,
     /// Whether the driver was asked to kick.
     armed: bool,
+}
+
+/// Which chains a batch is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chains {
+    /// Those that the driver has made available, and those that were kept.
+    New,
+    /// Those that were kept.
+    Kept,
 }
 
 /// What became of a task that ran.
@@ -134,7 +152,10 @@ impl Task {
 
     /// Serves one batch. Bounded: it ends even if the driver never stops adding chains.
     pub fn run(&mut self) -> Ran {
-        if self.serve().is_err() {
+        if self.signal.is_suspended() {
+            return self.rest();
+        }
+        if self.serve(Chains::New).is_err() {
             return Ran::Broken;
         }
         self.armed = true;
@@ -148,22 +169,44 @@ impl Task {
     /// Serves one batch, as [`run`](Self::run) does, and does not ask the driver to kick: for who
     /// looks again soon. Whoever will not, runs the task.
     pub fn look(&mut self) -> Looked {
+        if self.signal.is_suspended() {
+            return match self.rest() {
+                Ran::Broken => Looked::Broken,
+                Ran::Idle | Ran::More => Looked::Nothing,
+            };
+        }
         let progress = |queue: &Queue| (queue.position(), queue.in_flight());
         let before = progress(&self.queue);
-        match self.serve() {
+        match self.serve(Chains::New) {
             Err(_) => Looked::Broken,
             Ok(()) if progress(&self.queue) == before => Looked::Nothing,
             Ok(()) => Looked::Something,
         }
     }
 
-    fn serve(&mut self) -> Result<(), Violation> {
+    /// Completes what is kept, and then leaves the queue alone (§3.4.2).
+    fn rest(&mut self) -> Ran {
+        if self.worker.is_busy() && self.serve(Chains::Kept).is_err() {
+            return Ran::Broken;
+        }
+        if !self.worker.is_busy() {
+            self.signal.quiet(self.index);
+        }
+        Ran::Idle
+    }
+
+    fn serve(&mut self, chains: Chains) -> Result<(), Violation> {
         let map = self.memory.map();
         // The driver reads what this writes: it is not written over and over.
         if core::mem::take(&mut self.armed) {
             self.queue.disarm();
         }
-        let served = self.worker.serve(&mut self.queue.batch(&*map));
+        let mut batch = self.queue.batch(&*map);
+        if chains == Chains::Kept {
+            batch.take_no_more();
+        }
+        let served = self.worker.serve(&mut batch);
+        drop(batch);
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }

@@ -16,8 +16,8 @@ use ringway_spec::{DeviceId, F, Features};
 use spin::Mutex;
 
 use crate::interrupt::{Line, MessageSink};
-use crate::model::{Device, Worker};
-use crate::parts::{Offer, Parts};
+use crate::model::{Device, SharedRegion, Worker};
+use crate::parts::{Interface, Offer, Parts};
 use crate::task::{Looked, Memory, Ran, Runner, Signal, Task};
 
 /// Device address of the first byte of memory: not a host address, so that mixing them up fails.
@@ -56,6 +56,11 @@ impl Ram {
         self.free = self.rings;
     }
 
+    /// Gives out again what rings had, too.
+    pub(crate) fn forget(&mut self) {
+        (self.free, self.rings) = (0, 0);
+    }
+
     pub(crate) fn give(&mut self, bytes: usize) -> driver::Memory {
         let at = self.free;
         self.free = (at + bytes).next_multiple_of(Geometry::ALIGN);
@@ -83,6 +88,18 @@ impl Ram {
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) {
         let offset = (address - RAM) as usize;
         self.shared.view().write(offset, bytes).unwrap();
+    }
+
+    /// Lays a ring out as a legacy driver does: in one stretch, aligned to `align` bytes.
+    pub(crate) fn legacy_ring(&mut self, size: u16, align: usize) -> Ring {
+        let geometry = Geometry::legacy(size, 0, align).unwrap();
+        self.free = self.free.next_multiple_of(align);
+        let memory = self.give(geometry.bytes());
+        self.rings = self.free;
+        Ring {
+            areas: geometry.areas(memory.address),
+            queue: driver::Queue::new(&memory, geometry, Features::NONE, 0).unwrap(),
+        }
     }
 
     /// Lays a ring out, in the format that `features` ask for.
@@ -229,6 +246,9 @@ pub(crate) struct Log {
 pub(crate) struct Plain {
     pub(crate) id: DeviceId,
     pub(crate) features: Features,
+    pub(crate) regions: Vec<SharedRegion>,
+    /// Makes its workers.
+    pub(crate) worker: fn() -> Box<dyn Worker>,
     pub(crate) log: Arc<Log>,
 }
 
@@ -240,6 +260,8 @@ impl Plain {
         let plain = Self {
             id: DeviceId(63),
             features,
+            regions: Vec::new(),
+            worker: || Box::new(Fill),
             log: log.clone(),
         };
         (plain, log)
@@ -257,6 +279,10 @@ impl Device for Plain {
 
     fn queue_sizes(&self) -> &[u16] {
         &Self::QUEUE_SIZES
+    }
+
+    fn shared_memory(&self) -> &[SharedRegion] {
+        &self.regions
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {
@@ -279,7 +305,7 @@ impl Device for Plain {
 
     fn worker(&mut self, index: u16, features: Features) -> Box<dyn Worker> {
         self.log.workers.lock().push((index, features));
-        Box::new(Fill)
+        (self.worker)()
     }
 
     fn reset(&mut self) {
@@ -326,6 +352,7 @@ impl Bench {
         let parts = Parts {
             device: Box::new(device),
             offer,
+            interface: Interface::Modern,
             memory: bench.ram.memory(),
             runner: bench.steps.clone(),
         };

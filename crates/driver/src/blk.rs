@@ -10,10 +10,11 @@ use ringway_spec::blk::{
 };
 use ringway_spec::le::{U32, U64};
 
-use crate::bringup::{Live, Negotiated, Probed, Wanted};
-use crate::bus::Driver;
+use crate::bringup::{Config as DeviceConfig, Live, Negotiated, Probed, Wanted};
+use crate::bus::{AnyTransport, Class, Driver};
 use crate::dma::{Buffer, Completion, Counts, Data, Queue, QueueOptions, Rejected};
 use crate::error::{RequestError, Result, Violation};
+use crate::platform::Platform;
 use crate::transport::Transport;
 
 /// A disk.
@@ -66,6 +67,8 @@ pub enum Failure {
     Status(u8),
     /// The device says that it succeeded, and that it wrote fewer bytes than that takes.
     Device(Violation),
+    /// The device was reset, or has gone, before it was done. It may have done all or part of it.
+    Gone,
 }
 
 impl core::fmt::Display for Failure {
@@ -75,6 +78,7 @@ impl core::fmt::Display for Failure {
             Self::Unsupported => f.write_str("disk does not do this"),
             Self::Status(status) => write!(f, "unexpected status {status}"),
             Self::Device(violation) => write!(f, "device broke the protocol: {violation}"),
+            Self::Gone => f.write_str("device was reset or is gone"),
         }
     }
 }
@@ -86,6 +90,14 @@ impl<T: Transport, B: Buffer> Driver<T> for Blk<T, B> {
 
     fn probe(device: Probed<T>) -> Result<Self> {
         Self::open(device, &Wanted::default(), &QueueOptions::default())
+    }
+}
+
+impl<P: Platform, B: Buffer> Class<P> for Blk<AnyTransport<P>, B> {
+    type Change = Disk;
+
+    fn change(config: &mut DeviceConfig<'_, AnyTransport<P>>) -> Result<Option<Disk>> {
+        Disk::read(config).map(Some)
     }
 }
 
@@ -104,7 +116,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
             ..*wanted
         };
         let mut device = device.negotiate(&wanted)?;
-        let disk = Disk::read(&mut device)?;
+        let disk = Disk::read(&mut device.config())?;
         let options = limits(&mut device, options)?;
         let requests = device.queue(REQUEST_QUEUE, &options)?;
         let (device, requests) = device.start(requests)?;
@@ -118,6 +130,17 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     /// What the device says of its disk.
     pub fn disk(&self) -> &Disk {
         &self.disk
+    }
+
+    /// Reads again what the device says of its disk: it may have another size now. Requests that are
+    /// made from now on may use all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::BadConfig`] if it says what cannot be: what it said before stays.
+    pub fn look_again(&mut self) -> Result<&Disk> {
+        self.disk = Disk::read(&mut self.device.config())?;
+        Ok(&self.disk)
     }
 
     /// Reads from sector `sector` on, filling `buffer`: whole blocks.
@@ -238,6 +261,18 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Waits until the device has nothing any more, at most for `limit`, and hands what it completes to
+    /// `done`: before it is taken back in good order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut): what is in flight stays there. Otherwise as
+    /// [`poll`](Self::poll).
+    pub fn drain(&mut self, limit: Duration, mut done: impl FnMut(Done<B>)) -> Result<()> {
+        let each = |completion| done(judge(completion));
+        self.requests.drain(&mut self.device, limit, each)
+    }
+
     /// Says that nobody wants the answer to a request any more. The device goes on with it, and what it
     /// writes is written; the buffer is dropped, not returned, when it comes back.
     ///
@@ -281,6 +316,21 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
         self.requests.resize(&mut self.device, size, back)
     }
 
+    /// Takes back one request that was in flight when the device was reset, or went. `None` when
+    /// there are no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::reclaim`].
+    pub fn reclaim(&mut self) -> Result<Option<Done<B>>> {
+        let reclaimed = self.requests.reclaim_request()?;
+        Ok(reclaimed.map(|(token, data)| Done {
+            token,
+            buffer: data.buffer(),
+            result: Err(Failure::Gone),
+        }))
+    }
+
     /// The two handles that the driver is made of, to be used, sent and dropped apart.
     pub fn into_parts(self) -> (Live<T>, Queue<T::Platform, B, RequestHeader, RequestStatus>) {
         (self.device, self.requests)
@@ -319,9 +369,8 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
 
 impl Disk {
     /// Reads what the device says, and refuses what cannot be.
-    fn read<T: Transport>(device: &mut Negotiated<T>) -> Result<Self> {
-        let features = device.features();
-        let mut config = device.config();
+    fn read<T: Transport>(config: &mut DeviceConfig<'_, T>) -> Result<Self> {
+        let features = config.features();
         let sectors = config.read(Config::CAPACITY)?.get();
         let block_size = config
             .read_gated(Config::BLK_SIZE)?

@@ -13,6 +13,8 @@
 //! Spec: VIRTIO 1.4 §3.1 "Device Initialization".
 
 mod config;
+mod held;
+mod lender;
 mod link;
 mod queue_set;
 mod vectors;
@@ -31,6 +33,8 @@ use crate::platform::Platform;
 use crate::transport::{QueueSetup, Transport};
 
 pub use config::Config;
+use held::Held;
+pub(crate) use lender::{Lender, QueueState};
 use link::Link;
 pub use queue_set::QueueSet;
 pub use vectors::Interrupts;
@@ -38,28 +42,37 @@ pub use vectors::Interrupts;
 /// How long a device may take to confirm a reset (§2.4.2), before its memory is given up.
 pub const RESET_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a device may take until it is suspended, with all that it has completed, or until it
+/// goes on (§3.4.1), before it is reset instead.
+pub const SUSPEND_LIMIT: Duration = Duration::from_secs(5);
+
 /// A device that was reset and noticed (`ACKNOWLEDGE`): registered, without a driver.
 #[derive(Debug)]
 pub struct Acknowledged<T: Transport> {
-    link: Link<T>,
+    held: Held<T>,
 }
 
 /// A device for which there is a driver (`DRIVER`): it can look at what is offered.
 #[derive(Debug)]
 pub struct Probed<T: Transport> {
-    link: Link<T>,
+    held: Held<T>,
 }
 
 /// A device whose features are settled (`FEATURES_OK`): its queues can be set up.
 #[derive(Debug)]
 pub struct Negotiated<T: Transport> {
-    link: Link<T>,
+    held: Held<T>,
 }
 
 /// A device in operation (`DRIVER_OK`).
 #[derive(Debug)]
 pub struct Live<T: Transport> {
-    link: Link<T>,
+    held: Held<T>,
+    core: Arc<Core<T::Platform>>,
+    id: DeviceId,
+    features: Features,
+    interrupts: Interrupts,
+    config: Arc<Signal>,
     /// How often the configuration had changed when the status was last looked at. 0 at first: a
     /// device may ask for a reset as soon as it is live, before anyone looks.
     config_seen: u32,
@@ -87,14 +100,16 @@ impl<T: Transport> Acknowledged<T> {
     /// [`Violation::ResetNotConfirmed`] if it does not confirm the reset; [`Error::Transport`] if
     /// it cannot be reached.
     pub fn new(transport: T) -> Result<Self> {
-        let mut link = Link::new(transport)?;
+        let mut link = Link::new(transport).map_err(|(error, _)| error)?;
         link.add_status(Status::ACKNOWLEDGE)?;
-        Ok(Self { link })
+        Ok(Self {
+            held: Held::new(link),
+        })
     }
 
     /// What type of device it is.
     pub fn device_id(&self) -> DeviceId {
-        self.link.id
+        self.held.lock().id
     }
 
     /// Step 3: there is a driver for it.
@@ -102,16 +117,16 @@ impl<T: Transport> Acknowledged<T> {
     /// # Errors
     ///
     /// [`Error::Transport`]
-    pub fn driver(mut self) -> Result<Probed<T>> {
-        self.link.add_status(Status::DRIVER)?;
-        Ok(Probed { link: self.link })
+    pub fn driver(self) -> Result<Probed<T>> {
+        self.held.lock().add_status(Status::DRIVER)?;
+        Ok(Probed { held: self.held })
     }
 }
 
 impl<T: Transport> Probed<T> {
     /// What type of device it is.
     pub fn device_id(&self) -> DeviceId {
-        self.link.id
+        self.held.lock().id
     }
 
     /// What the device offers.
@@ -120,7 +135,7 @@ impl<T: Transport> Probed<T> {
     ///
     /// [`Error::Transport`]
     pub fn offered(&mut self) -> Result<Features> {
-        Ok(self.link.transport()?.device_features()?)
+        Ok(self.held.lock().transport()?.device_features()?)
     }
 
     /// Steps 4 to 6: accepts what is wanted of what is offered, and finds the device content with
@@ -131,30 +146,29 @@ impl<T: Transport> Probed<T> {
     /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be
     /// had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
     /// `FAILED` is then set.
-    pub fn negotiate(mut self, wanted: &Wanted) -> Result<Negotiated<T>> {
-        match self.link.negotiate(wanted) {
-            Ok(()) => Ok(Negotiated { link: self.link }),
-            Err(error) => Err(self.link.fail(error)),
-        }
+    pub fn negotiate(self, wanted: &Wanted) -> Result<Negotiated<T>> {
+        let mut link = self.held.lock();
+        let negotiated = link.negotiate(wanted);
+        negotiated.map_err(|error| link.fail(error))?;
+        drop(link);
+        Ok(Negotiated { held: self.held })
     }
 }
 
 impl<T: Transport> Negotiated<T> {
     /// What both agreed to.
     pub fn features(&self) -> Features {
-        self.link.features
+        self.held.lock().features
     }
 
     /// Which interface the device is driven through: what drivers tell it may look different.
     pub fn dialect(&self) -> Dialect {
-        self.link.dialect
+        self.held.lock().dialect
     }
 
     /// The configuration space.
     pub fn config(&mut self) -> Config<'_, T> {
-        Config {
-            link: &mut self.link,
-        }
+        self.held.config()
     }
 
     /// Step 7: prepares queue `index`. The device is told of it by [`start`](Self::start).
@@ -174,7 +188,8 @@ impl<T: Transport> Negotiated<T> {
         Q: IntoBytes + Immutable,
         A: FromBytes + IntoBytes,
     {
-        let transport = self.link.transport()?;
+        let mut link = self.held.lock();
+        let transport = link.transport()?;
         let size_max = transport.queue_size_max(index)?;
         if size_max == 0 {
             return Err(Error::NoQueue(index));
@@ -183,11 +198,11 @@ impl<T: Transport> Negotiated<T> {
             return Err(Violation::QueueAlreadyEnabled(index).into());
         }
         Pending::new(
-            &self.link.core,
+            &link.core,
             index,
             size_max,
-            self.link.dialect,
-            self.link.features,
+            link.dialect,
+            link.features,
             options,
         )
     }
@@ -199,24 +214,27 @@ impl<T: Transport> Negotiated<T> {
     ///
     /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]. `FAILED` is then set, and the
     /// device reset.
-    pub fn start<S: QueueSet<T::Platform>>(mut self, mut queues: S) -> Result<(Live<T>, S::Live)> {
-        let doorbells = match self.link.start(&mut queues) {
-            Ok(doorbells) => doorbells,
-            Err(error) => return Err(self.link.fail(error)),
-        };
-        let interrupts = self.link.interrupts != Interrupts::Polled;
+    pub fn start<S: QueueSet<T::Platform>>(self, mut queues: S) -> Result<(Live<T>, S::Live)> {
+        let mut link = self.held.lock();
+        let started = link.start(&mut queues);
+        let doorbells = started.map_err(|error| link.fail(error))?;
+        let (core, id, features) = (Arc::clone(&link.core), link.id, link.features);
+        let (interrupts, config) = (link.interrupts, Arc::clone(&link.config));
+        drop(link);
         let queues = queues
-            .live(&mut doorbells.into_iter(), interrupts)
+            .live(&mut doorbells.into_iter(), interrupts != Interrupts::Polled)
             .ok_or(Error::Gone)?;
-        let looked_at = self.link.core.platform.now();
-        Ok((
-            Live {
-                link: self.link,
-                config_seen: 0,
-                looked_at,
-            },
-            queues,
-        ))
+        let live = Live {
+            held: self.held,
+            looked_at: core.platform.now(),
+            core,
+            id,
+            features,
+            interrupts,
+            config,
+            config_seen: 0,
+        };
+        Ok((live, queues))
     }
 }
 
@@ -226,34 +244,33 @@ impl<T: Transport> Live<T> {
 
     /// What type of device it is.
     pub fn device_id(&self) -> DeviceId {
-        self.link.id
+        self.id
     }
 
     /// What both agreed to.
     pub fn features(&self) -> Features {
-        self.link.features
+        self.features
     }
 
     /// How it is reached: `pci-modern`, `mmio`.
     pub fn transport_name(&self) -> &'static str {
-        self.link.transport.as_ref().map_or("gone", T::name)
+        let link = self.held.lock();
+        link.transport.as_ref().map_or("gone", T::name)
     }
 
     /// How its interrupts arrive.
     pub fn interrupts(&self) -> Interrupts {
-        self.link.interrupts
+        self.interrupts
     }
 
     /// The configuration space.
     pub fn config(&mut self) -> Config<'_, T> {
-        Config {
-            link: &mut self.link,
-        }
+        self.held.config()
     }
 
     /// Raised when the configuration, or the status, has changed.
     pub fn config_changed(&self) -> &Signal {
-        &self.link.config
+        &self.config
     }
 
     /// Reads the device status.
@@ -262,7 +279,7 @@ impl<T: Transport> Live<T> {
     ///
     /// [`Error::Transport`]
     pub fn status(&mut self) -> Result<Status> {
-        Ok(self.link.transport()?.status()?)
+        Ok(self.held.lock().transport()?.status()?)
     }
 
     /// Looks whether the device asks for a reset, if it may have said so since this was last
@@ -270,9 +287,10 @@ impl<T: Transport> Live<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NeedsReset`] if it does (§2.1.2); [`Error::Gone`] if somebody else reset it.
+    /// [`Error::NeedsReset`] if it does (§2.1.2); [`Error::Suspended`] if it is, [`Error::Gone`] if
+    /// somebody else reset it.
     pub fn check(&mut self) -> Result<()> {
-        let changes = self.link.config.count();
+        let changes = self.config.count();
         if changes == self.config_seen && !self.is_due() {
             return Ok(());
         }
@@ -280,6 +298,9 @@ impl<T: Transport> Live<T> {
         let status = self.status()?;
         if status.contains(Status::NEEDS_RESET) {
             return Err(Error::NeedsReset);
+        }
+        if status.contains(Status::SUSPEND) {
+            return Err(Error::Suspended);
         }
         if !status.contains(Status::DRIVER_OK) {
             return Err(Error::Gone);
@@ -289,10 +310,10 @@ impl<T: Transport> Live<T> {
 
     /// Whether the status is to be looked at because nothing would announce a change of it.
     fn is_due(&mut self) -> bool {
-        if self.link.interrupts != Interrupts::Polled {
+        if self.interrupts != Interrupts::Polled {
             return false;
         }
-        let now = self.link.core.platform.now();
+        let now = self.core.platform.now();
         let due = now >= self.looked_at.saturating_add(Self::LOOK_EVERY);
         if due {
             self.looked_at = now;
@@ -302,23 +323,23 @@ impl<T: Transport> Live<T> {
 
     /// Whether `core` is the device's.
     pub(crate) fn has(&self, core: &Arc<Core<T::Platform>>) -> bool {
-        Arc::ptr_eq(&self.link.core, core)
+        Arc::ptr_eq(&self.core, core)
     }
 
     /// The largest size of queue `index`; 0 if there is none.
     pub(crate) fn queue_size_max(&mut self, index: u16) -> Result<u16> {
-        Ok(self.link.transport()?.queue_size_max(index)?)
+        Ok(self.held.lock().transport()?.queue_size_max(index)?)
     }
 
     /// Resets queue `index` alone. The device has let go of it if this is no error.
     pub(crate) fn reset_queue(&mut self, index: u16) -> Result<()> {
-        self.link.reset_queue(index)
+        self.held.lock().reset_queue(index)
     }
 
     /// Enables queue `index`, which was reset alone. The device knows of its ring even if this is
     /// an error.
     pub(crate) fn restart_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()> {
-        self.link.restart_queue(index, setup)
+        self.held.lock().restart_queue(index, setup)
     }
 
     /// Ends the device's use, and returns its transport, to begin again. Buffers in flight can then
@@ -327,8 +348,10 @@ impl<T: Transport> Live<T> {
     /// # Errors
     ///
     /// [`Violation::ResetNotConfirmed`] if the device does not let go: what is in flight is lost.
-    pub fn reset(mut self) -> Result<T> {
-        self.link.end()?.ok_or(Error::Gone)
+    /// [`Error::Gone`] if somebody else reset it, or if it was lent by a [bus](crate::bus::Bus): the
+    /// device goes back there.
+    pub fn reset(self) -> Result<T> {
+        self.held.end()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Driver for the entropy device. Spec: VIRTIO 1.4 §5.4 "Entropy Device".
 
+use core::convert::Infallible;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
@@ -7,10 +8,11 @@ use ringway_ring::driver::Token;
 use ringway_spec::DeviceId;
 use ringway_spec::entropy::REQUEST_QUEUE;
 
-use crate::bringup::{Live, Probed, Wanted};
-use crate::bus::Driver;
+use crate::bringup::{Config, Live, Probed, Wanted};
+use crate::bus::{AnyTransport, Class, Driver};
 use crate::dma::{Buffer, Counts, Data, Queue, QueueOptions, Rejected};
 use crate::error::{Error, RequestError, Result};
+use crate::platform::Platform;
 use crate::transport::Transport;
 
 /// A source of random bytes.
@@ -40,6 +42,15 @@ impl<T: Transport, B: Buffer> Driver<T> for Rng<T, B> {
 
     fn probe(device: Probed<T>) -> Result<Self> {
         Self::open(device, &Wanted::default(), &QueueOptions::default())
+    }
+}
+
+impl<P: Platform, B: Buffer> Class<P> for Rng<AnyTransport<P>, B> {
+    /// It has no configuration (§5.4.4).
+    type Change = Infallible;
+
+    fn change(_: &mut Config<'_, AnyTransport<P>>) -> Result<Option<Infallible>> {
+        Ok(None)
     }
 }
 
@@ -116,6 +127,19 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Waits until the device has nothing any more, at most for `limit`, and hands what it completes to
+    /// `done`: before it is taken back in good order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut): what is in flight stays there. Otherwise as
+    /// [`poll`](Self::poll).
+    pub fn drain(&mut self, limit: Duration, mut done: impl FnMut(Filled<B>)) -> Result<()> {
+        // What has no buffer is nothing to hand over.
+        let each = |completion| filled(completion).into_iter().for_each(&mut done);
+        self.requests.drain(&mut self.device, limit, each)
+    }
+
     /// Says that nobody wants the answer to a request any more. The device goes on with it; the
     /// buffer is dropped, not returned, when it comes back.
     ///
@@ -159,6 +183,25 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
         self.requests.resize(&mut self.device, size, back)
     }
 
+    /// Takes back one buffer that was in flight when the device was reset, or went: none of it is
+    /// random. `None` when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::reclaim`].
+    pub fn reclaim(&mut self) -> Result<Option<Filled<B>>> {
+        let reclaimed = self.requests.reclaim_request()?;
+        let filled = reclaimed.map(|(token, data)| {
+            let buffer = data.buffer().ok_or(NO_BUFFER)?;
+            Ok(Filled {
+                token,
+                buffer,
+                random: 0,
+            })
+        });
+        filled.transpose()
+    }
+
     /// The two handles that the driver is made of, to be used, sent and dropped apart.
     pub fn into_parts(self) -> (Live<T>, Queue<T::Platform, B>) {
         (self.device, self.requests)
@@ -171,12 +214,11 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
     }
 }
 
+/// Does not happen: every request was submitted with a buffer.
+const NO_BUFFER: Error = Error::Request(RequestError::Empty);
+
 fn filled<B>(done: crate::dma::Completion<B>) -> Result<Filled<B>> {
-    // Every request was submitted with a buffer.
-    let buffer = done
-        .data
-        .buffer()
-        .ok_or(Error::Request(RequestError::Empty))?;
+    let buffer = done.data.buffer().ok_or(NO_BUFFER)?;
     Ok(Filled {
         token: done.token,
         buffer,

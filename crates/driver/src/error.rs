@@ -21,6 +21,8 @@ pub enum Error {
     TimedOut,
     /// Ours to configure: the request cannot be made of this device, now or later.
     Request(RequestError),
+    /// Ours to configure: what was asked of a bus cannot be.
+    Bus(BusError),
     /// Ours to configure: the device lacks features that the driver cannot do without.
     FeaturesMissing(Features),
     /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the
@@ -44,6 +46,8 @@ pub enum Error {
     /// Ours: the device is still being driven, so its buffers cannot be had. Reset it, or the queue,
     /// first.
     StillDriven,
+    /// Ours to retry: the device is suspended (§3.4), and is given nothing until it goes on.
+    Suspended,
     /// The device asks to be reset (§2.1.2). Reset it and begin again.
     NeedsReset,
     /// The peer's: the device broke the protocol. Reset it; nothing it wrote is trusted.
@@ -89,6 +93,26 @@ pub enum RequestError {
     },
 }
 
+/// What cannot be asked of a bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusError {
+    /// It has no device of this number.
+    NoDevice(u32),
+    /// It has no driver of this name.
+    NoDriver,
+    /// It has another driver of this name.
+    NameTaken,
+    /// The device has a driver: unbind it first.
+    Bound,
+    /// The device has no driver.
+    Unbound,
+    /// The device is suspended: resume it first.
+    Suspended,
+    /// The driver is not for the device, or no driver is.
+    NoMatch,
+}
+
 /// A rule that the device broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +122,12 @@ pub enum Violation {
     /// `FEATURES_OK` did not stay set: the device refuses a subset of what it offered (§3.1.1 step
     /// 6).
     FeaturesRejected,
+    /// The device offers other features than before it was suspended: these are new, or missing
+    /// (§2.2.1).
+    FeaturesChanged(Features),
+    /// The device was neither suspended in time, nor did it ask for a reset, or it did not go on
+    /// (§3.4.2).
+    SuspendNotConfirmed,
     /// The configuration generation changed at every read (§2.5).
     ConfigUnstable,
     /// The device did not confirm its reset in time (§2.4.2). Its memory is kept from everybody.
@@ -191,6 +221,12 @@ impl From<RequestError> for Error {
     }
 }
 
+impl From<BusError> for Error {
+    fn from(error: BusError) -> Self {
+        Self::Bus(error)
+    }
+}
+
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Device(violation)
@@ -210,6 +246,7 @@ impl fmt::Display for Error {
             Self::PoolFull => f.write_str("no memory for copies is free"),
             Self::TimedOut => f.write_str("nothing came within the time allowed"),
             Self::Request(error) => error.fmt(f),
+            Self::Bus(error) => error.fmt(f),
             Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
             Self::FeatureDependency { feature, needs } => {
                 write!(
@@ -224,6 +261,7 @@ impl fmt::Display for Error {
             Self::NotInFlight => f.write_str("no request in flight has this token"),
             Self::StillDriven => f.write_str("device is still being driven"),
             Self::Gone => f.write_str("device was reset or is gone"),
+            Self::Suspended => f.write_str("device is suspended"),
             Self::NeedsReset => f.write_str("device asks to be reset"),
             Self::Device(violation) => write!(f, "device broke the protocol: {violation}"),
             Self::Transport(error) => write!(f, "transport failed: {error}"),
@@ -256,12 +294,32 @@ impl fmt::Display for RequestError {
     }
 }
 
+impl fmt::Display for BusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDevice(number) => write!(f, "bus has no device virtio{number}"),
+            Self::NoDriver => f.write_str("bus has no driver of this name"),
+            Self::NameTaken => f.write_str("bus has another driver of this name"),
+            Self::Bound => f.write_str("device has a driver"),
+            Self::Unbound => f.write_str("device has no driver"),
+            Self::Suspended => f.write_str("device is suspended"),
+            Self::NoMatch => f.write_str("driver is not for this device"),
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ring(violation) => violation.fmt(f),
             Self::FeaturesRejected => {
                 f.write_str("it refused a subset of what it offered (§3.1.1)")
+            }
+            Self::FeaturesChanged(changed) => {
+                write!(f, "features {:#x} are new or missing (§2.2.1)", changed.0)
+            }
+            Self::SuspendNotConfirmed => {
+                f.write_str("it was not suspended in time, or did not go on (§3.4.2)")
             }
             Self::ConfigUnstable => f.write_str("configuration changed at every read (§2.5)"),
             Self::ResetNotConfirmed => f.write_str("reset was not confirmed in time (§2.4.2)"),

@@ -13,10 +13,8 @@ pub mod command_line;
 pub mod device_tree;
 mod legacy;
 mod transport;
-mod window;
 
 pub use transport::Mmio;
-pub use window::Window;
 
 /// Where a device may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,6 +50,8 @@ pub(crate) struct Script {
     pub(crate) enables_queues: bool,
     /// Whether it asks for a reset as soon as it is live.
     pub(crate) needs_reset_at_once: bool,
+    /// Whether it does what `SUSPEND` asks for.
+    pub(crate) suspends: bool,
     pub(crate) status: Status,
     pub(crate) statuses_written: Vec<Status>,
     pub(crate) queues: BTreeMap<u16, QueueSetup>,
@@ -95,6 +97,7 @@ impl Scripted {
             queue_reset_takes: Some(0),
             enables_queues: true,
             needs_reset_at_once: false,
+            suspends: true,
             status: Status::empty(),
             statuses_written: Vec::new(),
             queues: BTreeMap::new(),
@@ -209,7 +212,13 @@ impl Transport for Scripted {
             script.resetting = script.reset_takes;
             return Ok(());
         }
+        let before = script.status;
         script.status = status;
+        if status.contains(Status::SUSPEND | Status::DRIVER_OK) && script.suspends {
+            let goes_on = before.contains(Status::SUSPEND);
+            script.status.set(Status::SUSPEND, !goes_on);
+            script.status.set(Status::DRIVER_OK, goes_on);
+        }
         if !script.likes_features {
             script.status.remove(Status::FEATURES_OK);
         }

@@ -68,6 +68,31 @@ where
         }
     }
 
+    /// Waits until nothing is in flight, at most for `limit`, and hands what is completed to `done`.
+    pub(crate) fn drain<T>(
+        &mut self,
+        device: &mut Live<T>,
+        limit: Duration,
+        mut done: impl FnMut(Completion<B, A>),
+    ) -> Result<()>
+    where
+        T: Transport<Platform = P>,
+    {
+        let deadline = self.platform().now().saturating_add(limit);
+        while self.in_flight() != 0 {
+            match self.wait_once()? {
+                Some(completion) => done(completion),
+                None => {
+                    device.check()?;
+                    if self.platform().now() >= deadline {
+                        return Err(Error::TimedOut);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// As [`poll_next`](Self::poll_next), and notices when `device`, whose queue this is, asks for
     /// a reset.
     pub(crate) fn poll_next_of<T>(

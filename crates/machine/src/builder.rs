@@ -5,24 +5,23 @@ use std::thread;
 
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
-use ringway_device::{Device, Offer, Parts, mmio, pci};
+use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
 use ringway_driver::interrupt::Handler;
-use ringway_driver::mmio::Slot;
-use ringway_driver::pci::Address;
 use ringway_driver::platform::Trust;
 use ringway_spec::F;
 
+use crate::board::{self, Board};
 use crate::bus::{Bus, MmioDevice, PciFunction, Population};
-use crate::counters::Counters;
-use crate::engine::{Engine, Port, Run};
+use crate::engine::{Engine, Run};
 use crate::error::{Error, Result};
-use crate::interrupts::{Controller, Wires};
+use crate::firmware::{Addresses, Firmware};
+use crate::interrupts::Controller;
 use crate::iommu::Iommu;
-use crate::layout::{MMIO_BASE, MMIO_LINE, MMIO_SLOTS_MAX, PCI_LINE, PCI_LINES};
-use crate::machine::{Attached, Machine, Place};
+use crate::layout::{BRIDGES_MAX, MMIO_SLOTS_MAX, PCI_LINE, PCI_LINES};
+use crate::machine::{Attached, Machine};
 use crate::platform::{self, Leaked, Platform};
 use crate::ram;
-use crate::segment::{self, FIRST_DEVICE, FUNCTIONS_MAX, Firmware, Segment};
+use crate::segment::Segment;
 
 /// A machine that is not built yet. Devices keep the order in which they are added.
 #[must_use = "nothing is built before `build`"]
@@ -32,18 +31,22 @@ pub struct Builder {
     run: Run,
     vectors: u16,
     slots: usize,
-    functions: Vec<Plan<dyn PciFunction>>,
-    windows: Vec<Plan<dyn MmioDevice>>,
-    /// How many devices there are, of both kinds.
-    devices: usize,
+    firmware: Firmware,
+    bridges: usize,
+    devices: Vec<Planned>,
 }
 
 /// A device to be made, once what it is to be connected to is there.
-struct Plan<D: ?Sized> {
-    name: String,
-    /// Its place in the order of all devices.
-    number: usize,
-    make: Box<dyn FnOnce(Ports) -> Arc<D>>,
+pub(crate) struct Plan<D: ?Sized> {
+    pub(crate) name: String,
+    pub(crate) make: Box<dyn FnOnce(Ports) -> Arc<D>>,
+}
+
+/// A device of either kind.
+enum Planned {
+    /// Behind so many bridges.
+    Function(usize, Plan<dyn PciFunction>),
+    Window(Plan<dyn MmioDevice>),
 }
 
 /// How a device is presented.
@@ -52,6 +55,8 @@ pub struct Options {
     /// The features of rings and transports that it offers. With [`Trust::Revoked`],
     /// `ACCESS_PLATFORM` is added.
     pub offer: Offer,
+    /// Which drivers it is for.
+    pub interface: Interface,
     /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is
     /// one for each queue and one more.
     pub vectors: Option<u16>,
@@ -68,7 +73,9 @@ pub struct Ports {
     pub messages: Arc<dyn MessageSink>,
     /// Its interrupt line: on PCI, INTA#.
     pub line: Arc<dyn Line>,
-    trust: Trust,
+    pub(crate) trust: Trust,
+    /// In a slot: the bus address of the memory that it shares.
+    pub(crate) shared: u64,
 }
 
 impl Ports {
@@ -83,8 +90,8 @@ impl Ports {
 
     /// Presents `device` as an MMIO window, as [`Builder::mmio`] does.
     pub fn window(self, device: Box<dyn Device>, options: &Options) -> mmio::Window {
-        let line = self.line.clone();
-        mmio::Window::new(self.parts(device, options), line)
+        let (line, shared) = (self.line.clone(), self.shared);
+        mmio::Window::new(self.parts(device, options), line).with_shared_memory_at(shared)
     }
 
     fn parts(self, device: Box<dyn Device>, options: &Options) -> Parts {
@@ -95,6 +102,7 @@ impl Ports {
         Parts {
             device,
             offer,
+            interface: options.interface,
             memory: self.memory,
             runner: self.runner,
         }
@@ -110,9 +118,9 @@ impl Default for Builder {
             run: Run::Threaded,
             vectors: 64,
             slots: 4,
-            functions: Vec::new(),
-            windows: Vec::new(),
-            devices: 0,
+            firmware: Firmware::PlacesBars,
+            bridges: 0,
+            devices: Vec::new(),
         }
     }
 }
@@ -149,6 +157,19 @@ impl Builder {
         self
     }
 
+    /// What firmware does with the BARs of PCI functions.
+    pub fn firmware(mut self, firmware: Firmware) -> Self {
+        self.firmware = firmware;
+        self
+    }
+
+    /// Adds a bridge to another PCI bus: functions that are added from here on are behind it, and so
+    /// is the next bridge.
+    pub fn bridge(mut self) -> Self {
+        self.bridges += 1;
+        self
+    }
+
     /// Adds a device as a PCI function.
     pub fn pci(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
         self.pci_function(name, move |ports| {
@@ -167,9 +188,8 @@ impl Builder {
         name: &str,
         make: impl FnOnce(Ports) -> Arc<dyn PciFunction> + 'static,
     ) -> Self {
-        let plan = Plan::new(name, self.devices, Box::new(make));
-        self.functions.push(plan);
-        self.devices += 1;
+        let plan = Plan::new(name, make);
+        self.devices.push(Planned::Function(self.bridges, plan));
         self
     }
 
@@ -179,9 +199,7 @@ impl Builder {
         name: &str,
         make: impl FnOnce(Ports) -> Arc<dyn MmioDevice> + 'static,
     ) -> Self {
-        let plan = Plan::new(name, self.devices, Box::new(make));
-        self.windows.push(plan);
-        self.devices += 1;
+        self.devices.push(Planned::Window(Plan::new(name, make)));
         self
     }
 
@@ -193,141 +211,109 @@ impl Builder {
     /// [`Error`]
     pub fn build(self) -> Result<Machine> {
         self.check_names()?;
-        let slots = self.slots.max(self.windows.len() + 1);
+        let is_window = |planned: &&Planned| matches!(planned, Planned::Window(_));
+        let windows = self.devices.iter().filter(is_window).count();
+        let slots = self.slots.max(windows + 1);
         check(slots, MMIO_SLOTS_MAX)?;
-        check(self.functions.len(), FUNCTIONS_MAX)?;
+        check(self.bridges, BRIDGES_MAX)?;
 
         let ram = ram::new(self.ram).ok_or(Error::Ram(self.ram))?;
         // Cannot fail: it is one region, not empty, and far from the last address.
         let iommu = Iommu::new(ram::region(&ram)).map_err(|_| Error::Ram(self.ram))?;
         let pci_lines = PCI_LINE..PCI_LINE + PCI_LINES;
-        let lines = pci_lines.chain((0..slots).map(mmio_line));
+        let lines = pci_lines.chain((0..slots).map(board::mmio_line));
         let controller = Arc::new(Controller::new(self.vectors, lines));
-        let engine = Engine::new(self.run, Arc::clone(&controller));
-        let board = Board {
+        let engine = Arc::new(Engine::new(self.run, Arc::clone(&controller)));
+        let mut board = Board {
             trust: self.trust,
             iommu: Arc::new(iommu),
             controller,
-            engine: Arc::new(engine),
+            engine,
+            addresses: Addresses::new(self.firmware),
+            devices: 0,
         };
+        let mut population = Population {
+            segment: Segment::new((0..self.bridges).map(|_| Arc::default()).collect()),
+            slots: (0..slots)
+                .map(|_| Some(Arc::new(mmio::Empty) as Arc<dyn MmioDevice>))
+                .collect(),
+        };
+        let devices = plug(&mut board, &mut population, self.bridges, self.devices)?;
 
-        let mut attached = Vec::new();
-        let functions = board.plug_functions(self.functions, &mut attached)?;
-        let windows = board.plug_windows(self.windows, slots, &mut attached);
-        attached.sort_by_key(|(number, _)| *number);
         let platform = Platform::new(platform::Parts {
             trust: board.trust,
             ram,
-            iommu: board.iommu,
-            bus: Bus::new(Population {
-                segment: Segment::new(functions),
-                slots: windows,
-            }),
+            iommu: Arc::clone(&board.iommu),
+            bus: Bus::new(population),
             controller: Arc::clone(&board.controller),
-            engine: board.engine,
+            engine: Arc::clone(&board.engine),
             leaked: Leaked::default(),
         });
         let dispatcher = match self.run {
-            Run::Threaded => Some(dispatcher(board.controller)?),
+            Run::Threaded => Some(dispatcher(Arc::clone(&board.controller))?),
             Run::Inline { .. } => None,
         };
-        let devices = attached.into_iter().map(|(_, attached)| attached).collect();
-        let slots = (0..slots).map(slot).collect();
-        Ok(Machine::new(platform, dispatcher, devices, slots))
+        let slots = (0..slots).map(board::slot).collect();
+        Ok(Machine::new(platform, board, dispatcher, devices, slots))
     }
 
     fn check_names(&self) -> Result<()> {
-        let functions = self.functions.iter().map(|plan| &plan.name);
-        let windows = self.windows.iter().map(|plan| &plan.name);
-        let mut names: Vec<_> = functions.chain(windows).collect();
+        let mut names: Vec<_> = self.devices.iter().map(Planned::name).collect();
         names.sort_unstable();
         let twice = names.array_windows().find(|[a, b]| a == b);
         match twice {
-            Some([name, _]) => Err(Error::SameName((*name).clone())),
+            Some([name, _]) => Err(Error::SameName((*name).to_owned())),
             None => Ok(()),
         }
     }
 }
 
 impl<D: ?Sized> Plan<D> {
-    fn new(name: &str, number: usize, make: Box<dyn FnOnce(Ports) -> Arc<D>>) -> Self {
+    pub(crate) fn new(name: &str, make: impl FnOnce(Ports) -> Arc<D> + 'static) -> Self {
         Self {
             name: name.to_owned(),
-            number,
-            make,
+            make: Box::new(make),
         }
     }
 }
 
-/// What devices are plugged into.
-struct Board {
-    trust: Trust,
-    iommu: Arc<Iommu>,
-    controller: Arc<Controller<Handler<Platform>>>,
-    engine: Arc<Engine<Handler<Platform>>>,
+impl Planned {
+    fn name(&self) -> &str {
+        match self {
+            Self::Function(_, plan) => &plan.name,
+            Self::Window(plan) => &plan.name,
+        }
+    }
 }
 
-impl Board {
-    fn plug_functions(
-        &self,
-        plans: Vec<Plan<dyn PciFunction>>,
-        attached: &mut Vec<(usize, Attached)>,
-    ) -> Result<Vec<Arc<dyn PciFunction>>> {
-        let mut firmware = Firmware::new();
-        let mut functions = Vec::new();
-        for (device, plan) in (FIRST_DEVICE..).zip(plans) {
-            let counters = Arc::default();
-            let ports = self.ports(plan.number, segment::line(device), &counters);
-            let function = (plan.make)(ports);
-            let placed = firmware.configure(&*function, device);
-            let Some(()) = placed else {
-                return Err(Error::NoAddresses(plan.name));
-            };
-            functions.push(function);
-            let place = Place::Pci(Address::new(0, device, 0));
-            attached.push((plan.number, Attached::new(plan.name, place, counters)));
-        }
-        Ok(functions)
+/// Plugs devices in, in their order, and configures the bridges before them.
+fn plug(
+    board: &mut Board,
+    population: &mut Population,
+    bridges: usize,
+    planned: Vec<Planned>,
+) -> Result<Vec<Attached>> {
+    let no_addresses = || Error::NoAddresses("a bridge".to_owned());
+    let mut windows = Vec::new();
+    let mut attached = Vec::new();
+    for planned in planned {
+        attached.push(match planned {
+            Planned::Function(depth, plan) => {
+                while windows.len() < depth {
+                    let window = board.addresses.open(&windows);
+                    windows.push(window.ok_or_else(no_addresses)?);
+                }
+                board.plug_function(population, depth, plan)?
+            }
+            Planned::Window(plan) => board.plug_window(population, plan)?,
+        });
     }
-
-    fn plug_windows(
-        &self,
-        plans: Vec<Plan<dyn MmioDevice>>,
-        slots: usize,
-        attached: &mut Vec<(usize, Attached)>,
-    ) -> Vec<Arc<dyn MmioDevice>> {
-        let mut windows: Vec<Arc<dyn MmioDevice>> = vec![Arc::new(mmio::Empty)];
-        for plan in plans {
-            let slot = slot(windows.len());
-            let counters = Arc::default();
-            let ports = self.ports(plan.number, mmio_line(windows.len()), &counters);
-            windows.push((plan.make)(ports));
-            let place = Place::Mmio(slot);
-            attached.push((plan.number, Attached::new(plan.name, place, counters)));
-        }
-        windows.resize_with(slots, || Arc::new(mmio::Empty));
-        windows
+    while windows.len() < bridges {
+        let window = board.addresses.open(&windows);
+        windows.push(window.ok_or_else(no_addresses)?);
     }
-
-    fn ports(&self, number: usize, line: u32, counters: &Arc<Counters>) -> Ports {
-        let wires = Arc::new(Wires::new(
-            Arc::clone(&self.controller),
-            number,
-            line,
-            Arc::clone(counters),
-        ));
-        Ports {
-            memory: Arc::clone(&self.iommu) as Arc<dyn Memory>,
-            runner: Arc::new(Port::new(
-                Arc::clone(&self.engine),
-                number,
-                Arc::clone(counters),
-            )),
-            messages: Arc::clone(&wires) as Arc<dyn MessageSink>,
-            line: wires,
-            trust: self.trust,
-        }
-    }
+    let closed = board.addresses.close(&population.segment, &windows);
+    closed.map(|()| attached).ok_or_else(no_addresses)
 }
 
 fn check(count: usize, limit: usize) -> Result<()> {
@@ -343,18 +329,4 @@ fn dispatcher(controller: Arc<Controller<Handler<Platform>>>) -> Result<thread::
         .name("interrupts".to_owned())
         .spawn(move || controller.dispatch())
         .map_err(|error| Error::Thread(error.kind()))
-}
-
-/// Slot `number`.
-fn slot(number: usize) -> Slot {
-    Slot {
-        address: MMIO_BASE + number as u64 * mmio::WINDOW_BYTES,
-        len: mmio::WINDOW_BYTES,
-        line: Some(mmio_line(number)),
-    }
-}
-
-/// The line of slot `number`, which is below [`MMIO_SLOTS_MAX`].
-fn mmio_line(number: usize) -> u32 {
-    MMIO_LINE + number as u32
 }

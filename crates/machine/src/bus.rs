@@ -4,8 +4,9 @@ use core::fmt;
 use std::sync::{Arc, RwLock};
 
 use ringway_device::{mmio, pci};
+use ringway_driver::pci::Address;
 
-use crate::layout::{MMIO_BASE, PCI_HIGH, PCI_LOW};
+use crate::layout::{MMIO_BASE, PCI_HIGH, PCI_LOW, PCI_PORTS, SHARED, SHARED_STRIDE};
 use crate::segment::Segment;
 use crate::sync::{read, write};
 
@@ -22,6 +23,11 @@ pub trait PciFunction: Send + Sync {
     /// of the `len` bytes there, or none answers.
     fn locate(&self, address: u64, len: usize) -> Option<(u8, u64)>;
 
+    /// The same for I/O ports, of which a function may have none.
+    fn locate_port(&self, _port: u64, _len: usize) -> Option<(u8, u64)> {
+        None
+    }
+
     /// Reads the bytes at `offset` of a BAR.
     fn bar_read(&self, bar: u8, offset: u64, into: &mut [u8]);
 
@@ -37,6 +43,19 @@ pub trait MmioDevice: Send + Sync {
 
     /// Writes the bytes at `offset`.
     fn write(&self, offset: u64, from: &[u8]);
+
+    /// Reads the bytes at `offset` of the memory that it shares: all ones if it shares none.
+    fn shared_read(&self, _offset: u64, into: &mut [u8]) {
+        into.fill(0xff);
+    }
+
+    /// Writes the bytes at `offset` of the memory that it shares.
+    fn shared_write(&self, _offset: u64, _from: &[u8]) {}
+
+    /// Whether this only says that there is no device: one can be plugged in.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 impl PciFunction for pci::Function {
@@ -50,6 +69,10 @@ impl PciFunction for pci::Function {
 
     fn locate(&self, address: u64, len: usize) -> Option<(u8, u64)> {
         self.locate(address, len)
+    }
+
+    fn locate_port(&self, port: u64, len: usize) -> Option<(u8, u64)> {
+        self.locate_port(port, len)
     }
 
     fn bar_read(&self, bar: u8, offset: u64, into: &mut [u8]) {
@@ -69,6 +92,14 @@ impl MmioDevice for mmio::Window {
     fn write(&self, offset: u64, from: &[u8]) {
         self.write(offset, from);
     }
+
+    fn shared_read(&self, offset: u64, into: &mut [u8]) {
+        self.shared_read(offset, into);
+    }
+
+    fn shared_write(&self, offset: u64, from: &[u8]) {
+        self.shared_write(offset, from);
+    }
 }
 
 impl MmioDevice for mmio::Empty {
@@ -77,21 +108,40 @@ impl MmioDevice for mmio::Empty {
     }
 
     fn write(&self, _offset: u64, _from: &[u8]) {}
+
+    fn is_empty(&self) -> bool {
+        true
+    }
+}
+
+/// What an address is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    Memory,
+    Ports,
 }
 
 /// Everything that answers.
 pub(crate) struct Bus {
-    /// Replaced by one that is empty when the machine is switched off.
+    /// Replaced when a device is plugged in or pulled out, and by one that is empty when the machine
+    /// is switched off.
     population: RwLock<Arc<Population>>,
     slots: usize,
 }
 
 /// What is on the bus.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Population {
     pub(crate) segment: Segment,
-    /// One after the other, from the first address of slots on.
-    pub(crate) slots: Vec<Arc<dyn MmioDevice>>,
+    /// One after the other, from the first address of slots on. Where a device was pulled out,
+    /// nobody answers.
+    pub(crate) slots: Vec<Option<Arc<dyn MmioDevice>>>,
+}
+
+/// Where in a slot an access is.
+enum InSlot {
+    Registers(u64),
+    Shared(u64),
 }
 
 impl Bus {
@@ -102,47 +152,63 @@ impl Bus {
         }
     }
 
-    /// Whether registers can be at these addresses at all.
-    pub(crate) fn has_registers(&self, address: u64, len: u64) -> bool {
-        let slots = MMIO_BASE..MMIO_BASE + self.slots as u64 * mmio::WINDOW_BYTES;
-        [slots, PCI_LOW, PCI_HIGH].iter().any(|range| {
+    /// Whether registers, or memory of devices, can be at these addresses at all.
+    pub(crate) fn has_registers(&self, space: Space, address: u64, len: u64) -> bool {
+        let slots = self.slots as u64;
+        let ranges: &[_] = match space {
+            Space::Memory => &[
+                MMIO_BASE..MMIO_BASE + slots * mmio::WINDOW_BYTES,
+                SHARED.start..SHARED.start + slots * SHARED_STRIDE,
+                PCI_LOW,
+                PCI_HIGH,
+            ],
+            Space::Ports => &[PCI_PORTS],
+        };
+        ranges.iter().any(|range| {
             let end = address.checked_add(len);
             range.contains(&address) && end.is_some_and(|end| end <= range.end)
         })
     }
 
     /// Reads what is at `address`.
-    pub(crate) fn read(&self, address: u64, into: &mut [u8]) {
-        let population = read(&self.population).clone();
-        if let Some((slot, offset)) = population.slot(address, into.len()) {
-            slot.read(offset, into);
-        } else if !population.segment.read(address, into) {
-            into.fill(0xff);
+    pub(crate) fn read(&self, space: Space, address: u64, into: &mut [u8]) {
+        let population = self.population();
+        match population.slot(space, address, into.len()) {
+            Some((slot, InSlot::Registers(offset))) => slot.read(offset, into),
+            Some((slot, InSlot::Shared(offset))) => slot.shared_read(offset, into),
+            None if population.segment.read(space, address, into) => {}
+            None => into.fill(0xff),
         }
     }
 
     /// Writes what is at `address`.
-    pub(crate) fn write(&self, address: u64, from: &[u8]) {
-        let population = read(&self.population).clone();
-        if let Some((slot, offset)) = population.slot(address, from.len()) {
-            slot.write(offset, from);
-        } else {
-            population.segment.write(address, from);
+    pub(crate) fn write(&self, space: Space, address: u64, from: &[u8]) {
+        let population = self.population();
+        match population.slot(space, address, from.len()) {
+            Some((slot, InSlot::Registers(offset))) => slot.write(offset, from),
+            Some((slot, InSlot::Shared(offset))) => slot.shared_write(offset, from),
+            None => population.segment.write(space, address, from),
         }
     }
 
-    /// Reads configuration space of device `device` on bus 0.
-    pub(crate) fn config_read(&self, device: u8, offset: u16) -> u32 {
-        read(&self.population)
-            .clone()
-            .segment
-            .config_read(device, offset)
+    /// Reads configuration space.
+    pub(crate) fn config_read(&self, at: Address, offset: u16) -> u32 {
+        self.population().segment.config_read(at, offset)
     }
 
-    /// Writes configuration space of device `device` on bus 0.
-    pub(crate) fn config_write(&self, device: u8, offset: u16, value: u32) {
-        let population = read(&self.population).clone();
-        population.segment.config_write(device, offset, value);
+    /// Writes configuration space.
+    pub(crate) fn config_write(&self, at: Address, offset: u16, value: u32) {
+        self.population().segment.config_write(at, offset, value);
+    }
+
+    /// What is on the bus at the moment.
+    pub(crate) fn population(&self) -> Arc<Population> {
+        read(&self.population).clone()
+    }
+
+    /// Puts something else on the bus, with as many slots.
+    pub(crate) fn replace(&self, population: Population) {
+        *write(&self.population) = Arc::new(population);
     }
 
     /// Takes everything off the bus.
@@ -152,13 +218,24 @@ impl Bus {
 }
 
 impl Population {
-    /// The slot that has all of the `len` bytes at `address`, and the offset in it.
-    fn slot(&self, address: u64, len: usize) -> Option<(&dyn MmioDevice, u64)> {
-        let offset = address.checked_sub(MMIO_BASE)?;
-        let slot = usize::try_from(offset / mmio::WINDOW_BYTES).ok()?;
-        let within = offset % mmio::WINDOW_BYTES;
-        let slot = self.slots.get(slot)?;
-        (within + len as u64 <= mmio::WINDOW_BYTES).then_some((&**slot, within))
+    /// The slot that has all of the `len` bytes at `address`, and where in it.
+    fn slot(&self, space: Space, address: u64, len: usize) -> Option<(&dyn MmioDevice, InSlot)> {
+        if space == Space::Ports {
+            return None;
+        }
+        let (base, stride) = match address >= SHARED.start {
+            true => (SHARED.start, SHARED_STRIDE),
+            false => (MMIO_BASE, mmio::WINDOW_BYTES),
+        };
+        let offset = address.checked_sub(base)?;
+        let slot = usize::try_from(offset / stride).ok()?;
+        let device = self.slots.get(slot)?.as_deref()?;
+        let within = offset % stride;
+        let found = match base == MMIO_BASE {
+            true => InSlot::Registers(within),
+            false => InSlot::Shared(within),
+        };
+        (within + len as u64 <= stride).then_some((device, found))
     }
 }
 

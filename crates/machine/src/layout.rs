@@ -1,6 +1,6 @@
 //! Where everything is, as bus and device addresses. No two kinds of address share a range, and
 //! none is one that a program has for its own memory: an address of the wrong kind is found out by
-//! its first use.
+//! its first use. I/O ports have numbers of their own.
 //!
 //! ```text
 //! 0x0000_0a00_0000  MMIO slots
@@ -8,6 +8,7 @@
 //! 0x0000_fee0_0000  messages of interrupts
 //! 0x0001_0000_0000  RAM, as devices see it
 //! 0x0080_0000_0000  PCI memory above 4 GiB
+//! 0x0100_0000_0000  memory that devices in slots share
 //! 0x1000_0000_0000  what the IOMMU gives out
 //! ```
 
@@ -25,6 +26,17 @@ pub(crate) const MMIO_SLOTS_MAX: usize = 64;
 pub(crate) const PCI_LOW: Range<u64> = 0x4000_0000..0x8000_0000;
 /// Bus addresses for PCI BARs of 64 bits.
 pub(crate) const PCI_HIGH: Range<u64> = 0x80_0000_0000..0x100_0000_0000;
+
+/// Bus addresses of the memory that devices in MMIO slots share with their drivers.
+pub(crate) const SHARED: Range<u64> = 0x100_0000_0000..0x180_0000_0000;
+/// Bytes between what the device in one slot shares, and that in the next.
+pub(crate) const SHARED_STRIDE: u64 = 0x1_0000_0000;
+
+/// Most bridges, one behind the other. More than a computer has.
+pub(crate) const BRIDGES_MAX: usize = 8;
+
+/// I/O ports for PCI BARs. Those below are a board's own.
+pub(crate) const PCI_PORTS: Range<u64> = 0x1000..0x1_0000;
 
 /// Where the message of the first vector goes.
 pub(crate) const MESSAGES: u64 = 0xfee0_0000;

@@ -54,11 +54,14 @@
 //! # }
 //! ```
 
+mod board;
+mod bridge;
 mod builder;
 mod bus;
 mod counters;
 mod engine;
 mod error;
+mod firmware;
 mod interrupts;
 mod iommu;
 mod layout;
@@ -72,8 +75,9 @@ pub use builder::{Builder, Options, Ports};
 pub use bus::{MmioDevice, PciFunction};
 pub use engine::{History, Run, Step};
 pub use error::{Error, Result};
+pub use firmware::Firmware;
 pub use interrupts::{InterruptCounts, REDELIVERIES_MAX, Source};
-pub use machine::{Attached, Machine, Place};
+pub use machine::{Attached, Change, Machine, Place};
 pub use platform::{Platform, Window};
 
 /// The examples of the README, run.

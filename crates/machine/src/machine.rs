@@ -3,14 +3,19 @@
 use core::fmt;
 use std::panic;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use ringway_device::Device;
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
-use crate::builder::Builder;
+use crate::board::Board;
+use crate::builder::{Builder, Options, Plan, Ports};
+use crate::bus::{MmioDevice, PciFunction, Population};
 use crate::counters::Counters;
 use crate::engine::History;
+use crate::error::{Error, Result};
 use crate::interrupts::InterruptCounts;
 use crate::platform::Platform;
 
@@ -20,6 +25,8 @@ use crate::platform::Platform;
 /// ended, and nothing answers on the bus. RAM stays for whoever still has some of it.
 pub struct Machine {
     platform: Platform,
+    board: Board,
+    watchers: Vec<Sender<Change>>,
     dispatcher: Option<JoinHandle<()>>,
     devices: Vec<Attached>,
     slots: Vec<Slot>,
@@ -31,6 +38,15 @@ pub struct Attached {
     name: String,
     place: Place,
     counters: Arc<Counters>,
+}
+
+/// What has happened to a place of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A device was plugged in there.
+    Plugged(Place),
+    /// The one that was there has been pulled out.
+    Unplugged(Place),
 }
 
 /// Where a device is.
@@ -50,12 +66,15 @@ impl Machine {
 
     pub(crate) fn new(
         platform: Platform,
+        board: Board,
         dispatcher: Option<JoinHandle<()>>,
         devices: Vec<Attached>,
         slots: Vec<Slot>,
     ) -> Self {
         Self {
             platform,
+            board,
+            watchers: Vec::new(),
             dispatcher,
             devices,
             slots,
@@ -82,6 +101,81 @@ impl Machine {
         self.devices.iter().find(|device| device.name == name)
     }
 
+    /// Tells what is plugged in and pulled out from here on: how an operating system hears of it.
+    pub fn watch(&mut self) -> Receiver<Change> {
+        let (tell, hear) = channel();
+        self.watchers.push(tell);
+        hear
+    }
+
+    /// Plugs in a PCI function, behind `bridges` bridges, where firmware configures it as it does at
+    /// power-on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], if there is no place for it or the name is another's. Nothing has changed then.
+    pub fn plug_pci(
+        &mut self,
+        bridges: usize,
+        name: &str,
+        device: Box<dyn Device>,
+        options: Options,
+    ) -> Result<Place> {
+        let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn PciFunction> {
+            Arc::new(ports.function(device, &options))
+        });
+        self.plug(name, |board, population| {
+            board.plug_function(population, bridges, plan)
+        })
+    }
+
+    /// Plugs a device into the first MMIO slot that is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], if there is no such slot or the name is another's. Nothing has changed then.
+    pub fn plug_mmio(
+        &mut self,
+        name: &str,
+        device: Box<dyn Device>,
+        options: Options,
+    ) -> Result<Place> {
+        let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn MmioDevice> {
+            Arc::new(ports.window(device, &options))
+        });
+        self.plug(name, |board, population| {
+            board.plug_window(population, plan)
+        })
+    }
+
+    /// Pulls a device out, whatever its driver is doing: nobody answers in its place, its queues are
+    /// served no more, and it asserts no line. `None` if there is none of this name.
+    pub fn unplug(&mut self, name: &str) -> Option<Place> {
+        let index = self.devices.iter().position(|device| device.name == name)?;
+        let place = self.devices.remove(index).place;
+        let bus = &self.platform.parts().bus;
+        let before = bus.population();
+        let mut population = Population::clone(&before);
+        match place {
+            // Buses are numbered by the bridges before them.
+            Place::Pci(at) => population.segment.unplug(at.bus().into(), at.device()),
+            Place::Mmio(slot) => {
+                let slots = self.slots.iter().zip(&mut population.slots);
+                let nobody = |(known, device): (&Slot, &mut Option<_>)| {
+                    if *known == slot {
+                        *device = None;
+                    }
+                };
+                slots.for_each(nobody);
+            }
+        }
+        bus.replace(population);
+        // Its tasks stop as it goes: not before nobody reaches it any more.
+        drop(before);
+        self.tell(Change::Unplugged(place));
+        Some(place)
+    }
+
     /// What the interrupt controller saw.
     pub fn interrupts(&self) -> InterruptCounts {
         self.platform.parts().controller.counts()
@@ -90,6 +184,29 @@ impl Machine {
     /// What happened so far, on an [inline](crate::Run::Inline) machine. Threads leave no history.
     pub fn history(&self) -> Option<History> {
         Some(self.platform.inline()?.history())
+    }
+
+    fn plug(
+        &mut self,
+        name: &str,
+        into: impl FnOnce(&mut Board, &mut Population) -> Result<Attached>,
+    ) -> Result<Place> {
+        if self.device(name).is_some() {
+            return Err(Error::SameName(name.to_owned()));
+        }
+        let bus = &self.platform.parts().bus;
+        let mut population = Population::clone(&bus.population());
+        let attached = into(&mut self.board, &mut population)?;
+        bus.replace(population);
+        let place = attached.place;
+        self.devices.push(attached);
+        self.tell(Change::Plugged(place));
+        Ok(place)
+    }
+
+    fn tell(&mut self, change: Change) {
+        // Who does not listen any more need not be told again.
+        self.watchers.retain(|watcher| watcher.send(change).is_ok());
     }
 }
 

@@ -20,7 +20,7 @@ use ringway_driver::platform::{
 use ringway_ring::driver::Memory;
 use ringway_spec::{F, Features};
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Space};
 use crate::engine::{Engine, Inline, Step};
 use crate::interrupts::Controller;
 use crate::iommu::Iommu;
@@ -85,6 +85,16 @@ impl Platform {
             queues: self.0.leaked.queues.load(Ordering::Relaxed),
             buffers: self.0.leaked.buffers.load(Ordering::Relaxed),
         }
+    }
+
+    fn window(&self, space: Space, address: u64, len: u64) -> Option<Window> {
+        let there = self.0.bus.has_registers(space, address, len);
+        Some(Window {
+            platform: self.clone(),
+            space,
+            address,
+            len: usize::try_from(len).ok().filter(|_| there)?,
+        })
     }
 
     pub(crate) fn inline(&self) -> Option<&Inline<Handler<Self>>> {
@@ -167,15 +177,13 @@ unsafe impl platform::Platform for Platform {
     }
 
     fn registers(&self, address: u64, len: u64) -> Result<Window, PlatformError> {
-        let there = self.0.bus.has_registers(address, len);
-        match usize::try_from(len) {
-            Ok(len) if there => Ok(Window {
-                platform: self.clone(),
-                address,
-                len,
-            }),
-            _ => Err(PlatformError::NotMapped(address)),
-        }
+        self.window(Space::Memory, address, len)
+            .ok_or(PlatformError::NotMapped(address))
+    }
+
+    fn ports(&self, base: u32, len: u32) -> Result<Window, PlatformError> {
+        self.window(Space::Ports, base.into(), len.into())
+            .ok_or(PlatformError::NoPorts(base))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
@@ -212,29 +220,20 @@ unsafe impl platform::Platform for Platform {
 impl ConfigAccess for Platform {
     fn read32(&self, at: Address, offset: u16) -> u32 {
         self.0.engine.asked();
-        match on_bus_0(at) {
-            Some(device) => self.0.bus.config_read(device, offset),
-            None => u32::MAX,
-        }
+        self.0.bus.config_read(at, offset)
     }
 
     fn write32(&self, at: Address, offset: u16, value: u32) {
         self.0.engine.asked();
-        if let Some(device) = on_bus_0(at) {
-            self.0.bus.config_write(device, offset, value);
-        }
+        self.0.bus.config_write(at, offset, value);
     }
 }
 
-/// The device number of a function that there can be.
-fn on_bus_0(at: Address) -> Option<u8> {
-    (at.bus() == 0 && at.function() == 0).then(|| at.device())
-}
-
-/// A window of device registers.
+/// A window of device registers: of memory, or of I/O ports.
 #[derive(Clone)]
 pub struct Window {
     platform: Platform,
+    space: Space,
     address: u64,
     len: usize,
 }
@@ -256,7 +255,7 @@ impl Window {
         let Parts { engine, bus, .. } = self.platform.parts();
         engine.asked();
         let mut bytes = [0; N];
-        bus.read(address, &mut bytes);
+        bus.read(self.space, address, &mut bytes);
         Ok(bytes)
     }
 
@@ -264,14 +263,20 @@ impl Window {
         let address = self.at::<N>(offset)?;
         let Parts { engine, bus, .. } = self.platform.parts();
         engine.asked();
-        bus.write(address, &bytes);
+        bus.write(self.space, address, &bytes);
         Ok(())
     }
 }
 
 impl fmt::Debug for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Window({:#x}, {} bytes)", self.address, self.len)
+        let Self {
+            space,
+            address,
+            len,
+            ..
+        } = self;
+        write!(f, "Window({space:?}, {address:#x}, {len} bytes)")
     }
 }
 
@@ -284,6 +289,7 @@ impl Registers for Window {
         let within = offset.checked_add(len).is_some_and(|end| end <= self.len);
         within.then(|| Self {
             platform: self.platform.clone(),
+            space: self.space,
             address: self.address + offset as u64,
             len,
         })

@@ -10,7 +10,7 @@ use std::thread;
 
 use ringway_device::blk::{Blk as BlkDevice, Blocking, Bounced, Channel, Disk};
 use ringway_device::entropy::{Entropy, Source};
-use ringway_device::{Device, Offer};
+use ringway_device::{Device, Interface, Offer};
 use ringway_driver::blk::{Blk, Done};
 use ringway_driver::bringup::{Interrupts, Live};
 use ringway_driver::bus::attach;
@@ -18,7 +18,7 @@ use ringway_driver::dma::{Buffer, DmaBuffer};
 use ringway_driver::entropy::Rng;
 use ringway_driver::error::{Error, RequestError};
 use ringway_driver::mmio;
-use ringway_driver::pci::{self, Pci};
+use ringway_driver::pci::{self, Preference};
 use ringway_driver::platform::Trust;
 use ringway_driver::transport::Transport;
 use ringway_machine::{Builder, History, Machine, Options, Platform, Run};
@@ -32,15 +32,102 @@ const SECTORS: usize = 64;
 
 /// The features of rings that both ends can do, whatever the platform.
 const RING: Features = Features(
-    F::INDIRECT_DESC.0 | F::EVENT_IDX.0 | F::RING_PACKED.0 | F::IN_ORDER.0 | F::NOTIFICATION_DATA.0,
+    F::INDIRECT_DESC.0
+        | F::EVENT_IDX.0
+        | F::RING_PACKED.0
+        | F::IN_ORDER.0
+        | F::NOTIFICATION_DATA.0
+        | F::NOTIF_CONFIG_DATA.0,
 );
+
+/// Those that there were before version 1.
+const LEGACY_RING: Features = Features(F::INDIRECT_DESC.0 | F::EVENT_IDX.0);
 
 /// How a device is reached, and how it interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    PciMessages,
-    PciLine,
+struct Way {
+    through: Through,
+    vectors: Vectors,
+}
+
+/// The registers that a device is reached through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Through {
+    Pci,
+    /// Of a function that has the legacy ones, too.
+    TransitionalPci,
+    /// Those of a function that has the others, too.
+    TransitionalPciByLegacy,
+    LegacyPci,
     Mmio,
+    MmioVersion1,
+}
+
+/// Which vectors a function has; in a slot there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vectors {
+    /// One for each queue, and one more.
+    Plenty,
+    /// One for all.
+    Scarce,
+    None,
+}
+
+/// All ways; those first that every row is for, whatever the seed.
+const WAYS: [Way; 14] = {
+    use Through::{LegacyPci, Mmio, MmioVersion1, Pci, TransitionalPci, TransitionalPciByLegacy};
+    use Vectors::{None, Plenty, Scarce};
+    const fn way(through: Through, vectors: Vectors) -> Way {
+        Way { through, vectors }
+    }
+    [
+        way(Pci, Plenty),
+        way(Pci, None),
+        way(Mmio, None),
+        way(MmioVersion1, None),
+        way(LegacyPci, Plenty),
+        way(LegacyPci, None),
+        way(Pci, Scarce),
+        way(TransitionalPci, Plenty),
+        way(TransitionalPci, Scarce),
+        way(TransitionalPci, None),
+        way(TransitionalPciByLegacy, Plenty),
+        way(TransitionalPciByLegacy, Scarce),
+        way(TransitionalPciByLegacy, None),
+        way(LegacyPci, Scarce),
+    ]
+};
+
+/// How many of them are.
+const WHOLE: usize = 6;
+
+impl Way {
+    fn is_legacy(self) -> bool {
+        match self.through {
+            Through::Pci | Through::TransitionalPci | Through::Mmio => false,
+            Through::TransitionalPciByLegacy | Through::LegacyPci | Through::MmioVersion1 => true,
+        }
+    }
+
+    fn is_pci(self) -> bool {
+        !matches!(self.through, Through::Mmio | Through::MmioVersion1)
+    }
+
+    fn interface(self) -> Interface {
+        match self.through {
+            Through::Pci | Through::Mmio => Interface::Modern,
+            Through::TransitionalPci | Through::TransitionalPciByLegacy => Interface::Transitional,
+            Through::LegacyPci | Through::MmioVersion1 => Interface::Legacy,
+        }
+    }
+
+    fn preference(self) -> Preference {
+        if self.is_legacy() {
+            Preference::LegacyFirst
+        } else {
+            Preference::ModernFirst
+        }
+    }
 }
 
 /// One row of the table.
@@ -61,7 +148,8 @@ impl fmt::Debug for Case {
             run,
             trust,
         } = self;
-        write!(f, "{way:?}, {run:?}, {trust:?}")?;
+        let Way { through, vectors } = way;
+        write!(f, "{through:?}, vectors: {vectors:?}, {run:?}, {trust:?}")?;
         let mut names = ring.names(DeviceId::INVALID);
         names.try_for_each(|name| write!(f, ", {name}"))
     }
@@ -70,42 +158,65 @@ impl fmt::Debug for Case {
 /// The whole table: everything with buffers that are copied, and some with buffers that the device
 /// has as they are.
 fn cases() -> Vec<Case> {
-    let all = RING - F::RING_PACKED;
     let runs = [Run::Threaded].into_iter();
     let runs: Vec<_> = runs
         .chain((0..4).map(|seed| Run::Inline { seed }))
         .collect();
     let mut cases = Vec::new();
-    for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
-        for format in [Features::NONE, F::RING_PACKED] {
+    for (number, way) in WAYS.into_iter().enumerate() {
+        let runs = &runs[..if number < WHOLE { runs.len() } else { 2 }];
+        let formats = [Features::NONE, F::RING_PACKED];
+        for format in formats
+            .into_iter()
+            .take(if way.is_legacy() { 1 } else { 2 })
+        {
             let row = |ring, run, trust| Case {
                 way,
                 ring,
                 run,
                 trust,
             };
-            for ring in [
-                all,
-                all - F::IN_ORDER,
-                all - F::EVENT_IDX,
-                all - F::INDIRECT_DESC,
-                all - F::NOTIFICATION_DATA,
-                F::IN_ORDER,
-                Features::NONE,
-            ] {
+            let (all, rings) = rings(way);
+            for ring in rings {
                 let rows = runs.iter().map(|run| row(ring | format, *run, Trust::Pool));
                 cases.extend(rows);
             }
-            for trust in [Trust::Trusted, Trust::Revoked] {
-                let rows = runs
-                    .iter()
-                    .take(2)
-                    .map(|run| row(all | format, *run, trust));
-                cases.extend(rows);
+            // A legacy device knows of no addresses but those of memory.
+            let trusts = [Trust::Trusted, Trust::Revoked];
+            for trust in trusts.into_iter().take(if way.is_legacy() { 1 } else { 2 }) {
+                let rows = runs.iter().take(2);
+                cases.extend(rows.map(|run| row(all | format, *run, trust)));
             }
         }
     }
     cases
+}
+
+/// What is offered of rings in the rows of a way, beside the format: all at once, and what is tried.
+fn rings(way: Way) -> (Features, Vec<Features>) {
+    if way.is_legacy() {
+        let all = LEGACY_RING;
+        let rings = [all, F::EVENT_IDX, F::INDIRECT_DESC, Features::NONE];
+        return (all, rings.to_vec());
+    }
+    // Only PCI has a register for what it names queues by.
+    let not_there = if way.is_pci() {
+        Features::NONE
+    } else {
+        F::NOTIF_CONFIG_DATA
+    };
+    let all = RING - F::RING_PACKED - not_there;
+    let rings = [
+        all,
+        all - F::IN_ORDER,
+        all - F::EVENT_IDX,
+        all - F::INDIRECT_DESC,
+        all - F::NOTIFICATION_DATA,
+        all - F::NOTIF_CONFIG_DATA,
+        F::IN_ORDER,
+        Features::NONE,
+    ];
+    (all, rings.to_vec())
 }
 
 /// Says which row of the table it was that failed, with its seed.
@@ -194,11 +305,16 @@ fn rng() -> Box<dyn Device> {
 fn machine(case: Case) -> Machine {
     let options = Options {
         offer: Offer::NOTHING.with(case.ring),
-        vectors: (case.way == Way::PciLine).then_some(0),
+        interface: case.way.interface(),
+        vectors: match case.way.vectors {
+            Vectors::Plenty => None,
+            Vectors::Scarce => Some(1),
+            Vectors::None => Some(0),
+        },
     };
-    let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way {
-        Way::Mmio => Builder::mmio,
-        Way::PciMessages | Way::PciLine => Builder::pci,
+    let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way.is_pci() {
+        false => Builder::mmio,
+        true => Builder::pci,
     };
     let builder = Machine::builder()
         .ram(4 << 20)
@@ -253,18 +369,13 @@ fn exercise<E: Exercise>(case: Case) -> Machine {
     let _row = Row(case);
     let machine = machine(case);
     let platform = machine.platform();
-    let kicks = match case.way {
-        Way::Mmio => {
-            let slots = machine.mmio_slots().to_vec();
-            let found = mmio::scan(platform.clone(), slots).map(Result::unwrap);
-            on_one_of::<E, _>(case, found)
-        }
-        Way::PciMessages | Way::PciLine => {
-            let found = pci::scan(&platform)
-                .filter(|function| function.device_id().is_some())
-                .map(|function| Pci::new(platform.clone(), &function).unwrap());
-            on_one_of::<E, _>(case, found)
-        }
+    let kicks = if case.way.is_pci() {
+        let found = pci::devices_by(&platform, case.way.preference()).map(Result::unwrap);
+        on_one_of::<E, _>(case, found)
+    } else {
+        let slots = machine.mmio_slots().to_vec();
+        let found = mmio::scan(platform.clone(), slots).map(Result::unwrap);
+        on_one_of::<E, _>(case, found)
     };
     assert_eq!(platform.ram_used(), 0, "the device let go of all of it");
     assert_eq!(machine.interrupts().lost, 0);
@@ -287,13 +398,14 @@ fn on_one_of<E: Exercise, T: Transport<Platform = Platform>>(
 }
 
 fn check_bring_up<T: Transport>(case: Case, device: &mut Live<T>) {
-    let interrupts = match case.way {
-        Way::PciMessages => Interrupts::Each,
-        Way::PciLine | Way::Mmio => Interrupts::Line,
+    let interrupts = match case.way.vectors {
+        Vectors::Plenty => Interrupts::Each,
+        Vectors::Scarce => Interrupts::One,
+        Vectors::None => Interrupts::Line,
     };
     let features = device.features();
     assert_eq!(device.interrupts(), interrupts);
-    assert!(features.contains(F::VERSION_1));
+    assert_eq!(features.contains(F::VERSION_1), !case.way.is_legacy());
     assert_eq!(features & RING, case.ring);
 }
 
@@ -410,7 +522,7 @@ impl Exercise for UseEntropy {
 /// Does an exercise in every row. Whether a single one takes a kick or an interrupt depends on who
 /// is faster; together they do.
 fn in_every_row<E: Exercise>() {
-    for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
+    for way in WAYS {
         let (mut kicks, mut interrupts) = (0, 0);
         for case in cases().into_iter().filter(|case| case.way == way) {
             let machine = exercise::<E>(case);
@@ -434,11 +546,14 @@ fn entropy_fills_every_buffer_in_every_row() {
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    for way in [Way::PciMessages, Way::PciLine, Way::Mmio] {
+    for way in WAYS {
         let history = |seed| {
             let case = Case {
                 way,
-                ring: if seed % 2 == 1 { RING } else { F::EVENT_IDX },
+                ring: match seed % 2 {
+                    1 if !way.is_legacy() => rings(way).0 | F::RING_PACKED,
+                    _ => F::EVENT_IDX,
+                },
                 run: Run::Inline { seed },
                 trust: Trust::Pool,
             };

@@ -197,6 +197,7 @@ fn a_queue_is_reset_and_resized_while_the_other_goes_on_over_every_transport_and
                 let options = Options {
                     offer: Offer::default().with(format),
                     vectors,
+                    ..Options::default()
                 };
                 let builder = Machine::builder().run(run).trust(trust);
                 let packed = format.contains(F::RING_PACKED);

@@ -531,6 +531,12 @@ impl<'q, S: Slab> Batch<'q, S> {
         Ok(Some(Chain { walked, queue }))
     }
 
+    /// Has no chain be taken that the queue has not seen yet: the batch is for completing those that
+    /// were kept.
+    pub fn take_no_more(&mut self) {
+        self.look.left = 0;
+    }
+
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier
     /// one.
     pub fn readable(&self, chain: &Chain) -> Readable<'_> {

@@ -499,6 +499,14 @@ impl<T, S: Slab<T>> Queue<T, S> {
         }
     }
 
+    /// The token of the chain whose owner [`reclaim`](Self::reclaim) takes back next.
+    pub fn next_reclaimed(&self) -> Option<Token> {
+        match &self.ring {
+            Ring::Split(ring) => ring.next_reclaimed(),
+            Ring::Packed(ring) => ring.next_reclaimed(),
+        }
+    }
+
     /// Takes back the owner of one chain in flight. To be called only when the device has let go of
     /// all of them: after a reset that it confirmed. The queue is of no use afterwards.
     pub fn reclaim(&mut self) -> Option<T> {

@@ -103,6 +103,16 @@ impl<T, S: Slab<T>> Entries<T, S> {
         owner.filter(|_| entry.generation == token.generation)
     }
 
+    /// The token of the chain that [`reclaim`](Self::reclaim) takes the owner of.
+    pub(crate) fn next_reclaimed(&self) -> Option<Token> {
+        // As many as there are ids, which have 16 bits.
+        let mut entries = (0..).zip(self.slab.as_ref());
+        entries.find_map(|(id, entry)| {
+            let generation = entry.generation;
+            entry.owner.is_some().then_some(Token { id, generation })
+        })
+    }
+
     /// The owner of one chain in flight.
     pub(crate) fn reclaim(&mut self) -> Option<T> {
         let mut entries = self.slab.as_mut().iter_mut();

@@ -467,9 +467,29 @@ fn the_cache_s_mode_is_the_driver_s_only_if_it_was_agreed_on() {
     assert_eq!(mode, [WRITEBACK]);
 
     // §5.2.5.2.
-    device.negotiated(F::CONFIG_WCE);
+    device.negotiated(F::CONFIG_WCE | ringway_spec::F::VERSION_1);
     device.read_config(at, &mut mode);
     assert_eq!(mode, [WRITETHROUGH]);
+}
+
+/// §5.2.5.3: such a driver says it before it has agreed to anything, and is not overruled after.
+#[test]
+fn a_legacy_driver_that_has_chosen_the_cache_s_mode_keeps_it_when_it_is_ready() {
+    let at = Config::WRITEBACK.field().offset();
+    for (features, on) in [
+        (F::CONFIG_WCE, false),
+        (F::CONFIG_WCE | F::FLUSH, false),
+        (F::FLUSH, true),
+        (Features::NONE, false),
+    ] {
+        let mut device = Blk::new(Arc::new(Memory::new()), 1);
+
+        device.write_config(at, &[WRITETHROUGH]);
+        let chosen = cache_is_on(&device);
+        device.negotiated(features);
+
+        assert_eq!((chosen, cache_is_on(&device)), (false, on), "{features:?}");
+    }
 }
 
 #[test]
@@ -651,7 +671,7 @@ fn cache_is_on(device: &Blk) -> bool {
 #[test]
 fn a_disk_in_the_place_of_another_has_its_cache_as_that_one_had_it() {
     let disk = || Blk::new(Arc::new(Memory::new()), 1);
-    let features = F::FLUSH | F::CONFIG_WCE;
+    let features = F::FLUSH | F::CONFIG_WCE | ringway_spec::F::VERSION_1;
     for mode in [WRITETHROUGH, WRITEBACK] {
         let (mut old, mut early, mut late) = (disk(), disk(), disk());
         old.negotiated(features);
@@ -669,7 +689,7 @@ fn a_disk_in_the_place_of_another_has_its_cache_as_that_one_had_it() {
         late.negotiated(features);
         assert!(cache_is_on(&late));
         // One that cannot flush has no cache, whatever is said.
-        early.negotiated(F::CONFIG_WCE);
+        early.negotiated(F::CONFIG_WCE | ringway_spec::F::VERSION_1);
         assert!(!cache_is_on(&early));
     }
 }

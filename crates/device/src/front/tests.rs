@@ -4,10 +4,13 @@ use crate::parts::Offer;
 use crate::task::Ran;
 use crate::testing::{Bench, Plain, RAM, Ring};
 use ringway_spec::InterruptStatus;
-use ringway_spec::split::DescriptorFlags;
+use ringway_spec::split::{self, DescriptorFlags};
 use std::sync::OnceLock;
 use std::vec;
 use zerocopy::IntoBytes;
+
+mod legacy;
+mod suspend;
 
 const BASIC: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);
 const SETTLED: Status = BASIC.union(Status::FEATURES_OK);

@@ -3,6 +3,9 @@ use crate::parts::Offer;
 use crate::testing::{Bench, Plain, Random, Ring};
 use ringway_spec::{F, Features, Status};
 
+mod shared;
+mod version_1;
+
 fn window(features: Features) -> (Bench, Window) {
     let (bench, parts) = Bench::new(features, Offer::default());
     let window = Window::new(parts, bench.wires.clone());

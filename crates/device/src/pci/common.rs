@@ -15,6 +15,8 @@ pub(super) enum Field {
     ConfigVector,
     QueueVector,
     QueueNotifyOff,
+    /// Exists with `NOTIF_CONFIG_DATA`.
+    QueueNotifyData,
 }
 
 /// The field that an access of `len` bytes at `offset` reaches: each with its own width, addresses
@@ -44,6 +46,7 @@ pub(super) fn field(offset: usize, len: usize) -> Option<Field> {
         (common::QUEUE_ENABLE, 2) => Field::Front(R::QueueEnable),
         (common::QUEUE_RESET, 2) => Field::Front(R::QueueReset),
         (common::QUEUE_NOTIFY_OFF, 2) => Field::QueueNotifyOff,
+        (common::QUEUE_NOTIF_CONFIG_DATA, 2) => Field::QueueNotifyData,
         (common::QUEUE_DESC..common::QUEUE_DRIVER, 4) => {
             return area(Area::Descriptor, common::QUEUE_DESC);
         }

@@ -2,35 +2,67 @@
 
 use alloc::vec::Vec;
 
-use ringway_spec::pci::{Capability, CapabilityType, CommonConfig, msix};
+use ringway_spec::pci::{Capability, CapabilityType, CommonConfig, legacy, msix};
 
-/// A memory BAR.
+use crate::model::SharedRegion;
+use crate::parts::Interface;
+
+/// A BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
     /// Its number, 0 to 5. A wide one takes the next number too.
     pub index: u8,
     /// How many bytes it has, a power of two. Its address is a multiple of that.
     pub size: u64,
-    /// Its address has 64 bits, not 32.
-    pub wide: bool,
+    /// What its address is one of.
+    pub kind: BarKind,
+}
+
+/// What a BAR is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarKind {
+    /// I/O ports.
+    Ports,
+    /// Memory, with an address of 32 bits.
+    Memory32,
+    /// Memory, with an address of 64 bits.
+    Memory64,
+    /// Memory, with an address of 64 bits, that can be read at any time without effect.
+    Prefetchable,
+}
+
+impl BarKind {
+    /// Whether its address has 64 bits.
+    pub fn is_wide(self) -> bool {
+        matches!(self, Self::Memory64 | Self::Prefetchable)
+    }
 }
 
 /// Bytes between the notification addresses of one queue and the next: so that each has its own,
 /// and the address alone says which it is.
 pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 
-/// The BAR that holds virtio's registers, and where in it they are.
-const REGISTERS_BAR: u8 = 0;
+/// Where virtio's registers are in their BAR.
 const COMMON_OFFSET: u32 = 0x0000;
 pub(super) const ISR_OFFSET: u32 = 0x1000;
 pub(super) const DEVICE_OFFSET: u32 = 0x2000;
 pub(super) const NOTIFY_OFFSET: u32 = 0x3000;
 
-/// The BAR that holds the MSI-X table and the pending bits.
-const MSIX_BAR: u8 = 2;
+/// I/O ports of the legacy interface: as many as one BAR may take (PCI 3.0 section 6.2.5.1).
+const PORTS: u32 = 0x100;
+
+/// Most shared memory regions: there is no room for the capabilities of more.
+const REGIONS_MAX: usize = 3;
 
 /// Structures are apart by pages, so that they can be mapped apart.
 const PAGE: u32 = 0x1000;
+
+/// The numbers of the BARs. Those of a function with the legacy interface leave BAR 0 to it.
+struct Numbers {
+    registers: u8,
+    msix: u8,
+    shared: u8,
+}
 
 /// A structure's place in a BAR.
 #[derive(Clone, Copy, Debug)]
@@ -40,54 +72,69 @@ pub(super) struct Place {
     pub(super) length: u32,
 }
 
-/// What is where.
-pub(super) struct Layout {
-    pub(super) bars: Vec<Bar>,
+/// Where the structures are that capabilities locate.
+pub(super) struct Modern {
     pub(super) common: Place,
     pub(super) isr: Place,
     pub(super) device: Place,
     pub(super) notify: Place,
+    /// The device's regions, one after the other.
+    pub(super) shared: Vec<SharedPlace>,
+}
+
+/// Where a shared memory region is.
+pub(super) struct SharedPlace {
+    pub(super) id: u8,
+    pub(super) bar: u8,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+/// What is where.
+pub(super) struct Layout {
+    pub(super) bars: Vec<Bar>,
+    /// The registers of the legacy interface, if it has them.
+    pub(super) legacy: Option<Place>,
+    /// Those of the other.
+    pub(super) modern: Option<Modern>,
     pub(super) table: Place,
     pub(super) pba: Place,
 }
 
 impl Layout {
-    pub(super) fn new(queues: u16, vectors: u16) -> Self {
-        let at = |bar, offset, length| Place {
-            bar,
-            offset,
-            length,
-        };
-        // Both are below 2²⁰: an index has 16 bits, a vector 11.
-        let notify = u32::from(queues.max(1)).saturating_mul(NOTIFY_MULTIPLIER);
-        let table = msix::table_bytes(vectors) as u32;
-        let pba = msix::pba_bytes(vectors) as u32;
-        let pba_offset = table.next_multiple_of(PAGE);
-        let size = |bytes: u32| u64::from(bytes.max(PAGE).next_power_of_two());
-        let registers = Bar {
-            index: REGISTERS_BAR,
-            size: size(NOTIFY_OFFSET.saturating_add(notify)),
-            wide: true,
-        };
-        let msix = Bar {
-            index: MSIX_BAR,
-            size: size(pba_offset.saturating_add(pba)),
-            wide: false,
-        };
+    pub(super) fn new(
+        interface: Interface,
+        queues: u16,
+        vectors: u16,
+        regions: &[SharedRegion],
+    ) -> Self {
+        let numbers = Numbers::of(interface);
+        let legacy = (interface != Interface::Modern).then_some(Place {
+            bar: legacy::BAR,
+            offset: 0,
+            length: PORTS,
+        });
+        let modern =
+            (interface != Interface::Legacy).then(|| Modern::new(&numbers, queues, regions));
+        // Below 2²⁰: a vector has 11 bits.
+        let table_bytes = msix::table_bytes(vectors) as u32;
+        let table = at(numbers.msix, 0, table_bytes);
+        let pba_offset = table_bytes.next_multiple_of(PAGE);
+        let pba = at(numbers.msix, pba_offset, msix::pba_bytes(vectors) as u32);
+        let mut bars = Vec::new();
+        bars.extend(legacy.map(|place| bar(&place, BarKind::Ports)));
+        if let Some(modern) = &modern {
+            bars.push(bar(&modern.notify, BarKind::Memory64));
+            bars.extend(modern.shared_bar());
+        }
+        bars.extend((vectors != 0).then(|| bar(&pba, BarKind::Memory32)));
+        bars.sort_by_key(|bar| bar.index);
         Self {
-            bars: core::iter::once(registers)
-                .chain((vectors != 0).then_some(msix))
-                .collect(),
-            common: at(
-                REGISTERS_BAR,
-                COMMON_OFFSET,
-                size_of::<CommonConfig>() as u32,
-            ),
-            isr: at(REGISTERS_BAR, ISR_OFFSET, 1),
-            device: at(REGISTERS_BAR, DEVICE_OFFSET, PAGE),
-            notify: at(REGISTERS_BAR, NOTIFY_OFFSET, notify),
-            table: at(MSIX_BAR, 0, table),
-            pba: at(MSIX_BAR, pba_offset, pba),
+            bars,
+            legacy,
+            modern,
+            table,
+            pba,
         }
     }
 
@@ -100,6 +147,79 @@ impl Layout {
             pba: at(self.pba).into(),
             ..msix::Capability::default()
         })
+    }
+}
+
+impl Numbers {
+    fn of(interface: Interface) -> Self {
+        match interface {
+            Interface::Modern => Self {
+                registers: 0,
+                msix: 2,
+                shared: 4,
+            },
+            Interface::Transitional | Interface::Legacy => Self {
+                registers: 4,
+                msix: 1,
+                shared: 2,
+            },
+        }
+    }
+}
+
+impl Modern {
+    fn new(numbers: &Numbers, queues: u16, regions: &[SharedRegion]) -> Self {
+        let bar = numbers.registers;
+        // Below 2²⁰: an index has 16 bits.
+        let notify = u32::from(queues.max(1)).saturating_mul(NOTIFY_MULTIPLIER);
+        let mut end = 0_u64;
+        let shared = regions.iter().take(REGIONS_MAX).map(|region| {
+            let (offset, length) = (end, region.memory.len() as u64);
+            end = end.saturating_add(length).next_multiple_of(PAGE.into());
+            SharedPlace {
+                id: region.id,
+                bar: numbers.shared,
+                offset,
+                length,
+            }
+        });
+        Self {
+            shared: shared.collect(),
+            common: at(bar, COMMON_OFFSET, size_of::<CommonConfig>() as u32),
+            isr: at(bar, ISR_OFFSET, 1),
+            device: at(bar, DEVICE_OFFSET, PAGE),
+            notify: at(bar, NOTIFY_OFFSET, notify),
+        }
+    }
+
+    /// The BAR of shared memory, if there is any.
+    fn shared_bar(&self) -> Option<Bar> {
+        let last = self.shared.last()?;
+        let bytes = last.offset.saturating_add(last.length).max(PAGE.into());
+        Some(Bar {
+            index: last.bar,
+            size: bytes.checked_next_power_of_two()?,
+            kind: BarKind::Prefetchable,
+        })
+    }
+}
+
+fn at(bar: u8, offset: u32, length: u32) -> Place {
+    Place {
+        bar,
+        offset,
+        length,
+    }
+}
+
+/// The BAR that ends with this structure.
+fn bar(last: &Place, kind: BarKind) -> Bar {
+    let end = last.offset.saturating_add(last.length);
+    let least = if kind == BarKind::Ports { PORTS } else { PAGE };
+    Bar {
+        index: last.bar,
+        size: end.max(least).next_power_of_two().into(),
+        kind,
     }
 }
 
@@ -121,5 +241,15 @@ impl Place {
             length: self.length.into(),
             ..Capability::default()
         }
+    }
+}
+
+impl SharedPlace {
+    /// Where in the region the `len` bytes at `offset` of `bar` are, if they are all in it.
+    pub(super) fn find(&self, bar: u8, offset: u64, len: usize) -> Option<usize> {
+        let within = offset.checked_sub(self.offset)?;
+        let end = within.checked_add(len as u64)?;
+        let found = bar == self.bar && end <= self.length;
+        usize::try_from(within).ok().filter(|_| found)
     }
 }

@@ -1,11 +1,14 @@
-//! A device as a PCI function of its own: configuration space, BARs, interrupts. Modern only.
+//! A device as a PCI function of its own: configuration space, BARs, interrupts.
 //!
 //! ```text
-//! BAR 0, 64 bits    0x0000 common configuration
-//!                   0x1000 ISR status
-//!                   0x2000 configuration space of the device
-//!                   0x3000 notifications: 4 bytes for each queue
-//! BAR 2, 32 bits    MSI-X table, then pending bits in the next page
+//! modern  transitional  legacy
+//!         0             0        legacy header and configuration space, in I/O ports
+//! 0, 1    4, 5                   0x0000 common configuration
+//!                                0x1000 ISR status
+//!                                0x2000 configuration space of the device
+//!                                0x3000 notifications: 4 bytes for each queue
+//! 2       1             1        MSI-X table, then pending bits in the next page
+//! 4, 5    2, 3                   shared memory regions, if the device has any
 //! ```
 //!
 //! An access that is not as wide as what it reaches reads as 0 and writes nothing.
@@ -13,6 +16,7 @@
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
 mod common;
+mod header;
 mod layout;
 mod msix;
 mod space;
@@ -23,18 +27,20 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use ringway_ring::device::Violation;
 use ringway_spec::pci::config::{self, Command};
+use ringway_spec::pci::legacy;
 use ringway_spec::{DeviceId, pci};
 use spin::Mutex;
 
-use crate::front::{Front, Register, load, store};
+use crate::front::{Front, LegacyRegister, Register, load, store};
 use crate::interrupt::{Line, MessageSink};
+use crate::model::SharedRegion;
 use crate::parts::Parts;
 use common::Field;
-use layout::{Layout, NOTIFY_MULTIPLIER};
+use layout::{Layout, Modern, NOTIFY_MULTIPLIER};
 use msix::Vectors;
 use space::Space;
 
-pub use layout::Bar;
+pub use layout::{Bar, BarKind};
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
@@ -60,14 +66,15 @@ impl Function {
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
     ) -> Self {
-        let vectors = vectors.min(VECTORS_MAX);
+        let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
         let queues = u16::try_from(parts.device.queue_sizes().len()).unwrap_or(u16::MAX);
         let front = Front::new(parts, Vectors::new(vectors, queues, messages, line));
         // Until the driver lets it.
         front.set_reachable(false);
-        let layout = Layout::new(front.queues(), vectors);
+        front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
+        let layout = Layout::new(interface, front.queues(), vectors, front.regions());
         Self {
-            space: Mutex::new(Space::new(front.id(), vectors, &layout)),
+            space: Mutex::new(Space::new(front.id(), interface, vectors, &layout)),
             bases: layout
                 .bars
                 .iter()
@@ -76,6 +83,14 @@ impl Function {
             front,
             layout,
         }
+    }
+
+    /// Adds a capability of a vendor's own, with `data` that is read without effect: `vendor` is
+    /// the PCI vendor id of who defined it (§4.1.4.8). Left out where there is no room for it.
+    #[must_use]
+    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Self {
+        self.space.lock().add_vendor(vendor, data);
+        self
     }
 
     /// What type of device it is.
@@ -88,13 +103,23 @@ impl Function {
         &self.layout.bars
     }
 
-    /// The BAR that answers at `address`, as the driver has set it, and the offset in it. `None` if
-    /// none has all of the `len` bytes there.
+    /// The BAR that answers at `address` of memory, as the driver has set it, and the offset in it.
+    /// `None` if none has all of the `len` bytes there.
     pub fn locate(&self, address: u64, len: usize) -> Option<(u8, u64)> {
+        self.find(address, len, |kind| kind != BarKind::Ports)
+    }
+
+    /// The same for I/O ports.
+    pub fn locate_port(&self, port: u64, len: usize) -> Option<(u8, u64)> {
+        self.find(port, len, |kind| kind == BarKind::Ports)
+    }
+
+    fn find(&self, address: u64, len: usize, is: fn(BarKind) -> bool) -> Option<(u8, u64)> {
         self.layout
             .bars
             .iter()
             .zip(&self.bases)
+            .filter(|(bar, _)| is(bar.kind))
             .find_map(|(bar, base)| {
                 let base = base.load(Ordering::SeqCst);
                 let offset = address.checked_sub(base).filter(|_| base != NOWHERE)?;
@@ -156,18 +181,17 @@ impl Function {
     pub fn bar_read(&self, bar: u8, offset: u64, into: &mut [u8]) {
         into.fill(0);
         let layout = &self.layout;
-        if let Some(at) = layout.common.find(bar, offset, into.len()) {
-            if let Some(field) = common::field(at, into.len()) {
-                store(self.read_common(field), into);
-            }
-        } else if layout.isr.find(bar, offset, into.len()).is_some() {
-            let causes = self.front.interrupts().pin().take();
-            store(causes.bits().into(), into);
-        } else if let Some(at) = layout.device.find(bar, offset, into.len()) {
-            self.front.read_config(at, into);
-        } else if let Some(at) = layout.table.find(bar, offset, into.len()) {
+        if let Some(modern) = &layout.modern
+            && self.read_modern(modern, (bar, offset), into)
+        {
+            return;
+        }
+        let find = |place: &layout::Place, len| place.find(bar, offset, len);
+        if let Some(at) = layout.legacy.and_then(|place| find(&place, into.len())) {
+            self.read_legacy(at, into);
+        } else if let Some(at) = find(&layout.table, into.len()) {
             self.front.interrupts().read_table(at, into);
-        } else if let Some(at) = layout.pba.find(bar, offset, into.len()) {
+        } else if let Some(at) = find(&layout.pba, into.len()) {
             self.front.interrupts().read_pending(at, into);
         }
     }
@@ -175,16 +199,15 @@ impl Function {
     /// Writes the bytes at `offset` of a BAR.
     pub fn bar_write(&self, bar: u8, offset: u64, from: &[u8]) {
         let layout = &self.layout;
-        // First what a driver does all the time.
-        if let Some(at) = layout.notify.find(bar, offset, from.len()) {
-            self.notify(at, from);
-        } else if let Some(at) = layout.common.find(bar, offset, from.len()) {
-            if let Some(field) = common::field(at, from.len()) {
-                self.write_common(field, load(from));
-            }
-        } else if let Some(at) = layout.device.find(bar, offset, from.len()) {
-            self.front.write_config(at, from);
-        } else if let Some(at) = layout.table.find(bar, offset, from.len()) {
+        if let Some(modern) = &layout.modern
+            && self.write_modern(modern, (bar, offset), from)
+        {
+            return;
+        }
+        let find = |place: &layout::Place| place.find(bar, offset, from.len());
+        if let Some(at) = layout.legacy.and_then(|place| find(&place)) {
+            self.write_legacy(at, from);
+        } else if let Some(at) = find(&layout.table) {
             self.front.interrupts().write_table(at, from);
         }
     }
@@ -205,7 +228,10 @@ impl Function {
     fn apply(&self, space: &Space) {
         let command = space.command();
         for (bar, base) in self.layout.bars.iter().zip(&self.bases) {
-            let answers = command.contains(Command::MEMORY);
+            let answers = command.contains(match bar.kind {
+                BarKind::Ports => Command::IO,
+                _ => Command::MEMORY,
+            });
             base.store(
                 if answers { space.base(bar) } else { NOWHERE },
                 Ordering::SeqCst,
@@ -218,29 +244,128 @@ impl Function {
             .control(command, space.msix_control());
     }
 
-    /// The address says which queue is meant; the value must be its index, in 16 bits, or in the
-    /// low half of 32 where kicks have data (§4.1.5.2.1).
+    /// Reads what capabilities locate, if it is there. Says whether it is.
+    fn read_modern(&self, modern: &Modern, (bar, offset): (u8, u64), into: &mut [u8]) -> bool {
+        if let Some(at) = modern.common.find(bar, offset, into.len()) {
+            if let Some(field) = common::field(at, into.len()) {
+                store(self.read_common(field), into);
+            }
+        } else if modern.isr.find(bar, offset, into.len()).is_some() {
+            self.read_isr(into);
+        } else if let Some(at) = modern.device.find(bar, offset, into.len()) {
+            self.front.read_config(at, into);
+        } else if let Some((region, at)) = self.region(modern, (bar, offset), into.len()) {
+            // It is within: the region found it.
+            let _ = region.memory.view().read(at, into);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Writes what capabilities locate, if it is there. Says whether it is.
+    fn write_modern(&self, modern: &Modern, (bar, offset): (u8, u64), from: &[u8]) -> bool {
+        // First what a driver does all the time.
+        if let Some(at) = modern.notify.find(bar, offset, from.len()) {
+            self.notify(at, from);
+        } else if let Some(at) = modern.common.find(bar, offset, from.len()) {
+            if let Some(field) = common::field(at, from.len()) {
+                self.write_common(field, load(from));
+            }
+        } else if let Some(at) = modern.device.find(bar, offset, from.len()) {
+            self.front.write_config(at, from);
+        } else if let Some((region, at)) = self.region(modern, (bar, offset), from.len()) {
+            // It is within: the region found it.
+            let _ = region.memory.view().write(at, from);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The shared memory region that has all of the `len` bytes there, and where in it.
+    fn region(
+        &self,
+        modern: &Modern,
+        (bar, offset): (u8, u64),
+        len: usize,
+    ) -> Option<(&SharedRegion, usize)> {
+        let mut places = modern.shared.iter().zip(self.front.regions());
+        places.find_map(|(place, region)| Some((region, place.find(bar, offset, len)?)))
+    }
+
+    fn read_legacy(&self, at: usize, into: &mut [u8]) {
+        let vectors = self.front.interrupts();
+        let Some(field) = header::field(at, into.len(), vectors.msix()) else {
+            return;
+        };
+        let value = match field {
+            header::Field::Front(register) => self.front.read_legacy(register),
+            header::Field::Common(register) => self.front.read(register),
+            header::Field::IsrStatus => return self.read_isr(into),
+            header::Field::ConfigVector => vectors.config_vector().into(),
+            header::Field::QueueVector => self.selected_vector().into(),
+            header::Field::Config(offset) => return self.front.read_config(offset, into),
+            header::Field::QueueNotify => 0,
+        };
+        store(value, into);
+    }
+
+    fn write_legacy(&self, at: usize, from: &[u8]) {
+        let vectors = self.front.interrupts();
+        let value = load(from);
+        match header::field(at, from.len(), vectors.msix()) {
+            Some(header::Field::QueueNotify) => self.front.kick_legacy(value as u16),
+            Some(header::Field::Front(register)) => self.front.write_legacy(register, value),
+            Some(header::Field::Common(register)) => self.front.write(register, value),
+            Some(header::Field::ConfigVector) => vectors.set_config_vector(value as u16),
+            Some(header::Field::QueueVector) => self.set_selected_vector(value as u16),
+            Some(header::Field::Config(offset)) => self.front.write_config_legacy(offset, from),
+            Some(header::Field::IsrStatus) | None => {}
+        }
+    }
+
+    /// Reads the causes of the pin, which are then none: both interfaces have the same (§4.1.4.5).
+    fn read_isr(&self, into: &mut [u8]) {
+        let causes = self.front.interrupts().pin().take();
+        store(causes.bits().into(), into);
+    }
+
+    fn selected_vector(&self) -> u16 {
+        let selected = self.front.selected();
+        selected.map_or(pci::NO_VECTOR, |index| {
+            self.front.interrupts().queue_vector(index)
+        })
+    }
+
+    fn set_selected_vector(&self, vector: u16) {
+        if let Some(index) = self.front.selected() {
+            self.front.interrupts().set_queue_vector(index, vector);
+        }
+    }
+
+    /// The address says which queue is meant; the value must name it, in 16 bits, or in the low
+    /// half of 32 where kicks have data (§4.1.5.2.1).
     fn notify(&self, at: usize, from: &[u8]) {
-        let index = at as u32 / NOTIFY_MULTIPLIER;
-        let width = if self.front.kicks_with_data() { 4 } else { 2 };
+        // Below 2¹⁶: there are no more queues.
+        let index = (at as u32 / NOTIFY_MULTIPLIER) as u16;
+        let format = self.front.kick_format();
+        let width = if format.with_data { 4 } else { 2 };
         let whole = (at as u32).is_multiple_of(NOTIFY_MULTIPLIER) && from.len() == width;
-        let named = load(from) as u16;
-        if whole && u32::from(named) == index {
-            self.front.kick(named);
+        if whole && load(from) as u16 == format.name(index) {
+            self.front.kick(index);
         }
     }
 
     fn read_common(&self, field: Field) -> u32 {
         let vectors = self.front.interrupts();
-        let selected = || self.front.selected();
         match field {
             Field::Front(register) => self.front.read(register),
             Field::NumQueues => self.front.queues().into(),
             Field::ConfigVector => vectors.config_vector().into(),
-            Field::QueueVector => selected()
-                .map_or(pci::NO_VECTOR, |index| vectors.queue_vector(index))
-                .into(),
-            Field::QueueNotifyOff => selected().unwrap_or(0).into(),
+            Field::QueueVector => self.selected_vector().into(),
+            Field::QueueNotifyOff => self.front.selected().unwrap_or(0).into(),
+            Field::QueueNotifyData => self.front.selected_kick_name().into(),
         }
     }
 
@@ -251,12 +376,8 @@ impl Function {
             Field::Front(Register::QueueEnable) if value == 0 => {}
             Field::Front(register) => self.front.write(register, value),
             Field::ConfigVector => vectors.set_config_vector(value as u16),
-            Field::QueueVector => {
-                if let Some(index) = self.front.selected() {
-                    vectors.set_queue_vector(index, value as u16);
-                }
-            }
-            Field::NumQueues | Field::QueueNotifyOff => {}
+            Field::QueueVector => self.set_selected_vector(value as u16),
+            Field::NumQueues | Field::QueueNotifyOff | Field::QueueNotifyData => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use ringway_spec::InterruptStatus;
 use ringway_spec::pci::NO_VECTOR;
 use ringway_spec::pci::config::Command;
+use ringway_spec::pci::legacy::Msix;
 use ringway_spec::pci::msix::{
     CONTROL_ENABLE, CONTROL_FUNCTION_MASK, TableEntry, VECTOR_MASKED, table_bytes,
 };
@@ -77,6 +78,14 @@ impl Vectors {
     /// Whether the function wants to assert its pin, whether it may or not (§4.1.4.5.1).
     pub(super) fn wants_pin(&self) -> bool {
         !self.enabled.load(Ordering::SeqCst) && !self.pin.causes().is_empty()
+    }
+
+    /// Whether messages are in the place of the pin.
+    pub(super) fn msix(&self) -> Msix {
+        match self.enabled.load(Ordering::SeqCst) {
+            true => Msix::Enabled,
+            false => Msix::Disabled,
+        }
     }
 
     /// The vector of configuration changes.

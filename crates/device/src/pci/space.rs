@@ -7,12 +7,14 @@ use ringway_spec::DeviceId;
 use ringway_spec::pci::config::{self, Command, Status};
 use ringway_spec::pci::msix::{CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
 use ringway_spec::pci::{
-    Capability, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability, PciCfgCapability, VENDOR,
+    Capability, Capability64, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability,
+    PciCfgCapability, VENDOR, VendorCapability, legacy,
 };
 use zerocopy::IntoBytes;
 
-use super::layout::{Bar, Layout, NOTIFY_MULTIPLIER};
+use super::layout::{Bar, BarKind, Layout, Modern, NOTIFY_MULTIPLIER, SharedPlace};
 use crate::front::load;
+use crate::parts::Interface;
 
 /// Bytes of configuration space, and which of them the driver may change.
 pub(super) struct Space {
@@ -20,8 +22,11 @@ pub(super) struct Space {
     writable: [u8; config::SIZE],
     /// Where the MSI-X capability's control word is, if there is one.
     msix_control: Option<usize>,
-    /// Where the window capability is.
-    window: usize,
+    /// Where the window capability is, if there is one.
+    window: Option<usize>,
+    /// Where the offset of the next capability goes, and where it would be.
+    link: usize,
+    free: usize,
 }
 
 /// Where the driver points the window at the BARs.
@@ -36,58 +41,49 @@ pub(super) struct Window {
 const WINDOW_DATA: usize = size_of::<Capability>();
 
 impl Space {
-    pub(super) fn new(id: DeviceId, vectors: u16, layout: &Layout) -> Self {
+    pub(super) fn new(id: DeviceId, interface: Interface, vectors: u16, layout: &Layout) -> Self {
         let mut space = Self {
             bytes: [0; config::SIZE],
             writable: [0; config::SIZE],
             msix_control: None,
-            window: 0,
-        };
-        space.put_header(id);
-        for bar in &layout.bars {
-            space.put_bar(bar);
-        }
-        let mut list = List {
-            space: &mut space,
+            window: None,
             link: config::CAPABILITIES_POINTER,
             free: config::CAPABILITIES_START,
         };
-        if let Some(capability) = layout.msix(vectors) {
-            let at = list.add(config::CAPABILITY_MSIX, capability.as_bytes());
+        space.put_header(id, interface);
+        for bar in &layout.bars {
+            space.put_bar(bar);
+        }
+        if let Some(capability) = layout.msix(vectors)
+            && let Some(at) = space.add(config::CAPABILITY_MSIX, capability.as_bytes())
+        {
             let control = at.saturating_add(2);
             let writable = CONTROL_ENABLE | CONTROL_FUNCTION_MASK;
-            list.space.allow(control, &writable.to_le_bytes());
-            list.space.msix_control = Some(control);
+            space.allow(control, &writable.to_le_bytes());
+            space.msix_control = Some(control);
         }
-        for (cfg_type, place) in [
-            (CapabilityType::COMMON_CFG, layout.common),
-            (CapabilityType::ISR_CFG, layout.isr),
-            (CapabilityType::DEVICE_CFG, layout.device),
-        ] {
-            let capability = place.capability(cfg_type, size_of::<Capability>());
-            list.add(config::CAPABILITY_VENDOR, capability.as_bytes());
+        if let Some(modern) = &layout.modern {
+            space.add_modern(modern);
         }
-        let notify = NotifyCapability {
-            cap: layout
-                .notify
-                .capability(CapabilityType::NOTIFY_CFG, size_of::<NotifyCapability>()),
-            notify_off_multiplier: NOTIFY_MULTIPLIER.into(),
-        };
-        list.add(config::CAPABILITY_VENDOR, notify.as_bytes());
-        let window = PciCfgCapability {
-            cap: Capability {
-                cap_len: size_of::<PciCfgCapability>() as u8,
-                cfg_type: CapabilityType::PCI_CFG,
-                ..Capability::default()
-            },
-            ..PciCfgCapability::default()
-        };
-        let at = list.add(config::CAPABILITY_VENDOR, window.as_bytes());
-        space.window = at;
-        // Its bar, offset, length and data.
-        space.allow(at.saturating_add(4), &[0xff]);
-        space.allow(at.saturating_add(8), &[0xff; 12]);
         space
+    }
+
+    /// Adds a capability of the vendor's own, with `data`, behind the others. None if there is no
+    /// room.
+    pub(super) fn add_vendor(&mut self, vendor: u16, data: &[u8]) -> Option<()> {
+        let head = size_of::<VendorCapability>();
+        let mut bytes = [0; config::SIZE];
+        let end = head.checked_add(data.len())?.next_multiple_of(4);
+        let capability = VendorCapability {
+            cap_len: u8::try_from(end).ok()?,
+            cfg_type: CapabilityType::VENDOR_CFG,
+            vendor_id: vendor.into(),
+            ..VendorCapability::default()
+        };
+        let all = capability.as_bytes().iter().chain(data);
+        bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
+        self.add(config::CAPABILITY_VENDOR, bytes.get(..end)?)?;
+        Some(())
     }
 
     /// Reads the bytes at `offset`, all within.
@@ -125,8 +121,14 @@ impl Space {
     /// The address that the driver gave to a BAR.
     pub(super) fn base(&self, bar: &Bar) -> u64 {
         let half = |index| config::bar(index).map_or(0, |at| u64::from(self.load32(at)));
-        let low = half(bar.index) & u64::from(config::BAR_MEMORY_MASK);
-        match bar.wide {
+        let mask = match bar.kind {
+            BarKind::Ports => config::BAR_IO_MASK,
+            BarKind::Memory32 | BarKind::Memory64 | BarKind::Prefetchable => {
+                config::BAR_MEMORY_MASK
+            }
+        };
+        let low = half(bar.index) & u64::from(mask);
+        match bar.kind.is_wide() {
             true => half(bar.index.saturating_add(1)) << 32 | low,
             false => low,
         }
@@ -135,15 +137,16 @@ impl Space {
     /// Where the window points, if an access of `len` bytes at `offset` meets its data, and it
     /// points at what can be accessed (§4.1.4.9.2).
     pub(super) fn window(&self, offset: usize, len: usize) -> Option<Window> {
-        let data = self.window.saturating_add(WINDOW_DATA);
+        let window = self.window?;
+        let data = window.saturating_add(WINDOW_DATA);
         if offset < data || offset.saturating_add(len) > data.saturating_add(4) {
             return None;
         }
-        let offset = self.load32(self.window.saturating_add(8));
-        let len = self.load32(self.window.saturating_add(12));
+        let offset = self.load32(window.saturating_add(8));
+        let len = self.load32(window.saturating_add(12));
         let aligned = matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len);
         aligned.then(|| Window {
-            bar: self.load32(self.window.saturating_add(4)) as u8,
+            bar: self.load32(window.saturating_add(4)) as u8,
             offset: offset.into(),
             len: len as usize,
         })
@@ -151,32 +154,43 @@ impl Space {
 
     /// The data of the window.
     pub(super) fn window_data(&self) -> [u8; 4] {
-        self.load32(self.window.saturating_add(WINDOW_DATA))
-            .to_le_bytes()
+        self.window.map_or([0; 4], |window| {
+            self.load32(window.saturating_add(WINDOW_DATA))
+                .to_le_bytes()
+        })
     }
 
     /// Fills the data of the window.
     pub(super) fn set_window_data(&mut self, data: &[u8]) {
-        self.put(self.window.saturating_add(WINDOW_DATA), data);
+        if let Some(window) = self.window {
+            self.put(window.saturating_add(WINDOW_DATA), data);
+        }
     }
 
-    fn put_header(&mut self, id: DeviceId) {
-        let device = MODERN_DEVICE_BASE.saturating_add(id.0 as u16);
+    fn put_header(&mut self, id: DeviceId, interface: Interface) {
+        let [device, revision, subsystem] = match interface {
+            // A legacy driver passes over it for any of the three (§4.1.2.1).
+            Interface::Modern => {
+                let device = MODERN_DEVICE_BASE.saturating_add(id.0 as u16);
+                [device, 1, device]
+            }
+            Interface::Transitional | Interface::Legacy => [
+                legacy_device(id),
+                legacy::REVISION.into(),
+                // This is how it is told what it has before it (§4.1.2.3).
+                id.0 as u16,
+            ],
+        };
         let [subclass, class] = class(id);
         self.put(config::VENDOR_ID, &VENDOR.to_le_bytes());
         self.put(config::DEVICE_ID, &device.to_le_bytes());
-        self.put(
-            config::STATUS,
-            &Status::CAPABILITIES_LIST.bits().to_le_bytes(),
-        );
-        // A legacy driver passes over it for any of the three (§4.1.2.1).
-        self.put(config::REVISION_ID, &[1]);
+        self.put(config::REVISION_ID, &[revision as u8]);
         self.put(config::SUBSYSTEM_VENDOR_ID, &VENDOR.to_le_bytes());
-        self.put(config::SUBSYSTEM_ID, &device.to_le_bytes());
+        self.put(config::SUBSYSTEM_ID, &subsystem.to_le_bytes());
         self.put(config::CLASS_CODE, &[0, subclass, class]);
         // INTA#.
         self.put(config::INTERRUPT_PIN, &[1]);
-        let command = Command::MEMORY | Command::BUS_MASTER | Command::INTX_DISABLE;
+        let command = Command::BUS_MASTER | Command::INTX_DISABLE;
         self.allow(config::COMMAND, &command.bits().to_le_bytes());
         self.allow(config::INTERRUPT_LINE, &[0xff]);
     }
@@ -187,12 +201,77 @@ impl Space {
         };
         // Its size is a power of two: an address is what is above.
         let address = !bar.size.wrapping_sub(1);
-        if bar.wide {
-            self.put(at, &config::BAR_64.to_le_bytes());
+        let (kind, decodes) = match bar.kind {
+            BarKind::Ports => (config::BAR_IO, Command::IO),
+            BarKind::Memory32 => (0, Command::MEMORY),
+            BarKind::Memory64 => (config::BAR_64, Command::MEMORY),
+            BarKind::Prefetchable => (config::BAR_64 | config::BAR_PREFETCHABLE, Command::MEMORY),
+        };
+        self.put(at, &kind.to_le_bytes());
+        if bar.kind.is_wide() {
             self.allow(at, &address.to_le_bytes());
         } else {
             self.allow(at, &(address as u32).to_le_bytes());
         }
+        // What it has none of, it does not answer to.
+        if let Some(allowed) = self.writable.get_mut(config::COMMAND) {
+            *allowed |= decodes.bits() as u8;
+        }
+    }
+
+    /// Adds what locates the structures of virtio (§4.1.4), as far as there is room.
+    fn add_modern(&mut self, modern: &Modern) {
+        for (cfg_type, place) in [
+            (CapabilityType::COMMON_CFG, modern.common),
+            (CapabilityType::ISR_CFG, modern.isr),
+            (CapabilityType::DEVICE_CFG, modern.device),
+        ] {
+            let capability = place.capability(cfg_type, size_of::<Capability>());
+            self.add(config::CAPABILITY_VENDOR, capability.as_bytes());
+        }
+        let notify = NotifyCapability {
+            cap: modern
+                .notify
+                .capability(CapabilityType::NOTIFY_CFG, size_of::<NotifyCapability>()),
+            notify_off_multiplier: NOTIFY_MULTIPLIER.into(),
+        };
+        self.add(config::CAPABILITY_VENDOR, notify.as_bytes());
+        let window = PciCfgCapability {
+            cap: Capability {
+                cap_len: size_of::<PciCfgCapability>() as u8,
+                cfg_type: CapabilityType::PCI_CFG,
+                ..Capability::default()
+            },
+            ..PciCfgCapability::default()
+        };
+        self.window = self.add(config::CAPABILITY_VENDOR, window.as_bytes());
+        if let Some(at) = self.window {
+            // Its bar, offset, length and data.
+            self.allow(at.saturating_add(4), &[0xff]);
+            self.allow(at.saturating_add(8), &[0xff; 12]);
+        }
+        for place in &modern.shared {
+            self.add(config::CAPABILITY_VENDOR, shared(place).as_bytes());
+        }
+    }
+
+    /// Adds a capability, and says where it is. None if there is no room.
+    fn add(&mut self, id: u8, bytes: &[u8]) -> Option<usize> {
+        let at = self.free;
+        let end = at
+            .checked_add(bytes.len())
+            .filter(|end| *end <= config::SIZE)?;
+        self.put(at, bytes);
+        self.put(at, &[id, 0]);
+        self.put(
+            config::STATUS,
+            &Status::CAPABILITIES_LIST.bits().to_le_bytes(),
+        );
+        // They end at 256 at most.
+        self.put(self.link, &[at as u8]);
+        self.link = at.saturating_add(1);
+        self.free = end.next_multiple_of(4);
+        Some(at)
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -217,26 +296,31 @@ impl Space {
     }
 }
 
-/// The list of capabilities while it grows.
-struct List<'s> {
-    space: &'s mut Space,
-    /// Where the offset of the next one goes.
-    link: usize,
-    free: usize,
+/// What locates a shared memory region (§4.1.4.7).
+fn shared(place: &SharedPlace) -> Capability64 {
+    let halves = |value: u64| [value as u32, (value >> 32) as u32];
+    let [offset, offset_hi] = halves(place.offset);
+    let [length, length_hi] = halves(place.length);
+    Capability64 {
+        cap: Capability {
+            cap_len: size_of::<Capability64>() as u8,
+            cfg_type: CapabilityType::SHARED_MEMORY_CFG,
+            bar: place.bar,
+            id: place.id,
+            offset: offset.into(),
+            length: length.into(),
+            ..Capability::default()
+        },
+        offset_hi: offset_hi.into(),
+        length_hi: length_hi.into(),
+    }
 }
 
-impl List<'_> {
-    /// Adds a capability, and says where it is.
-    fn add(&mut self, id: u8, bytes: &[u8]) -> usize {
-        let at = self.free;
-        self.space.put(at, bytes);
-        self.space.put(at, &[id, 0]);
-        // They end below 256.
-        self.space.put(self.link, &[at as u8]);
-        self.link = at.saturating_add(1);
-        self.free = at.saturating_add(bytes.len()).next_multiple_of(4);
-        at
-    }
+/// The device id of a function with the legacy interface: that of the specification's table, or,
+/// for a type that is not in it, one that is free there.
+fn legacy_device(id: DeviceId) -> u16 {
+    let free = legacy::DEVICE_IDS.start().saturating_add(id.0 as u16);
+    legacy::device_id(id).unwrap_or(free.min(*legacy::DEVICE_IDS.end()))
 }
 
 /// Subclass and class of a device of this type, from the class codes of PCI.

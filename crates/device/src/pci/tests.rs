@@ -6,7 +6,11 @@ use ringway_spec::pci::{
     Capability, CapabilityType, NO_VECTOR, NotifyCapability, PciCfgCapability, common, config, msix,
 };
 use ringway_spec::{F, Features};
+use std::vec;
 use zerocopy::FromBytes;
+
+mod extras;
+mod header;
 
 const BASE0: u64 = 0x12_3450_0000;
 const BASE2: u64 = 0xfe80_0000;
@@ -150,7 +154,7 @@ fn a_bar_tells_its_size_and_takes_an_address() {
     let sizes: Vec<_> = function
         .bars()
         .iter()
-        .map(|bar| (bar.index, bar.size, bar.wide))
+        .map(|bar| (bar.index, bar.size, bar.kind.is_wide()))
         .collect();
     assert_eq!(sizes, [(0, 0x4000, true), (2, 0x2000, false)]);
 }

@@ -1,7 +1,9 @@
 //! Reading and writing a device's configuration space. Spec: VIRTIO 1.4 §2.5 "Device Configuration
 //! Space".
 
+use ringway_spec::Features;
 use ringway_spec::config::{Field, Gated};
+use spin::Mutex;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::link::Link;
@@ -15,10 +17,19 @@ const CONFIG_TRIES: usize = 16;
 /// A device's configuration space (§2.5).
 #[derive(Debug)]
 pub struct Config<'d, T: Transport> {
-    pub(super) link: &'d mut Link<T>,
+    link: &'d Mutex<Link<T>>,
 }
 
-impl<T: Transport> Config<'_, T> {
+impl<'d, T: Transport> Config<'d, T> {
+    pub(super) fn of(link: &'d Mutex<Link<T>>) -> Self {
+        Self { link }
+    }
+
+    /// What both agreed to, which says what fields there are.
+    pub fn features(&self) -> Features {
+        self.link.lock().features
+    }
+
     /// Reads one field: again, if the device changed its configuration meanwhile (§2.5.1). A legacy
     /// device does not say so: its fields are read until two readings are the same (§2.5.4).
     ///
@@ -26,10 +37,11 @@ impl<T: Transport> Config<'_, T> {
     ///
     /// [`Violation::ConfigUnstable`] if it changes it every time.
     pub fn read<V: FromBytes + IntoBytes>(&mut self, field: Field<V>) -> Result<V> {
-        if self.link.dialect.is_legacy() {
-            return self.read_twice(field);
+        let mut link = self.link.lock();
+        if link.dialect.is_legacy() {
+            return Self::read_twice(&mut link, field);
         }
-        let transport = self.link.transport()?;
+        let transport = link.transport()?;
         let mut value = V::new_zeroed();
         let mut before = transport.config_generation()?;
         for _ in 0..CONFIG_TRIES {
@@ -49,14 +61,26 @@ impl<T: Transport> Config<'_, T> {
     ///
     /// As [`read`](Self::read).
     pub fn read_gated<V: FromBytes + IntoBytes>(&mut self, gated: Gated<V>) -> Result<Option<V>> {
-        if !gated.exists(self.link.features) {
+        if !gated.exists(self.features()) {
             return Ok(None);
         }
         self.read(gated.field()).map(Some)
     }
 
-    fn read_twice<V: FromBytes + IntoBytes>(&mut self, field: Field<V>) -> Result<V> {
-        let transport = self.link.transport()?;
+    /// Writes one field.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`](crate::Error::Transport)
+    pub fn write<V: IntoBytes + Immutable>(&mut self, field: Field<V>, value: &V) -> Result<()> {
+        let mut link = self.link.lock();
+        Ok(link
+            .transport()?
+            .write_config(field.offset(), value.as_bytes())?)
+    }
+
+    fn read_twice<V: FromBytes + IntoBytes>(link: &mut Link<T>, field: Field<V>) -> Result<V> {
+        let transport = link.transport()?;
         let [mut value, mut before] = [(); 2].map(|()| V::new_zeroed());
         transport.read_config(field.offset(), before.as_mut_bytes())?;
         for _ in 0..CONFIG_TRIES {
@@ -67,17 +91,5 @@ impl<T: Transport> Config<'_, T> {
             core::mem::swap(&mut value, &mut before);
         }
         Err(Violation::ConfigUnstable.into())
-    }
-
-    /// Writes one field.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Transport`](crate::Error::Transport)
-    pub fn write<V: IntoBytes + Immutable>(&mut self, field: Field<V>, value: &V) -> Result<()> {
-        Ok(self
-            .link
-            .transport()?
-            .write_config(field.offset(), value.as_bytes())?)
     }
 }

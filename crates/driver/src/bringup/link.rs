@@ -15,7 +15,7 @@ use crate::interrupt::{Handler, Signal};
 use crate::platform::Platform;
 use crate::transport::{Doorbell, QueueSetup, Transport};
 
-/// The ring features that this crate can do.
+/// The features of rings, and of devices as such, that this crate can do.
 const RING_FEATURES: Features = Features(
     F::VERSION_1.0
         | F::INDIRECT_DESC.0
@@ -23,7 +23,8 @@ const RING_FEATURES: Features = Features(
         | F::RING_PACKED.0
         | F::IN_ORDER.0
         | F::ACCESS_PLATFORM.0
-        | F::ORDER_PLATFORM.0,
+        | F::ORDER_PLATFORM.0
+        | F::SUSPEND.0,
 );
 
 /// Those of a legacy device: all that there were.
@@ -34,6 +35,10 @@ const LEGACY_FEATURES: Features = Features(F::INDIRECT_DESC.0 | F::EVENT_IDX.0 |
 pub(super) struct Link<T: Transport> {
     /// Taken when the device's use has ended.
     pub(super) transport: Option<T>,
+    /// It is here then, for whoever has the device next.
+    pub(super) ended: Option<T>,
+    /// Who that is.
+    pub(super) next: Next,
     pub(super) core: Arc<Core<T::Platform>>,
     pub(super) id: DeviceId,
     pub(super) dialect: Dialect,
@@ -49,6 +54,41 @@ pub(super) struct Link<T: Transport> {
     pub(super) failed: bool,
 }
 
+/// Who has a device when its use has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Whoever ended it.
+    Ender,
+    /// Who lent it.
+    Lender,
+}
+
+/// What is left to do about a device whose use has ended, when its link is not locked any more: it
+/// calls the platform, wakers, and what drops buffers.
+#[must_use = "the device's memory is in custody until this is settled"]
+#[derive(Debug)]
+pub(super) struct Ended<P: Platform> {
+    core: Arc<Core<P>>,
+    end: End,
+    handlers: Vec<Handler<P>>,
+    signals: Vec<Arc<Signal>>,
+    reset: Result<()>,
+}
+
+impl<P: Platform> Ended<P> {
+    /// Settles what becomes of the memory that the device was told of, and wakes who waits for it.
+    /// Says how its reset went.
+    pub(super) fn settle(self) -> Result<()> {
+        for handler in &self.handlers {
+            self.core.platform.disconnect(handler);
+        }
+        self.core.finish(self.end);
+        // Whoever waits for a completion finds that the device is gone.
+        self.signals.iter().for_each(|signal| signal.raise());
+        self.reset
+    }
+}
+
 /// A queue that is about to be enabled.
 #[derive(Debug)]
 pub(super) struct Started {
@@ -60,12 +100,17 @@ pub(super) struct Started {
 }
 
 impl<T: Transport> Link<T> {
-    /// Resets the device, which is nobody's from here on but the link's.
-    pub(super) fn new(mut transport: T) -> Result<Self> {
+    /// Resets the device, which is nobody's from here on but the link's. Gives it back if that, or
+    /// what else is needed, cannot be had.
+    pub(super) fn new(mut transport: T) -> Result<Self, (Error, T)> {
         let platform = transport.platform().clone();
-        reset(&mut transport, &platform)?;
+        let core = reset(&mut transport, &platform).and_then(|()| Ok(Core::new(platform)?));
+        let core = match core {
+            Ok(core) => core,
+            Err(error) => return Err((error, transport)),
+        };
         Ok(Self {
-            core: Core::new(platform)?,
+            core,
             id: transport.device_id(),
             dialect: transport.dialect(),
             features: Features::NONE,
@@ -75,6 +120,8 @@ impl<T: Transport> Link<T> {
             started: Vec::new(),
             told: false,
             failed: false,
+            ended: None,
+            next: Next::Ender,
             transport: Some(transport),
         })
     }
@@ -188,42 +235,53 @@ impl<T: Transport> Link<T> {
         enable(transport, index, setup)
     }
 
-    /// Resets the device and settles what becomes of the memory it was told of.
-    pub(super) fn end(&mut self) -> Result<Option<T>> {
-        let Some(mut transport) = self.transport.take() else {
-            return Ok(None);
-        };
+    /// Ends the device's use by a reset. `None` if it had ended.
+    pub(super) fn end(&mut self) -> Option<Ended<T::Platform>> {
+        let mut transport = self.transport.take()?;
         let reset = reset(&mut transport, &self.core.platform);
         // Whether that worked or not, the device has nothing to say to us any more.
         let _ = transport.use_messages(false);
-        self.disconnect();
+        self.ended = Some(transport);
         let let_go = reset.is_ok() || !self.told;
-        self.core.finish(if let_go {
+        let end = if let_go {
             End::LetGo
         } else {
             End::NotConfirmed
-        });
-        // Whoever waits for a completion finds that the device is gone.
-        self.started.iter().for_each(|queue| queue.signal.raise());
-        reset.map(|()| Some(transport))
+        };
+        Some(self.ended(end, reset))
     }
-}
 
-impl<T: Transport> Drop for Link<T> {
-    fn drop(&mut self) {
+    /// Ends the use of a device that is known to reach no memory, and leaves it as it is. `None` if
+    /// it had ended.
+    pub(super) fn leave(&mut self) -> Option<Ended<T::Platform>> {
+        self.ended = Some(self.transport.take()?);
+        Some(self.ended(End::LetGo, Ok(())))
+    }
+
+    /// Ends the device's use for a holder that goes. `None` if it had ended.
+    pub(super) fn abandon(&mut self) -> Option<Ended<T::Platform>> {
         if self.failed && !self.told {
             // The device has nothing of ours. `FAILED` is left for whoever looks at it next
             // (§3.1.1).
-            self.disconnect();
-            return self.core.finish(End::LetGo);
+            return self.leave();
         }
-        // Nobody is left to tell. What matters, the memory, is settled either way.
-        let _ = self.end();
+        self.end()
+    }
+
+    fn ended(&mut self, end: End, reset: Result<()>) -> Ended<T::Platform> {
+        let queues = self.started.iter().map(|queue| Arc::clone(&queue.signal));
+        Ended {
+            core: Arc::clone(&self.core),
+            end,
+            handlers: core::mem::take(&mut self.handlers),
+            signals: queues.chain([Arc::clone(&self.config)]).collect(),
+            reset,
+        }
     }
 }
 
 /// Resets a device, and waits, within a bound, until it confirms (§2.4.2).
-fn reset<T: Transport>(transport: &mut T, platform: &T::Platform) -> Result<()> {
+pub(super) fn reset<T: Transport>(transport: &mut T, platform: &T::Platform) -> Result<()> {
     transport.set_status(Status::empty())?;
     if confirmed(platform, || Ok(transport.status()?.is_empty()))? {
         return Ok(());

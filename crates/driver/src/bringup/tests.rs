@@ -104,7 +104,8 @@ fn ring_and_transport_features_that_are_not_implemented_are_not_accepted() {
 
     let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::RING_PACKED | F::IN_ORDER;
     let platform = F::ACCESS_PLATFORM | F::ORDER_PLATFORM;
-    let implemented = F::VERSION_1 | rings | platform | F::NOTIFICATION_DATA | F::RING_RESET;
+    let transport = F::NOTIFICATION_DATA | F::RING_RESET | F::SUSPEND;
+    let implemented = F::VERSION_1 | rings | platform | transport;
     assert_eq!(device.script().accepted, implemented);
 }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use spin::Mutex;
 
@@ -18,10 +18,17 @@ pub(crate) struct Core<P: Platform> {
     pub(crate) platform: P,
     /// Where buffers are copied through, if they are.
     pub(crate) pool: Option<Pool>,
-    /// Set when the device is not driven any more.
-    over: AtomicBool,
+    /// One of [`DRIVEN`], [`RESTING`] and [`OVER`].
+    stance: AtomicU8,
     custody: Mutex<Custody<P>>,
 }
+
+/// The device is driven.
+const DRIVEN: u8 = 0;
+/// It is suspended: it is given nothing, and told of nothing.
+const RESTING: u8 = 1;
+/// It is not driven any more.
+const OVER: u8 = 2;
 
 #[derive(Debug)]
 struct Custody<P: Platform> {
@@ -37,6 +44,15 @@ pub(crate) enum End {
     LetGo,
     /// It did not confirm. It may use all it was told of, for ever.
     NotConfirmed,
+}
+
+/// What becomes of a device's rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resting {
+    /// It is suspended.
+    Begins,
+    /// It goes on.
+    Ends,
 }
 
 /// A queue's ring and the buffers in flight on it, without a handle.
@@ -72,7 +88,7 @@ impl<P: Platform> Core<P> {
         Ok(Arc::new(Self {
             platform,
             pool,
-            over: AtomicBool::new(false),
+            stance: AtomicU8::new(DRIVEN),
             custody: Mutex::new(Custody {
                 end: None,
                 parked: Vec::new(),
@@ -83,7 +99,25 @@ impl<P: Platform> Core<P> {
     /// Whether the device is not driven any more.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.stance.load(Ordering::Relaxed) == OVER
+    }
+
+    /// Whether the device is driven: neither is that over, nor is it suspended.
+    #[inline]
+    pub(crate) fn is_driven(&self) -> bool {
+        self.stance.load(Ordering::Relaxed) == DRIVEN
+    }
+
+    /// Says whether the device is suspended, if it is driven at all.
+    pub(crate) fn rest(&self, resting: Resting) {
+        let (from, to) = match resting {
+            Resting::Begins => (DRIVEN, RESTING),
+            Resting::Ends => (RESTING, DRIVEN),
+        };
+        // One whose use is over stays so.
+        let _ = self
+            .stance
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// How the device's use ended, if it has.
@@ -94,10 +128,11 @@ impl<P: Platform> Core<P> {
     /// Ends the device's use. What is parked is freed, or kept for ever; what is still in handles
     /// follows when they are dropped.
     pub(crate) fn finish(self: &Arc<Self>, end: End) {
-        self.over.store(true, Ordering::Relaxed);
         let parked = {
             let mut custody = self.custody.lock();
             custody.end = Some(end);
+            // With the lock: whoever sees it, on whatever thread, finds the end when asking for it.
+            self.stance.store(OVER, Ordering::Relaxed);
             core::mem::take(&mut custody.parked)
         };
         for parked in parked {

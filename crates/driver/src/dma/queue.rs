@@ -279,8 +279,12 @@ where
     #[inline]
     fn submit(&mut self, request: &Q, data: Data<B>) -> Result<Token, Rejected<B>> {
         let Custody { held, core, hold } = &mut self.custody;
-        if core.is_over() {
-            let why = Error::Gone;
+        if !core.is_driven() {
+            let why = if core.is_over() {
+                Error::Gone
+            } else {
+                Error::Suspended
+            };
             return Err(Rejected { why, data });
         }
         if *hold != Hold::Driven {
@@ -403,10 +407,11 @@ where
     /// [`Error::Transport`] if it cannot be reached.
     #[inline]
     pub fn kick(&mut self) -> Result<bool> {
-        let Custody { held, hold, .. } = &mut self.pending.custody;
+        let Custody { held, core, hold } = &mut self.pending.custody;
         let ring = &mut held.ring;
-        // Of a queue that was reset alone, the device is told nothing (§2.6.1).
-        let needed = *hold == Hold::Driven && ring.kick_needed();
+        // Of a queue that was reset alone, the device is told nothing (§2.6.1); nor while it is
+        // suspended (§3.4.1), nor if it was taken back, and may have another driver by now.
+        let needed = *hold == Hold::Driven && core.is_driven() && ring.kick_needed();
         if needed {
             self.counts.kicks += 1;
             self.doorbell.ring(ring.notification_data())?;
@@ -513,18 +518,33 @@ where
     /// [`Error::StillDriven`] if neither was; [`Violation::ResetNotConfirmed`] if the device did
     /// not let go: the buffers are lost.
     pub fn reclaim(&mut self) -> Result<Option<Data<B>>> {
+        while let Some((_, data)) = self.reclaim_request()? {
+            if !matches!(data, Data::None) {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`reclaim`](Self::reclaim), with the request's token, and of those without buffers, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`reclaim`](Self::reclaim).
+    pub fn reclaim_request(&mut self) -> Result<Option<(Token, Data<B>)>> {
         let Custody { held, core, hold } = &mut self.pending.custody;
         match (*hold, core.end()) {
             (Hold::LetGo, _) | (_, Some(End::LetGo)) => {}
             (_, Some(End::NotConfirmed)) => return Err(Violation::ResetNotConfirmed.into()),
             (_, None) => return Err(Error::StillDriven),
         }
-        while let Some(given) = held.ring.reclaim() {
+        while let Some(token) = held.ring.next_reclaimed()
+            && let Some(given) = held.ring.reclaim()
+        {
             // SAFETY: the device has let go of everything: `Hold::LetGo` of the queue's, or
             // `End::LetGo` of all.
-            match unsafe { core.take_back_data(given, 0) } {
-                None | Some((Data::None, _)) => {}
-                Some((data, _)) => return Ok(Some(data)),
+            if let Some((data, _)) = unsafe { core.take_back_data(given, 0) } {
+                return Ok(Some((token, data)));
             }
         }
         Ok(None)

@@ -1,12 +1,13 @@
 //! A transport behind a pointer, as whoever holds several kinds of them has it.
 
 use alloc::boxed::Box;
+use core::fmt;
 
 use ringway_spec::{DeviceId, Features, Status};
 
-use super::{Doorbell, Line, QueueSetup, Result, Transport};
+use super::{Doorbell, Line, QueueSetup, Result, SharedMemory, Transport};
 use crate::dialect::Dialect;
-use crate::platform::Message;
+use crate::platform::{Message, Platform};
 
 impl<T: Transport + ?Sized> Transport for Box<T> {
     type Platform = T::Platform;
@@ -87,6 +88,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
         (**self).doorbell(index, features)
     }
 
+    fn shared_memory(&mut self, id: u8) -> Result<Option<SharedMemory>> {
+        (**self).shared_memory(id)
+    }
+
     fn messages_max(&self) -> u16 {
         (**self).messages_max()
     }
@@ -109,5 +114,11 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
     fn line(&self) -> Option<Line<Self::Platform>> {
         (**self).line()
+    }
+}
+
+impl<P: Platform> fmt::Debug for dyn Transport<Platform = P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} behind {}", self.device_id(), self.name())
     }
 }

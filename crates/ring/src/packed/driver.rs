@@ -247,6 +247,10 @@ impl<T, S: Slab<T>> Driver<T, S> {
         self.entries.owner_mut(token)
     }
 
+    pub(crate) fn next_reclaimed(&self) -> Option<Token> {
+        self.entries.next_reclaimed()
+    }
+
     pub(crate) fn reclaim(&mut self) -> Option<T> {
         self.entries.reclaim()
     }

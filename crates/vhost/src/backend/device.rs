@@ -41,8 +41,10 @@ const PROTOCOL: ProtocolFeatures = ProtocolFeatures::MQ
     .union(ProtocolFeatures::INFLIGHT_SHMFD);
 
 /// What a carrier offers of rings and transports that vhost-user has no way for: an `eventfd` says
-/// that there are chains, and not where.
-const IMPOSSIBLE: Features = F::NOTIFICATION_DATA;
+/// that there are chains, and not where; and the device's status is the front-end's affair.
+const IMPOSSIBLE: Features = F::NOTIFICATION_DATA
+    .union(F::NOTIF_CONFIG_DATA)
+    .union(F::SUSPEND);
 
 /// How many carriers there were, for loops to tell their rings apart.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
