@@ -15,6 +15,7 @@ use std::io::{self, Write};
 
 use ringway_check::event::Event;
 use ringway_check::report::{Check, DeviceReport, Place, Report};
+use ringway_check::tree::BusReport;
 use ringway_spec::{DeviceId, Features};
 
 use crate::args::{On, Up};
@@ -48,6 +49,8 @@ struct Course {
     /// What the driver of the disk that is being driven says it wrote.
     wrote: Vec<Wrote>,
     reports: Vec<DeviceReport>,
+    /// What became of the bus of each machine.
+    buses: Vec<BusReport>,
     progress: Progress,
 }
 
@@ -86,6 +89,7 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
         disk,
         wrote: Vec::new(),
         reports: Vec::new(),
+        buses: Vec::new(),
         progress,
     };
     let mut sink = |event| course.event(event);
@@ -99,6 +103,10 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
     course.progress.end();
 
     checks.push(Check::new("finds every device", course.complete(&plan)));
+    checks.push(Check::new("has them on a bus", course.on_buses(&plan)));
+    for bus in &course.buses {
+        checks.extend(bus.checks.iter().cloned());
+    }
     let report = Report::new(on, seed, course.reports, checks);
     print(&report, args.json);
     Ok(report.ok)
@@ -137,6 +145,7 @@ impl Course {
                 self.judge(&mut report);
                 self.reports.push(*report);
             }
+            Event::Bus(report) => self.buses.push(*report),
             _ => {}
         }
     }
@@ -162,12 +171,22 @@ impl Course {
     }
 
     fn complete(&self, plan: &Plan) -> Result<(), String> {
-        let (found, there) = (self.reports.len(), plan.devices());
-        if found == there {
-            return Ok(());
-        }
-        Err(format!("{found} of {there} were found"))
+        same_number(self.reports.len(), plan.devices())
     }
+
+    /// Whether every device had its driver, on a bus.
+    fn on_buses(&self, plan: &Plan) -> Result<(), String> {
+        let devices = self.buses.iter().flat_map(|bus| &bus.tree.devices);
+        let driven = devices.filter(|device| device.driver.is_some());
+        same_number(driven.count(), plan.devices())
+    }
+}
+
+fn same_number(found: usize, there: usize) -> Result<(), String> {
+    if found == there {
+        return Ok(());
+    }
+    Err(format!("{found} of {there} were found"))
 }
 
 fn named(id: Option<String>) -> Result<(), String> {
