@@ -124,6 +124,11 @@ pub(crate) const PIECES: &[Piece] = &[
         linux_guest::run,
     ),
     piece(
+        "linux-ls",
+        "`ringway ls` in Linux on QEMU: names and features are what both of them say",
+        linux_guest::ls::run,
+    ),
+    piece(
         "bad-input",
         "bad input is one clear line and a non-zero exit",
         bad_input::run,

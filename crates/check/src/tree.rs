@@ -11,6 +11,9 @@ use crate::report::Check;
 /// What became of a bus.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BusReport {
+    /// What machine it was of, for who knows of several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
     /// What was checked.
     pub checks: Vec<Check>,
     /// What was on it.

@@ -8,6 +8,7 @@ use ringway_check::exercise::TYPES;
 use ringway_spec::{DeviceId, Features};
 
 use crate::drive::args::{Drive, EXAMPLES as DRIVE_EXAMPLES};
+use crate::ls::args::{EXAMPLES as LS_EXAMPLES, Ls};
 use crate::refusal::{Refusal, Result};
 use crate::ring::{self, Change, Format};
 use crate::serve::args::{EXAMPLES as SERVE_EXAMPLES, Serve};
@@ -44,6 +45,12 @@ pub(crate) enum Command {
     /// another one, and go on.
     #[command(after_help = DRIVE_EXAMPLES, arg_required_else_help = false)]
     Drive(Drive),
+    /// List the virtio devices and drivers of this system
+    ///
+    /// What Linux tells of its bus of virtio devices, decoded: types, status and features by name,
+    /// transports, drivers, interrupts, and the disks and network interfaces that they have become.
+    #[command(after_help = LS_EXAMPLES)]
+    Ls(Ls),
 }
 
 macro_rules! exit_codes {
@@ -64,6 +71,7 @@ Examples:
   ringway up                            our drivers and our devices, in this process
   ringway up --on qemu                  the same drivers, on bare metal, and QEMU's devices
   ringway up --disk disk.img            with a disk image of yours: only a copy of it is written
+  ringway up --tree                     what is on the bus of the machine
   ringway up --only entropy --json      one type of device, and a report for programs
   ringway up --ring packed              with rings of the other format
   ringway up --ring-features no-event_idx,in_order
@@ -125,6 +133,11 @@ pub(crate) struct Up {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
 
+    /// Show the bus of each machine, with its devices and drivers, as `ringway ls` shows that of a
+    /// system. With --json, beside the report
+    #[arg(long)]
+    pub(crate) tree: bool,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -173,6 +186,7 @@ pub(crate) fn parse() -> Result<Option<Command>> {
         Some(Command::Up(up)) => up.check()?,
         Some(Command::Serve(serve)) => serve.check()?,
         Some(Command::Drive(drive)) => drive.check()?,
+        Some(Command::Ls(_)) => {}
     }
     Ok(command)
 }
@@ -253,6 +267,7 @@ mod tests {
                 Command::Up(up) => up.check().unwrap_err().to_string(),
                 Command::Serve(serve) => serve.check().unwrap_err().to_string(),
                 Command::Drive(drive) => drive.check().unwrap_err().to_string(),
+                Command::Ls(ls) => unreachable!("nothing of it is refused: {ls:?}"),
             },
             Err(error) => shortened(&error.to_string(), &all.collect::<Vec<_>>()),
         }
@@ -290,6 +305,8 @@ mod tests {
                 &["up", "--on", "qemu", "--ring-features", "order_platform"],
                 &["order_platform", "--on here"],
             ),
+            (&["ls", "--json", "--verbose"], &["--json", "--verbose"]),
+            (&["ls", "--all"], &["--all", "`ringway ls --help`"]),
             (&["down"], &["down", "`ringway --help`"]),
             (&["drive"], &["info", "`ringway drive --help`"]),
             (
@@ -370,7 +387,7 @@ mod tests {
             let all = ["ringway", "up"].iter().chain(args);
             match Ringway::try_parse_from(all).unwrap().command {
                 Some(Command::Up(up)) => TYPES.map(|id| up.wants(id)),
-                Some(Command::Serve(_) | Command::Drive(_)) | None => {
+                Some(Command::Serve(_) | Command::Drive(_) | Command::Ls(_)) | None => {
                     panic!("{args:?} asks for nothing")
                 }
             }

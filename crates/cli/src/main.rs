@@ -6,6 +6,8 @@
 //! | [`ring`] | what of it is about rings |
 //! | [`serve`] | `ringway serve`: devices behind a vhost-user socket |
 //! | [`drive`] | `ringway drive`: drivers against a device behind a vhost-user socket |
+//! | [`ls`] | `ringway ls`: the virtio devices and drivers of a Linux system |
+//! | [`tree`] | such devices and drivers, and how they are shown |
 //! | [`progress`] | what is seen meanwhile |
 //! | [`up`] | `ringway up`: drivers against devices, on a machine in this process or in QEMU |
 //! | [`refusal`] | why nothing was done, in one line |
@@ -13,11 +15,13 @@
 
 mod args;
 mod drive;
+mod ls;
 mod progress;
 mod refusal;
 mod ring;
 mod serve;
 mod sys;
+mod tree;
 mod up;
 
 use std::process::ExitCode;
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
         Ok(Some(Command::Up(options))) => up::up(&options),
         Ok(Some(Command::Serve(options))) => serve::serve(&options),
         Ok(Some(Command::Drive(options))) => drive::drive(&options),
+        Ok(Some(Command::Ls(options))) => ls::ls(&options),
         Ok(None) => Ok(true),
         Err(refusal) => Err(refusal),
     };

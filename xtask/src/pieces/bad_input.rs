@@ -102,6 +102,16 @@ const CASES: &[Case] = &[
         says: &["QEMU", "cargo xtask fetch qemu"],
     },
     Case {
+        what: "a system without virtio to list",
+        args: &["ls", "--root", "folder"],
+        says: &["folder/sys/bus/virtio", "--root"],
+    },
+    Case {
+        what: "a list for people and for programs at once",
+        args: &["ls", "--json", "--verbose"],
+        says: &["--json", "--verbose", "--help"],
+    },
+    Case {
         what: "nothing to serve",
         args: &["serve"],
         says: &["blk", "entropy", "--help"],

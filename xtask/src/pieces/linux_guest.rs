@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`machine`] | the virtual machine, and what Linux starts with |
 //! | [`load`] | what is done to a disk under load: its back-end is killed, its machine moves |
+//! | [`ls`] | what `ringway ls` says there, of devices of QEMU's own |
 //! | `*.sh` | the scripts of the guest; those of block devices are in `linux` |
 
 mod load;
+pub(super) mod ls;
 mod machine;
 
 use std::fs::File;
@@ -21,7 +23,7 @@ use crate::child::Runner;
 use crate::failure::{Failure, Result};
 use crate::fetch;
 use crate::scratch::Scratch;
-use machine::Machine;
+use machine::{Machine, Parts};
 
 /// Most time for one machine: many times what a slow one takes.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -161,27 +163,22 @@ fn run_set(desk: &Desk<'_>, set: Set) -> Result<Vec<String>> {
     for case in CASES.iter().filter(|case| case.set == set) {
         rows.add(case.name, case.run(desk, &tools));
     }
-    let (linux, qemu) = (tools.linux.version, tools.qemu.version);
+    let (linux, qemu) = (tools.parts.linux.version, tools.parts.qemu.version);
     rows.finish(format!("on Linux {linux}, QEMU {qemu}"))
 }
 
 /// What a case needs.
 struct Tools {
     servers: Servers,
-    qemu: fetch::Found,
-    linux: fetch::Found,
-    busybox: fetch::Found,
+    parts: Parts,
     mke2fs: fetch::Found,
 }
 
 impl Tools {
     fn find(desk: &Desk<'_>) -> Result<Self> {
-        let find = |tool: &fetch::Tool| tool.find(&desk.run, desk.repo);
         Ok(Self {
-            qemu: find(&fetch::QEMU)?,
-            linux: find(&fetch::LINUX)?,
-            busybox: find(&fetch::BUSYBOX)?,
-            mke2fs: find(&fetch::E2FSPROGS)?,
+            parts: Parts::find(desk)?,
+            mke2fs: fetch::E2FSPROGS.find(&desk.run, desk.repo)?,
             servers: Servers::new(desk)?,
         })
     }

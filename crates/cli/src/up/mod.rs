@@ -9,9 +9,10 @@ mod disk;
 mod here;
 mod qemu;
 mod table;
+mod tree;
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::Write;
 
 use ringway_check::event::Event;
 use ringway_check::report::{Check, DeviceReport, Place, Report};
@@ -22,6 +23,7 @@ use crate::args::{On, Up};
 use crate::progress::Progress;
 use crate::refusal::Result;
 use crate::ring;
+use crate::tree::{Detail, Tree};
 use disk::{Disk, Image, Wrote};
 use qemu::Qemu;
 
@@ -108,7 +110,15 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
         checks.extend(bus.checks.iter().cloned());
     }
     let report = Report::new(on, seed, course.reports, checks);
-    print(&report, args.json);
+    let trees = args.tree.then(|| course.buses.iter().map(tree::tree));
+    let trees: Option<Vec<_>> = trees.map(Iterator::collect);
+    let text = if args.json {
+        json(&report, trees.as_deref())
+    } else {
+        text(&report, trees.as_deref())
+    };
+    // Whoever closed standard output does not want to read it.
+    let _ = write!(anstream::stdout(), "{text}");
     Ok(report.ok)
 }
 
@@ -197,15 +207,27 @@ fn named(id: Option<String>) -> Result<(), String> {
     }
 }
 
-fn print(report: &Report, json: bool) {
-    // Whoever closed standard output does not want to read it.
-    let _ = if json {
-        // Cannot fail: all keys are strings.
-        let text = serde_json::to_string(report).unwrap_or_default();
-        writeln!(io::stdout(), "{text}")
-    } else {
-        write!(anstream::stdout(), "{}", table::render(report))
+/// The report for programs, and the buses, if they are asked for.
+fn json(report: &Report, trees: Option<&[Tree]>) -> String {
+    #[derive(serde::Serialize)]
+    struct WithBuses<'r> {
+        #[serde(flatten)]
+        report: &'r Report,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        buses: Option<Vec<serde_json::Value>>,
+    }
+    let buses = trees.map(|trees| trees.iter().map(Tree::json).collect());
+    // Cannot fail: all keys are strings.
+    serde_json::to_string(&WithBuses { report, buses }).unwrap_or_default() + "\n"
+}
+
+/// The report for people: a table of the devices, or, if they are asked for, the buses.
+fn text(report: &Report, trees: Option<&[Tree]>) -> String {
+    let Some(trees) = trees else {
+        return table::render(report);
     };
+    let trees = trees.iter().map(|tree| tree.text(Detail::Brief));
+    trees.chain([table::verdict(report)]).collect()
 }
 
 /// A seed for who gives none, short enough to be typed.

@@ -66,6 +66,11 @@ impl Report {
         self.value(name)?.parse().ok()
     }
 
+    /// Whether nothing more is to come: it has come to its end, or a step has failed.
+    pub(in crate::pieces) fn is_over(&self) -> bool {
+        self.ended || self.failed.is_some()
+    }
+
     /// What is wrong, if anything.
     pub(in crate::pieces) fn fault(&self, expect: &[Expect]) -> Option<String> {
         if let Some(step) = &self.failed {
@@ -156,6 +161,8 @@ mod tests {
         assert_eq!(fault("ringway: end\r\n", &[]), "");
         assert!(fault("", &[]).contains("the last it did: the disk is there"));
         assert!(fault("ringway: failed cmp: a b\nringway: end\n", &[]).contains("cmp: a b"));
+        let is_over = |more: &str| Report::read(&format!("{LOG}{more}")).is_over();
+        assert!(!is_over("") && is_over("ringway: end\n") && is_over("ringway: failed cmp\n"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) const ENTROPY: &str = include_str!("entropy.sh");
 
 /// The drivers that a guest loads. PCI's is a part of Debian's kernel, and of most.
 const MODULES: [&str; 4] = ["crc32c_generic", "ext4", "virtio_blk", "virtio_rng"];
+/// The folders of the first root.
+pub(super) const FOLDERS: [&str; 6] = ["bin", "dev", "modules", "own", "proc", "sys"];
 /// Bytes of RAM. All of it is shared with the back-ends.
 const RAM: &str = "256M";
 /// What Linux is told. It has nobody to hide from, and emulation is slow enough.
@@ -29,6 +31,39 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off cryptom
                             tsc=reliable no_timer_check";
 /// The first QEMU that counts the time until it connects again in milliseconds.
 const IN_MILLISECONDS: fetch::Version = fetch::Version { major: 9, minor: 2 };
+
+/// What a machine is made of.
+pub(super) struct Parts {
+    pub(super) qemu: fetch::Found,
+    pub(super) linux: fetch::Found,
+    pub(super) busybox: fetch::Found,
+}
+
+/// What may differ from one machine to another.
+pub(super) struct Setup<'s> {
+    /// What QEMU calls its board.
+    pub(super) board: &'s str,
+    /// What its Linux is told beside [`COMMAND_LINE`].
+    pub(super) words: &'s str,
+    /// Drivers, which are in the first root and are loaded, with what they need.
+    pub(super) modules: &'s [&'s str],
+    /// Files, by their names, all in folders of [`FOLDERS`].
+    pub(super) files: &'s [(String, Vec<u8>)],
+    /// What is done.
+    pub(super) script: &'s str,
+}
+
+impl Parts {
+    /// Finds them.
+    pub(super) fn find(desk: &Desk<'_>) -> Result<Self> {
+        let find = |tool: &fetch::Tool| tool.find(&desk.run, desk.repo);
+        Ok(Self {
+            qemu: find(&fetch::QEMU)?,
+            linux: find(&fetch::LINUX)?,
+            busybox: find(&fetch::BUSYBOX)?,
+        })
+    }
+}
 
 /// A machine that is about to be started.
 pub(super) struct Machine {
@@ -39,32 +74,51 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A machine whose Linux runs `script`. Its first root is written into `place`.
+    /// A machine whose Linux runs `script`, with the drivers that disks need. Its first root is
+    /// written into `place`.
     pub(super) fn new(desk: &Desk<'_>, tools: &Tools, place: &Path, script: &str) -> Result<Self> {
+        let setup = Setup {
+            board: "q35",
+            words: "",
+            modules: &MODULES,
+            files: &[],
+            script,
+        };
+        Self::with(desk, &tools.parts, place, &setup)
+    }
+
+    /// A machine that is set up so. Its first root is written into `place`.
+    pub(super) fn with(
+        desk: &Desk<'_>,
+        parts: &Parts,
+        place: &Path,
+        setup: &Setup<'_>,
+    ) -> Result<Self> {
         let root = place.join("root.cpio");
         if !root.exists() {
-            let folder = fetch::modules(&tools.linux.path);
-            let busybox = &tools.busybox.program;
-            let modules = modules::load(&desk.run, &folder, busybox, &MODULES)?;
+            let folder = fetch::modules(&parts.linux.path);
+            let busybox = &parts.busybox.program;
+            let modules = modules::load(&desk.run, &folder, busybox, setup.modules)?;
             let busybox = fs::read(busybox).map_err(Failure::io("read", busybox))?;
-            let made = pack(&busybox, &modules, script);
+            let made = pack(&busybox, &modules, setup);
             let written = made.and_then(|bytes| fs::write(&root, bytes));
             written.map_err(Failure::io("write", &root))?;
         }
-        let mut command = Command::new(&tools.qemu.path);
+        let mut command = Command::new(&parts.qemu.path);
         command
-            .args(["-M", "q35,memory-backend=mem", "-cpu", "max", "-m", RAM])
+            .args(["-M", &format!("{},memory-backend=mem", setup.board)])
+            .args(["-cpu", "max", "-m", RAM])
             .args(["-accel", "tcg,thread=multi", "-smp", &SEVERAL.to_string()])
             .arg("-object")
             .arg(format!("memory-backend-memfd,id=mem,size={RAM},share=on"))
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-serial", "stdio"])
             .arg("-kernel")
-            .arg(&tools.linux.path)
+            .arg(&parts.linux.path)
             .arg("-initrd")
             .arg(&root)
-            .args(["-append", COMMAND_LINE]);
-        let again = if tools.qemu.version < IN_MILLISECONDS {
+            .args(["-append", &format!("{COMMAND_LINE} {}", setup.words)]);
+        let again = if parts.qemu.version < IN_MILLISECONDS {
             "reconnect=1"
         } else {
             "reconnect-ms=100"
@@ -109,16 +163,19 @@ impl Machine {
 }
 
 /// The first root: the programs, the modules, and a script to begin with.
-fn pack(busybox: &[u8], modules: &[Module], script: &str) -> io::Result<Vec<u8>> {
+fn pack(busybox: &[u8], modules: &[Module], setup: &Setup<'_>) -> io::Result<Vec<u8>> {
     let mut root = Archive::new();
-    for folder in ["bin", "dev", "modules", "own", "proc", "sys"] {
+    for folder in FOLDERS {
         root.folder(folder)?;
     }
     root.file("bin/busybox", busybox)?;
     for module in modules {
         root.file(&format!("modules/{}.ko", module.name), &module.bytes)?;
     }
-    root.file("init", init(modules, script).as_bytes())?;
+    for (name, bytes) in setup.files {
+        root.file(name, bytes)?;
+    }
+    root.file("init", init(modules, setup.script).as_bytes())?;
     root.finish()
 }
 
