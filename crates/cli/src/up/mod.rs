@@ -209,16 +209,16 @@ fn named(id: Option<String>) -> Result<(), String> {
 
 /// The report for programs, and the buses, if they are asked for.
 fn json(report: &Report, trees: Option<&[Tree]>) -> String {
-    #[derive(serde::Serialize)]
-    struct WithBuses<'r> {
-        #[serde(flatten)]
-        report: &'r Report,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        buses: Option<Vec<serde_json::Value>>,
+    // Neither can fail: all keys are strings.
+    let Some(trees) = trees else {
+        return serde_json::to_string(report).unwrap_or_default() + "\n";
+    };
+    let mut json = serde_json::to_value(report).unwrap_or_default();
+    if let Some(fields) = json.as_object_mut() {
+        let trees = trees.iter().map(Tree::json).collect();
+        fields.insert("buses".to_owned(), trees);
     }
-    let buses = trees.map(|trees| trees.iter().map(Tree::json).collect());
-    // Cannot fail: all keys are strings.
-    serde_json::to_string(&WithBuses { report, buses }).unwrap_or_default() + "\n"
+    format!("{json}\n")
 }
 
 /// The report for people: a table of the devices, or, if they are asked for, the buses.
