@@ -1,4 +1,5 @@
-//! The drivers, at work: finds every virtio device of the machine and puts it through its exercise.
+//! The drivers, at work: finds every virtio device of the machine and puts it through its exercise,
+//! and then all of them on a bus.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -47,17 +48,18 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         true => Preference::LegacyFirst,
         false => Preference::ModernFirst,
     };
-    let subjects = exercise::scan_by(&Machine::default(), preference, slots);
+    let subjects = exercise::scan_by(&Machine::default(), preference, slots.iter().copied());
     if subjects.is_empty() {
         return Err("the machine has no virtio device".to_string());
     }
-    let reports = exercise::run(subjects, &options, &mut |event| {
+    let mut sink = |event: Event| {
         watchdog::pet();
         serial::line(&event.to_line());
-    });
-    Ok(reports
-        .iter()
-        .all(|report| report.checks.iter().all(|check| check.ok)))
+    };
+    let reports = exercise::run(subjects, &options, &mut sink);
+    let bus = exercise::on_bus(&Machine::default(), slots, &options, &mut sink);
+    let checks = reports.iter().flat_map(|report| &report.checks);
+    Ok(checks.chain(&bus.checks).all(|check| check.ok))
 }
 
 /// Says that all is done.

@@ -6,6 +6,7 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 use crate::report::DeviceReport;
+use crate::tree::BusReport;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub enum Event {
     },
     /// The exercise of a device is over.
     Device(Box<DeviceReport>),
+    /// The exercise of a bus is over.
+    Bus(Box<BusReport>),
     /// All is done. Said by a machine that was started, before it is switched off.
     End {
         /// Whether all went well.
@@ -95,6 +98,7 @@ mod tests {
 
         for event in [
             Event::Device(Box::new(device)),
+            Event::Bus(Box::default()),
             failed,
             Event::End { ok: true },
         ] {

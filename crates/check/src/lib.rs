@@ -19,3 +19,4 @@ pub mod event;
 pub mod exercise;
 pub mod hostile;
 pub mod report;
+pub mod tree;

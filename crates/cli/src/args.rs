@@ -71,6 +71,7 @@ Examples:
   ringway up                            our drivers and our devices, in this process
   ringway up --on qemu                  the same drivers, on bare metal, and QEMU's devices
   ringway up --disk disk.img            with a disk image of yours: only a copy of it is written
+  ringway up --tree                     what is on the bus of the machine
   ringway up --only entropy --json      one type of device, and a report for programs
   ringway up --ring packed              with rings of the other format
   ringway up --ring-features no-event_idx,in_order
@@ -131,6 +132,11 @@ pub(crate) struct Up {
     /// In QEMU it chooses what is written where.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
+
+    /// Show the bus of each machine, with its devices and drivers, as `ringway ls` shows that of a
+    /// system. With --json, beside the report
+    #[arg(long)]
+    pub(crate) tree: bool,
 
     /// Print one JSON object instead of a table
     #[arg(long)]

@@ -134,6 +134,28 @@ fn four_devices_are_driven_and_reported_in_one_object() {
 }
 
 #[test]
+fn the_bus_of_the_machine_is_shown_if_it_is_asked_for() {
+    let place = Place::new();
+
+    let report = place.report(&["up", "--tree", "--seed", "3"]);
+
+    assert_eq!(report["ok"], true);
+    let [bus] = &report["buses"].as_array().unwrap()[..] else {
+        panic!("{report}");
+    };
+    assert_eq!(bus["place"], "this process");
+    let devices = bus["devices"].as_array().unwrap();
+    let driven = devices.iter().map(|device| {
+        assert_eq!(device["status"]["value"], 15);
+        assert_eq!(device["queues"].as_array().unwrap().len(), 1);
+        (device["type"].as_str(), device["driver"].as_str())
+    });
+    let [blk, entropy] = [Some("blk"), Some("entropy")].map(|name| (name, name));
+    assert_eq!(driven.collect::<Vec<_>>(), [blk, entropy, blk, entropy]);
+    assert_eq!(bus["drivers"][1]["devices"][1], "virtio2");
+}
+
+#[test]
 fn an_image_is_written_only_if_it_is_to_be() {
     let place = Place::new();
     let path = place.image("disk.img", 1 << 20);

@@ -36,6 +36,7 @@ mod tree;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::bringup::Probed;
 use crate::error::{BusError, Error, Result};
 use crate::platform::Platform;
 use device::{Device, Rest};
@@ -145,10 +146,30 @@ impl<P: Platform> Bus<P> {
         D: Class<P> + 'static,
         S: Sink<P, D> + 'static,
     {
+        self.register_with(driver, ids, sink, D::probe)
+    }
+
+    /// As [`register`](Self::register), of a driver that brings devices up with `open`: with queues
+    /// or features of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub fn register_with<D, S>(
+        &mut self,
+        driver: &'static str,
+        ids: &[Id],
+        sink: S,
+        open: impl Fn(Probed<AnyTransport<P>>) -> Result<D> + Send + 'static,
+    ) -> Result<()>
+    where
+        D: Class<P> + 'static,
+        S: Sink<P, D> + 'static,
+    {
         if self.drivers.iter().any(|known| known.name == driver) {
             return Err(BusError::NameTaken.into());
         }
-        let made = Made::<D, S>::new(sink);
+        let made = Made::new(sink, open);
         self.drivers.push(Registered::new(driver, ids, made));
         let (devices, mut rest) = self.parts();
         for device in devices.values_mut() {

@@ -132,8 +132,7 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`](crate::Error::TimedOut): what is in flight stays there. Otherwise as
-    /// [`poll`](Self::poll).
+    /// [`Error::TimedOut`]: what is in flight stays there. Otherwise as [`poll`](Self::poll).
     pub fn drain(&mut self, limit: Duration, mut done: impl FnMut(Filled<B>)) -> Result<()> {
         // What has no buffer is nothing to hand over.
         let each = |completion| filled(completion).into_iter().for_each(&mut done);

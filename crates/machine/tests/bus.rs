@@ -11,7 +11,7 @@ use std::thread;
 
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::task::Runner;
-use ringway_device::{Device, Worker, mmio as device_mmio, pci as device_pci};
+use ringway_device::{Device, Offer, Worker, mmio as device_mmio, pci as device_pci};
 use ringway_driver::bus::{AnyTransport, Bus, Id, Name, Parting, RECOVERIES_MAX, Sink};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::Rng;
@@ -21,7 +21,7 @@ use ringway_driver::{mmio, pci};
 use ringway_machine::{Machine, MmioDevice, Options, PciFunction, Platform, Ports, Run};
 use ringway_ring::device::{Batch, Violation as DriverViolation};
 use ringway_spec::mmio::register;
-use ringway_spec::{DeviceId, Features};
+use ringway_spec::{DeviceId, F, Features};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -173,6 +173,15 @@ fn offended() -> Box<dyn Device> {
 }
 
 fn machine(way: Way, run: Run, device: fn() -> Box<dyn Device>) -> (Machine, Fate) {
+    machine_with(way, run, device, Offer::default())
+}
+
+fn machine_with(
+    way: Way,
+    run: Run,
+    device: fn() -> Box<dyn Device>,
+    offer: Offer,
+) -> (Machine, Fate) {
     let fate = Fate::default();
     let its = fate.clone();
     let known = move |ports: &Ports| {
@@ -183,6 +192,7 @@ fn machine(way: Way, run: Run, device: fn() -> Box<dyn Device>) -> (Machine, Fat
         vectors: (way == Way::PciLine).then_some(0),
         ..Options::default()
     };
+    let options = Options { offer, ..options };
     let builder = Machine::builder().run(run);
     let builder = match way {
         Way::Mmio => builder.mmio_device("source", move |ports| {
@@ -482,6 +492,7 @@ fn a_device_that_refuses_to_confirm_its_reset_when_it_is_unbound_keeps_its_memor
 struct Careful {
     source: Mutex<Option<Rngs>>,
     completed: AtomicUsize,
+    resumed: AtomicUsize,
 }
 
 impl Sink<Platform, Rngs> for Careful {
@@ -498,49 +509,63 @@ impl Sink<Platform, Rngs> for Careful {
         }
     }
 
+    fn resumed(&self, _: Name) {
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn removed(&self, _: Name, _: Parting) {
         let source = self.source.lock().unwrap().take();
         assert_eq!(reclaim(&mut source.unwrap()), 0);
     }
 }
 
-/// Freeze and restore, with requests completed first.
+/// Freeze and restore, with requests completed first: by the status where the device can, by a reset
+/// where not.
 #[test]
 fn what_is_in_flight_is_completed_before_a_device_sleeps() {
-    for way in WAYS {
-        for run in (0..8)
-            .map(|seed| Run::Inline { seed })
-            .chain([Run::Threaded])
-        {
-            let (machine, _) = machine(way, run, honest);
-            let platform = machine.platform();
-            let system = Arc::<Careful>::default();
-            let mut bus = Bus::new();
-            let ids = [Id::of(DeviceId::ENTROPY)];
-            bus.register::<Rngs, _>("entropy", &ids, Arc::clone(&system))
-                .unwrap();
-            devices(&machine).into_iter().for_each(|device| {
-                bus.add(device);
-            });
-            let ask = || {
-                let mut source = system.source.lock().unwrap();
-                let source = source.as_mut().unwrap();
-                let requests = (0..100).take_while(|_| source.request(buffer(&platform)).is_ok());
-                requests.count()
-            };
-
-            let mut asked = 0;
-            for _ in 0..3 {
-                asked += ask();
-                bus.suspend_all().unwrap();
-                assert_eq!(system.completed.load(Ordering::SeqCst), asked, "{way:?}");
-                bus.resume_all().unwrap();
+    let runs = (0..8).map(|seed| Run::Inline { seed });
+    for run in runs.chain([Run::Threaded]) {
+        for way in WAYS {
+            for offer in [Offer::default(), Offer::default().with(F::SUSPEND)] {
+                sleep_and_wake(way, run, offer);
             }
-
-            asked += ask();
-            bus.unbind(SOURCE).unwrap();
-            assert_eq!(system.completed.load(Ordering::SeqCst), asked, "{way:?}");
-            assert_eq!(platform.leak(), Leak::default());
         }
     }
+}
+
+fn sleep_and_wake(way: Way, run: Run, offer: Offer) {
+    const NIGHTS: usize = 3;
+    let (machine, _) = machine_with(way, run, honest, offer);
+    let platform = machine.platform();
+    let system = Arc::<Careful>::default();
+    let mut bus = Bus::new();
+    let ids = [Id::of(DeviceId::ENTROPY)];
+    bus.register::<Rngs, _>("entropy", &ids, Arc::clone(&system))
+        .unwrap();
+    for device in devices(&machine) {
+        bus.add(device);
+    }
+    let ask = || {
+        let mut source = system.source.lock().unwrap();
+        let source = source.as_mut().unwrap();
+        let requests = (0..100).take_while(|_| source.request(buffer(&platform)).is_ok());
+        requests.count()
+    };
+    let completed = || system.completed.load(Ordering::SeqCst);
+
+    let mut asked = 0;
+    for _ in 0..NIGHTS {
+        asked += ask();
+        bus.suspend_all().unwrap();
+        assert_eq!(completed(), asked, "{way:?}, {run:?}");
+        bus.resume_all().unwrap();
+    }
+    let agreed = bus.tree().devices[0].features.contains(F::SUSPEND);
+    asked += ask();
+    bus.unbind(SOURCE).unwrap();
+
+    assert_eq!(completed(), asked, "{way:?}, {run:?}");
+    let in_hand = if agreed { NIGHTS } else { 0 };
+    assert_eq!(system.resumed.load(Ordering::SeqCst), in_hand);
+    assert_eq!(platform.leak(), Leak::default());
 }

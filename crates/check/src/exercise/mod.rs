@@ -8,6 +8,7 @@
 //! Entropy devices come first: what they give is what disks are written with.
 
 mod bench;
+mod bus;
 mod disk;
 mod entropy;
 mod executor;
@@ -32,6 +33,7 @@ use ringway_spec::DeviceId;
 use crate::event::Event;
 use crate::report::DeviceReport;
 
+pub use bus::on_bus;
 pub use executor::block_on;
 pub use plan::{RANGES_MAX, Range, ranges};
 pub use random::Numbers;

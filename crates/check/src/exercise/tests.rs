@@ -19,6 +19,8 @@ use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 use ringway_spec::{DeviceId, F, Features};
 use sha2::{Digest, Sha256};
 
+mod bus;
+
 use super::bench::hex;
 use super::{Numbers, Options, RANGES_MAX, run, scan};
 use crate::event::Event;

@@ -26,6 +26,8 @@ pub(super) fn run(plan: &Plan, seed: Option<u64>, sink: &mut dyn FnMut(Event)) -
         ..exercise::Options::default()
     };
     exercise::run(subjects, &options, sink);
+    let slots = machine.mmio_slots().iter().copied();
+    exercise::on_bus(&machine.platform(), slots, &options, sink);
     Ok(())
 }
 

@@ -9,18 +9,21 @@ mod disk;
 mod here;
 mod qemu;
 mod table;
+mod tree;
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::Write;
 
 use ringway_check::event::Event;
 use ringway_check::report::{Check, DeviceReport, Place, Report};
+use ringway_check::tree::BusReport;
 use ringway_spec::{DeviceId, Features};
 
 use crate::args::{On, Up};
 use crate::progress::Progress;
 use crate::refusal::Result;
 use crate::ring;
+use crate::tree::{Detail, Tree};
 use disk::{Disk, Image, Wrote};
 use qemu::Qemu;
 
@@ -48,6 +51,8 @@ struct Course {
     /// What the driver of the disk that is being driven says it wrote.
     wrote: Vec<Wrote>,
     reports: Vec<DeviceReport>,
+    /// What became of the bus of each machine.
+    buses: Vec<BusReport>,
     progress: Progress,
 }
 
@@ -86,6 +91,7 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
         disk,
         wrote: Vec::new(),
         reports: Vec::new(),
+        buses: Vec::new(),
         progress,
     };
     let mut sink = |event| course.event(event);
@@ -99,8 +105,20 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
     course.progress.end();
 
     checks.push(Check::new("finds every device", course.complete(&plan)));
+    checks.push(Check::new("has them on a bus", course.on_buses(&plan)));
+    for bus in &course.buses {
+        checks.extend(bus.checks.iter().cloned());
+    }
     let report = Report::new(on, seed, course.reports, checks);
-    print(&report, args.json);
+    let trees = args.tree.then(|| course.buses.iter().map(tree::tree));
+    let trees: Option<Vec<_>> = trees.map(Iterator::collect);
+    let text = if args.json {
+        json(&report, trees.as_deref())
+    } else {
+        text(&report, trees.as_deref())
+    };
+    // Whoever closed standard output does not want to read it.
+    let _ = write!(anstream::stdout(), "{text}");
     Ok(report.ok)
 }
 
@@ -137,6 +155,7 @@ impl Course {
                 self.judge(&mut report);
                 self.reports.push(*report);
             }
+            Event::Bus(report) => self.buses.push(*report),
             _ => {}
         }
     }
@@ -162,12 +181,22 @@ impl Course {
     }
 
     fn complete(&self, plan: &Plan) -> Result<(), String> {
-        let (found, there) = (self.reports.len(), plan.devices());
-        if found == there {
-            return Ok(());
-        }
-        Err(format!("{found} of {there} were found"))
+        same_number(self.reports.len(), plan.devices())
     }
+
+    /// Whether every device had its driver, on a bus.
+    fn on_buses(&self, plan: &Plan) -> Result<(), String> {
+        let devices = self.buses.iter().flat_map(|bus| &bus.tree.devices);
+        let driven = devices.filter(|device| device.driver.is_some());
+        same_number(driven.count(), plan.devices())
+    }
+}
+
+fn same_number(found: usize, there: usize) -> Result<(), String> {
+    if found == there {
+        return Ok(());
+    }
+    Err(format!("{found} of {there} were found"))
 }
 
 fn named(id: Option<String>) -> Result<(), String> {
@@ -178,15 +207,27 @@ fn named(id: Option<String>) -> Result<(), String> {
     }
 }
 
-fn print(report: &Report, json: bool) {
-    // Whoever closed standard output does not want to read it.
-    let _ = if json {
-        // Cannot fail: all keys are strings.
-        let text = serde_json::to_string(report).unwrap_or_default();
-        writeln!(io::stdout(), "{text}")
-    } else {
-        write!(anstream::stdout(), "{}", table::render(report))
+/// The report for programs, and the buses, if they are asked for.
+fn json(report: &Report, trees: Option<&[Tree]>) -> String {
+    // Neither can fail: all keys are strings.
+    let Some(trees) = trees else {
+        return serde_json::to_string(report).unwrap_or_default() + "\n";
     };
+    let mut json = serde_json::to_value(report).unwrap_or_default();
+    if let Some(fields) = json.as_object_mut() {
+        let trees = trees.iter().map(Tree::json).collect();
+        fields.insert("buses".to_owned(), trees);
+    }
+    format!("{json}\n")
+}
+
+/// The report for people: a table of the devices, or, if they are asked for, the buses.
+fn text(report: &Report, trees: Option<&[Tree]>) -> String {
+    let Some(trees) = trees else {
+        return table::render(report);
+    };
+    let trees = trees.iter().map(|tree| tree.text(Detail::Brief));
+    trees.chain([table::verdict(report)]).collect()
 }
 
 /// A seed for who gives none, short enough to be typed.

@@ -116,7 +116,10 @@ impl Qemu {
             let mut voice = Voice::default();
             let command = self.command(kind, plan, first);
             let ended = child::run(command, SILENCE, &mut |line| {
-                if let Some(event) = voice.hear(line) {
+                if let Some(mut event) = voice.hear(line) {
+                    if let Event::Bus(report) = &mut event {
+                        kind.name.clone_into(&mut report.place);
+                    }
                     first += u32::from(matches!(event, Event::Device(_)));
                     sink(event);
                 }

@@ -31,6 +31,14 @@ pub(super) fn render(report: &Report) -> String {
     text
 }
 
+/// What is not as it should be, and whether anything is.
+pub(super) fn verdict(report: &Report) -> String {
+    let mut text = String::new();
+    // A `String` takes whatever is written to it.
+    let _ = write_end(&mut text, report);
+    text
+}
+
 fn write_to(out: &mut String, report: &Report) -> fmt::Result {
     let rows: Vec<_> = report.devices.iter().map(cells).collect();
     let width = |column: usize| {
@@ -53,6 +61,10 @@ fn write_to(out: &mut String, report: &Report) -> fmt::Result {
         };
         writeln!(out, "         {FAINT}{about}{FAINT:#}")?;
     }
+    write_end(out, report)
+}
+
+fn write_end(out: &mut String, report: &Report) -> fmt::Result {
     for device in &report.devices {
         write_failures(out, &device.name, &device.checks)?;
     }

@@ -2,7 +2,8 @@
 //!
 //! The link is behind a lock, since whoever [lent](super::Lender) the device reaches it, too. No
 //! request takes it: queues have doorbells of their own, and learn from an atomic of the device's
-//! core that its use has ended.
+//! core that its use has ended. Nor does an interrupt handler. Who asks for the status or the
+//! configuration may have to wait for a reset that somebody else has begun, which is bounded.
 
 use alloc::sync::Arc;
 

@@ -209,7 +209,7 @@ impl<T: Transport> Lender<T> {
         })?;
         let deadline = platform.now().saturating_add(SUSPEND_LIMIT);
         loop {
-            let status = self.with(|device| device.status())?;
+            let status = self.with(T::status)?;
             if status.contains(Status::NEEDS_RESET) {
                 return Err(Error::NeedsReset);
             }

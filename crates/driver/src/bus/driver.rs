@@ -38,9 +38,10 @@ pub(super) trait Factory<P: Platform>: Send {
     fn removed(&self, name: Name, why: Parting);
 }
 
-/// Makes `D`s for `S`.
-pub(super) struct Made<D, S> {
+/// Makes `D`s for `S`, by `F`.
+pub(super) struct Made<D, S, F> {
     sink: S,
+    open: F,
     makes: PhantomData<fn() -> D>,
 }
 
@@ -59,18 +60,25 @@ impl<P: Platform> Registered<P> {
     }
 }
 
-impl<D, S> Made<D, S> {
-    pub(super) fn new(sink: S) -> Self {
+impl<D, S, F> Made<D, S, F> {
+    pub(super) fn new(sink: S, open: F) -> Self {
         Self {
             sink,
+            open,
             makes: PhantomData,
         }
     }
 }
 
-impl<P: Platform, D: Class<P>, S: Sink<P, D>> Factory<P> for Made<D, S> {
+impl<P, D, S, F> Factory<P> for Made<D, S, F>
+where
+    P: Platform,
+    D: Class<P>,
+    S: Sink<P, D>,
+    F: Fn(Probed<AnyTransport<P>>) -> Result<D> + Send,
+{
     fn probe(&self, name: Name, device: Probed<AnyTransport<P>>) -> Result<()> {
-        let made = D::probe(device)?;
+        let made = (self.open)(device)?;
         self.sink.added(name, made);
         Ok(())
     }
