@@ -10,6 +10,7 @@ mod fuzz;
 mod image;
 mod linux;
 mod linux_guest;
+mod notify;
 mod pattern;
 mod report;
 mod uml;
@@ -21,6 +22,9 @@ use crate::child::Runner;
 use crate::failure::Result;
 use crate::{bench, defects, spec_refs, unsafe_use};
 pub(crate) use linux::backend::ringway;
+#[cfg(test)]
+pub(crate) use notify::Target;
+pub(crate) use notify::{Counted, Measured, READS, measure as notifications};
 
 /// What every piece works with.
 pub(crate) struct Desk<'a> {
@@ -101,6 +105,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-devices",
         "our drivers against QEMU's devices, with every switch of theirs",
         devices::run,
+    ),
+    piece(
+        "guest-notify",
+        "reads take no more notifications and registers than they may, counted by QEMU",
+        notify::short,
     ),
     piece(
         "up",
