@@ -103,7 +103,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "guest-devices",
-        "our drivers against QEMU's devices, with every switch of theirs",
+        "our drivers against QEMU's devices: every interface, interrupt, ring and switch",
         devices::run,
     ),
     piece(
@@ -146,6 +146,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bench-vhost-smoke",
         "every case of `bench vhost` runs, beside every peer",
         bench::vhost_smoke,
+    ),
+    long(
+        "guest-devices-2",
+        "`guest-devices` with every combination of what is offered and not taken",
+        devices::run_long,
     ),
     long(
         "linux-guest-2",
