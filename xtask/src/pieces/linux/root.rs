@@ -21,7 +21,7 @@ pub(in crate::pieces) struct Root {
 }
 
 impl Root {
-    /// Reads BusyBox, and of the kernel's modules those that are `wanted`.
+    /// Reads `BusyBox`, and of the kernel's modules those that are `wanted`.
     ///
     /// # Errors
     ///
