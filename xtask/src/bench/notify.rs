@@ -47,11 +47,11 @@ impl Costs {
         let three = format!("{:>5} {:>10} {:>10}", "kick", "interrupt", "completion");
         let mut out = vec![
             format!(
-                "{:<36} {:^20}  {:^11}  {:^27}  {:^27}",
+                "{:<38} {:^20}  {:^11}  {:^27}  {:^27}",
                 "", "notifications", "interrupts", "accesses of ours", "of Linux's"
             ),
             format!(
-                "{:<36} {:>5} {:>6} {:>7}  {:>5} {:>5}  {three}  {three}",
+                "{:<38} {:>5} {:>6} {:>7}  {:>5} {:>5}  {three}  {three}",
                 "case", "ours", "target", "linux", "ours", "linux"
             ),
         ];
@@ -150,7 +150,7 @@ fn line(measured: &Measured, colour: bool) -> String {
         format!("{kick:>5.2} {interrupt:>10.2} {completion:>10.2}")
     };
     let text = format!(
-        "{name:<36} {:>5} {:>6} {:>7}  {:>5} {:>5}  {}  {}",
+        "{name:<38} {:>5} {:>6} {:>7}  {:>5} {:>5}  {}  {}",
         ours.notifications,
         target.notifications,
         of_linux(|counted| counted.notifications),
