@@ -13,6 +13,8 @@ pub(super) enum Presented {
     Transitional,
     /// PCI as before.
     Legacy,
+    /// PCI, both ways: to be driven as before, at the driver's own wish.
+    LegacyFirst,
     /// MMIO of version 2.
     Mmio,
     /// MMIO of version 1.
@@ -55,7 +57,7 @@ const MESSAGES: [Messages; 3] = [Messages::Plenty, Messages::Scarce, Messages::N
 /// All of it.
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    for presented in PCI {
+    for presented in PCI.into_iter().chain([Presented::LegacyFirst]) {
         for messages in MESSAGES {
             rows.extend(Rings::all(presented).map(|rings| row(presented, messages, rings)));
         }
@@ -93,7 +95,7 @@ fn row(presented: Presented, messages: Messages, rings: Rings) -> Row {
     Row {
         name,
         machine: presented.machine(),
-        asked: String::new(),
+        asked: presented.asked().to_owned(),
         both: format!(
             "{}{both}{offered},event_idx={event_idx},indirect_desc={indirect}",
             presented.switches()
@@ -111,6 +113,7 @@ impl Presented {
             Self::Modern => "modern",
             Self::Transitional => "transitional",
             Self::Legacy => "legacy only",
+            Self::LegacyFirst => "legacy first",
             Self::Mmio => "MMIO v2",
             Self::MmioLegacy => "MMIO v1",
         }
@@ -118,9 +121,17 @@ impl Presented {
 
     pub(super) fn machine(self) -> Machine {
         match self {
-            Self::Modern | Self::Transitional | Self::Legacy => Machine::Q35,
+            Self::Modern | Self::Transitional | Self::Legacy | Self::LegacyFirst => Machine::Q35,
             Self::Mmio => Machine::Microvm,
             Self::MmioLegacy => Machine::MicrovmLegacy,
+        }
+    }
+
+    /// What the image is asked for, to have it driven so.
+    pub(super) fn asked(self) -> &'static str {
+        match self {
+            Self::LegacyFirst => " legacy-first",
+            _ => "",
         }
     }
 
@@ -128,7 +139,7 @@ impl Presented {
     pub(super) fn switches(self) -> &'static str {
         match self {
             Self::Modern => ",disable-legacy=on,disable-modern=off",
-            Self::Transitional => ",disable-legacy=off,disable-modern=off",
+            Self::Transitional | Self::LegacyFirst => ",disable-legacy=off,disable-modern=off",
             Self::Legacy => ",disable-legacy=off,disable-modern=on",
             // Resetting a queue alone QEMU 10 offers there, without having the register.
             Self::Mmio | Self::MmioLegacy => ",queue_reset=off",
@@ -139,7 +150,7 @@ impl Presented {
     pub(super) fn demands(self) -> Vec<Demand> {
         let (transport, version) = match self {
             Self::Modern | Self::Transitional => ("pci-modern", Demand::With("VERSION_1")),
-            Self::Legacy => ("pci-legacy", Demand::Without("VERSION_1")),
+            Self::Legacy | Self::LegacyFirst => ("pci-legacy", Demand::Without("VERSION_1")),
             Self::Mmio => ("mmio", Demand::With("VERSION_1")),
             Self::MmioLegacy => ("mmio-legacy", Demand::Without("VERSION_1")),
         };
@@ -148,7 +159,7 @@ impl Presented {
 
     /// Whether it can have packed rings.
     pub(super) fn can_pack(self) -> bool {
-        !matches!(self, Self::Legacy | Self::MmioLegacy)
+        matches!(self, Self::Modern | Self::Transitional | Self::Mmio)
     }
 }
 
@@ -252,7 +263,9 @@ mod tests {
         let count = |machine| rows.iter().filter(|row| row.machine == machine).count();
 
         // Interfaces, messages, formats, two features; and no packed ring where there is none.
-        assert_eq!(count(Machine::Q35), 3 * 3 * 2 * 2 * 2 - 3 * 2 * 2);
+        let presented = 3 * 3 * 2 * 2 * 2 - 3 * 2 * 2;
+        // One of those interfaces again, through the legacy one.
+        assert_eq!(count(Machine::Q35), presented + 3 * 2 * 2);
         assert_eq!(count(Machine::Microvm), 2 * 2 * 2);
         assert_eq!(count(Machine::MicrovmLegacy), 2 * 2);
     }
