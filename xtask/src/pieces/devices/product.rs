@@ -4,7 +4,7 @@
 use super::row::{Access, Demand, Row};
 use crate::pieces::image::Machine;
 
-/// The interfaces that a device presents.
+/// The interfaces that a device presents, and by which of them it is to be driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presented {
     /// PCI, as specified.
@@ -89,7 +89,7 @@ fn row(presented: Presented, messages: Messages, rings: Rings) -> Row {
     let (both, disk) = messages.switches(presented);
     let demands = [
         presented.demands(),
-        vec![messages.demand(presented)],
+        vec![messages.demand()],
         rings.demands(),
     ];
     Row {
@@ -184,7 +184,7 @@ impl Messages {
         }
     }
 
-    fn demand(self, _: Presented) -> Demand {
+    fn demand(self) -> Demand {
         Demand::Interrupts(match self {
             Self::Plenty => "msix-each",
             Self::Scarce => "msix-one",
