@@ -33,20 +33,6 @@ pub(crate) unsafe fn out8(port: u16, value: u8) {
     }
 }
 
-/// Reads 32 bits from I/O port `port`.
-///
-/// # Safety
-///
-/// As for [`in8`].
-pub(crate) unsafe fn in32(port: u16) -> u32 {
-    let value;
-    // SAFETY: as in `in8`.
-    unsafe {
-        asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags));
-    }
-    value
-}
-
 /// Writes 32 bits to I/O port `port`.
 ///
 /// # Safety

@@ -7,6 +7,7 @@ use core::fmt::Display;
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Options, Reads, Way};
 use ringway_driver::mmio::Slot;
+use ringway_driver::pci::Preference;
 use ringway_spec::{F, Features};
 
 use crate::command_line::CommandLine;
@@ -40,6 +41,7 @@ const WITHOUT: [(&str, Features); 4] = [
 /// | `without=NAME,NAME` | features of rings that are not accepted |
 /// | `messages=N`, `lines=cut` | the most messages that devices have at a time; no interrupt lines |
 /// | `reads=N`, `way=polled`, `blocking` or `async` | disks are read so often, so, and nothing else |
+/// | `legacy-first` | devices on PCI that have a legacy interface are driven through that |
 ///
 /// # Errors
 ///
@@ -54,7 +56,12 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         len: window.registers.end - window.registers.start,
         line: Some(window.gsi),
     });
-    let subjects = exercise::scan(&Machine::new(interrupts(command_line)?), slots);
+    let preference = match command_line.has("legacy-first") {
+        true => Preference::LegacyFirst,
+        false => Preference::ModernFirst,
+    };
+    let machine = Machine::new(interrupts(command_line)?);
+    let subjects = exercise::scan_by(&machine, preference, slots);
     if subjects.is_empty() {
         return Err("the machine has no virtio device".to_string());
     }

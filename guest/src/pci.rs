@@ -4,47 +4,42 @@
 
 #![expect(unsafe_code, reason = "port I/O")]
 
-use crate::cpu;
+use ringway_driver::pci::{Address, ConfigAccess, ConfigPorts, Exclusion};
+use ringway_driver::registers::Ports;
+
 use crate::lock::Lock;
 
-const ADDRESS: u16 = 0xcf8;
-const DATA: u16 = 0xcfc;
+type Access = ConfigPorts<Ports, Alone>;
 
-/// What is read where no function answers.
-const NOTHING: u32 = !0;
+/// Configuration space. Whoever uses it holds the lock: address and data are two ports.
+pub static CONFIG: Access = {
+    // SAFETY: the image runs in ring 0. The ports reach configuration space alone: a function that
+    // is allowed to master the bus, or whose registers are moved, touches the memory that it was
+    // told to, and that is its driver's to see to.
+    let ports = unsafe { Ports::new(Access::FIRST, Access::LEN) };
+    Access::new(ports, Alone(Lock::new(())))
+};
 
-/// Address and data are two ports: whoever uses them holds this.
-static PORTS: Lock<()> = Lock::new(());
+/// The lock of the two ports.
+#[derive(Debug)]
+pub struct Alone(Lock<()>);
 
-/// Reads the 32 bits at `offset`, which is rounded down to a multiple of 4. All ones where there is
-/// no function, or no such device (at most 31) or function (at most 7) can be.
-pub fn read32(bus: u8, device: u8, function: u8, offset: u8) -> u32 {
-    let Some(address) = address(bus, device, function, offset) else {
-        return NOTHING;
-    };
-    let _held = PORTS.lock();
-    // SAFETY: the two ports reach configuration space alone, and reading that changes no memory.
-    unsafe {
-        cpu::out32(ADDRESS, address);
-        cpu::in32(DATA)
+impl Exclusion for Alone {
+    fn alone<T>(&self, what: impl FnOnce() -> T) -> T {
+        let _held = self.0.lock();
+        what()
     }
 }
 
-/// Writes the 32 bits at `offset`, which is rounded down to a multiple of 4. Does nothing where
-/// there is no function.
-///
-/// A function that is allowed to master the bus, or whose registers are moved, touches the memory
-/// it was told to; that is its driver's to see to.
-pub fn write32(bus: u8, device: u8, function: u8, offset: u8, value: u32) {
-    let Some(address) = address(bus, device, function, offset) else {
-        return;
-    };
-    let _held = PORTS.lock();
-    // SAFETY: the two ports reach configuration space alone.
-    unsafe {
-        cpu::out32(ADDRESS, address);
-        cpu::out32(DATA, value);
-    }
+/// Reads the 32 bits at `offset`, a multiple of 4, of a function on bus 0. All ones where there is
+/// none.
+pub fn read32(device: u8, offset: u8) -> u32 {
+    CONFIG.read32(Address::new(0, device, 0), offset.into())
+}
+
+/// Writes the 32 bits at `offset`, a multiple of 4, of a function on bus 0.
+pub fn write32(device: u8, offset: u8, value: u32) {
+    CONFIG.write32(Address::new(0, device, 0), offset.into(), value);
 }
 
 /// The interrupt line behind pin `pin` (1 is INTA) of a device on bus 0 of QEMU's q35, whose wiring
@@ -56,9 +51,4 @@ pub fn intx_gsi(device: u8, pin: u8) -> Option<u32> {
         0..25 => 20 + u32::from((device + pin) % 4),
         _ => 16 + u32::from(pin),
     })
-}
-
-fn address(bus: u8, device: u8, function: u8, offset: u8) -> Option<u32> {
-    let exists = device < 32 && function < 8;
-    exists.then(|| u32::from_be_bytes([0x80, bus, device << 3 | function, offset & !3]))
 }

@@ -13,9 +13,9 @@ use core::time::Duration;
 
 use ringway_driver::error::PlatformError;
 use ringway_driver::interrupt::{Handler, Signal};
-use ringway_driver::mmio::Window;
 use ringway_driver::pci::{Address, ConfigAccess};
 use ringway_driver::platform::{Direction, Message, Platform, Segments, Trust, ends_by};
+use ringway_driver::registers::{MemoryOrPorts, Ports, Window};
 use ringway_ring::driver::Memory;
 use ringway_ring::shared::Shared;
 
@@ -25,6 +25,11 @@ use crate::{memory, pci, time};
 
 /// Longest that [`Platform::wait`] sleeps without anything having happened, in nanoseconds.
 const NAP: u64 = time::SECOND / 10;
+
+/// The first I/O port of PCI devices: those below are of the board.
+const FIRST_PORT: u16 = 0x1000;
+/// What the last port comes before.
+const PORTS_END: u32 = 0x1_0000;
 
 /// The machine, as drivers see it: every address is a device's too, devices are QEMU's and trusted.
 #[derive(Clone, Default)]
@@ -93,7 +98,7 @@ impl fmt::Debug for Machine {
 // device's at its own address: `dma` gives zeroed memory of the heap, which is freed with the last
 // clone, and `map` reports the bytes that it was given.
 unsafe impl Platform for Machine {
-    type Registers = Window;
+    type Registers = MemoryOrPorts;
 
     fn trust(&self) -> Trust {
         Trust::Trusted
@@ -121,14 +126,29 @@ unsafe impl Platform for Machine {
 
     fn unmap(&self, _: NonNull<u8>, _: usize, _: Direction, _: u64) {}
 
-    fn registers(&self, address: u64, len: u64) -> Result<Window, PlatformError> {
+    fn registers(&self, address: u64, len: u64) -> Result<MemoryOrPorts, PlatformError> {
         let not_mapped = PlatformError::NotMapped(address);
         let end = address.checked_add(len).ok_or(not_mapped)?;
         let base = memory::device_window(&(address..end)).ok_or(not_mapped)?;
         let len = usize::try_from(len).map_err(|_| not_mapped)?;
         // SAFETY: `device_window` gives registers that are mapped, uncached, for good, and are no
         // RAM; what they make a device do to memory is its driver's to see to.
-        Ok(unsafe { Window::new(base, len) })
+        let window = unsafe { Window::new(base, len) };
+        Ok(MemoryOrPorts::Memory(window))
+    }
+
+    fn ports(&self, base: u32, len: u32) -> Result<MemoryOrPorts, PlatformError> {
+        let no_ports = PlatformError::NoPorts(base);
+        let port = u16::try_from(base).map_err(|_| no_ports)?;
+        // Those below belong to the board: some of them move memory.
+        let last = base.checked_add(len).is_some_and(|end| end <= PORTS_END);
+        if port < FIRST_PORT || !last {
+            return Err(no_ports);
+        }
+        // SAFETY: the image runs in ring 0; ports from there on are those of PCI devices, and what
+        // they make a device do to memory is its driver's to see to.
+        let ports = unsafe { Ports::new(port, len as usize) };
+        Ok(MemoryOrPorts::Ports(ports))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
@@ -210,15 +230,10 @@ unsafe impl Platform for Machine {
 
 impl ConfigAccess for Machine {
     fn read32(&self, at: Address, offset: u16) -> u32 {
-        // Ports reach the first 256 bytes of a function.
-        u8::try_from(offset).map_or(u32::MAX, |offset| {
-            pci::read32(at.bus(), at.device(), at.function(), offset)
-        })
+        pci::CONFIG.read32(at, offset)
     }
 
     fn write32(&self, at: Address, offset: u16, value: u32) {
-        if let Ok(offset) = u8::try_from(offset) {
-            pci::write32(at.bus(), at.device(), at.function(), offset, value);
-        }
+        pci::CONFIG.write32(at, offset, value);
     }
 }

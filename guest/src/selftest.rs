@@ -9,6 +9,7 @@ use core::hint::{black_box, spin_loop};
 use core::iter;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use ringway_driver::pci::{Address, ConfigAccess};
 use ringway_guest::interrupts::{self, Handler, Trigger};
 use ringway_guest::time::{self, SECOND};
 use ringway_guest::{failure, memory, pci, serial, watchdog};
@@ -272,6 +273,7 @@ fn bytes() -> bool {
 }
 
 fn nothing_answers() -> bool {
-    let ids = [(255, 31, 7), (0, 32, 0), (0, 0, 8)].map(|(b, d, f)| pci::read32(b, d, f, 0));
-    ids == [!0; 3] && memory::device_window(&(0..4096)).is_none()
+    let last = Address::new(255, 31, 7);
+    let ids = [(last, 0), (Address::new(0, 0, 0), 256)].map(|(at, offset)| pci::CONFIG.read32(at, offset));
+    ids == [!0; 2] && memory::device_window(&(0..4096)).is_none()
 }

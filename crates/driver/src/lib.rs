@@ -4,6 +4,7 @@
 //!
 //! - [`platform`]: what the operating system provides, as one value. [`pages`]: memory for devices,
 //!   for platforms that have one long stretch of it.
+//! - [`registers`]: ready-made windows of device registers.
 //! - [`transport`]: the small table of operations that every way to reach a device can do. [`pci`]
 //!   and [`mmio`] are two.
 //! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be
@@ -40,7 +41,7 @@ pub mod mmio;
 pub mod pages;
 pub mod pci;
 pub mod platform;
-mod registers;
+pub mod registers;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]

@@ -14,10 +14,6 @@ use crate::platform::{Platform, Registers};
 use crate::registers;
 use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
 
-mod window;
-
-pub use window::Window;
-
 /// Where a device may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {

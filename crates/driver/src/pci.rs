@@ -1,26 +1,44 @@
 //! Virtio over PCI.
 //!
 //! [`devices`] opens the virtio devices of a segment. Step by step: [`scan`] finds its functions,
-//! [`Function::device_id`] says which are virtio devices, and [`Pci::new`] makes a
-//! [`Transport`](crate::transport::Transport) of one. The platform provides [`ConfigAccess`]; buses
-//! and addresses are expected to have been assigned, by it or by firmware.
+//! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
+//! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
+//! version 1. The platform provides [`ConfigAccess`]. Where firmware gave devices no addresses,
+//! [`place`](place()) does, before.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
 use core::fmt;
 
-use crate::error::Result;
-use crate::platform::Platform;
-
 mod bar;
+#[cfg(feature = "alloc")]
+mod bridge;
 mod capability;
 mod config;
+mod ecam;
 mod function;
+mod legacy;
+mod modern;
 mod msix;
-mod transport;
+mod open;
+mod owned;
+#[cfg(feature = "alloc")]
+mod place;
+mod ports;
+mod shared;
 
+pub use ecam::Ecam;
 pub use function::{Function, Scan, scan};
-pub use transport::Pci;
+pub use legacy::Legacy;
+pub use modern::Modern;
+pub use open::{Pci, Preference, devices, devices_by, open};
+#[cfg(feature = "alloc")]
+pub use place::{Apertures, Placed, place};
+pub use ports::{ConfigPorts, Exclusion};
+
+/// Most bytes of configuration space that are mapped. No device type has as many; a device may
+/// claim any number.
+const CONFIG_BYTES_MAX: u64 = 4096;
 
 /// Where a function is: on which bus, which device there, and which function of it. Displays as
 /// `00:02.0`.
@@ -75,25 +93,18 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The virtio devices of all buses: each as it was opened, or with the reason why it could not be.
-pub fn devices<P: Platform + ConfigAccess>(
-    platform: &P,
-) -> impl Iterator<Item = Result<Pci<P>>> + '_ {
-    scan(platform)
-        .filter(|function| function.device_id().is_some())
-        .map(|function| Pci::new(platform.clone(), &function))
-}
-
-/// Access to PCI configuration space, by a [`Platform`] that has it.
+/// Access to PCI configuration space, by a [`Platform`](crate::platform::Platform) that has it.
 ///
-/// It speaks of one segment. A machine with several has a platform for each.
+/// It speaks of one segment. A machine with several has a platform for each. [`ConfigPorts`] and
+/// [`Ecam`] are the two ways that machines have, ready to be handed on to.
 pub trait ConfigAccess {
-    /// Reads the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. All ones
-    /// where there is none.
+    /// Reads the 32 bits at `offset`, a multiple of 4 below 4096, of the function at `at`. All ones
+    /// where there is none, and past the 256 bytes that every function has where no more can be
+    /// reached.
     fn read32(&self, at: Address, offset: u16) -> u32;
 
-    /// Writes the 32 bits at `offset`, a multiple of 4 below 256, of the function at `at`. Of no
-    /// effect where there is none.
+    /// Writes the 32 bits at `offset`, a multiple of 4 below 4096, of the function at `at`. Of no
+    /// effect where all ones would be read.
     fn write32(&self, at: Address, offset: u16, value: u32);
 }
 

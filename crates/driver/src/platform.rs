@@ -247,7 +247,8 @@ pub struct Leak {
 /// A window of device registers. Little-endian; every access is one bus access of its width, in
 /// program order with others.
 ///
-/// The default of a machine with mapped registers is [`mmio::Window`](crate::mmio::Window).
+/// Ready ones are in [`registers`](crate::registers): those of a machine with mapped registers are
+/// a [`Window`](crate::registers::Window).
 pub trait Registers: Clone + fmt::Debug + Send + Sync + 'static {
     /// Bytes of the window.
     fn len(&self) -> usize;

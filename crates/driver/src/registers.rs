@@ -1,4 +1,7 @@
-//! What transports do alike with windows of registers.
+//! Ready-made windows of device registers, for platforms; and what transports do alike with them.
+//!
+//! [`Window`] is registers that are mapped in memory, and on x86 `Ports` is those behind I/O ports,
+//! and `MemoryOrPorts` either.
 
 use ringway_spec::Features;
 
@@ -6,7 +9,19 @@ use crate::error::TransportError;
 use crate::platform::Registers;
 use crate::transport::Result;
 
-/// How many windows of 32 features there are.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod any;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod ports;
+mod window;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use any::MemoryOrPorts;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use ports::Ports;
+pub use window::Window;
+
+/// How many words of 32 features there are.
 const FEATURE_WORDS: u32 = u128::BITS / u32::BITS;
 
 /// Puts the offered features together from what `word` reads.

@@ -35,6 +35,14 @@ pub(crate) fn config_space(at: pci::Address) -> u64 {
     CONFIG_SPACES + (u64::from(at.routing_id()) << 12)
 }
 
+/// Where the first I/O port is among the spaces.
+const PORT_SPACE: u64 = 1 << 41;
+
+/// Where I/O port `port` is among the spaces.
+pub(crate) fn port(port: u32) -> u64 {
+    PORT_SPACE + u64::from(port)
+}
+
 /// Where memory begins that is to end by some address.
 const LOW: u64 = 1 << 20;
 
@@ -321,6 +329,11 @@ unsafe impl Platform for TestPlatform {
         self.0.windows.lock().unwrap().push((address, len));
         self.window(address, len)
             .ok_or(PlatformError::NotMapped(address))
+    }
+
+    fn ports(&self, base: u32, len: u32) -> Result<TestRegisters, PlatformError> {
+        self.window(port(base), len.into())
+            .ok_or(PlatformError::NoPorts(base))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {

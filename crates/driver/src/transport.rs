@@ -139,6 +139,17 @@ pub trait Transport: Send {
     /// [`TransportError::Range`] if the device says that the register is where there are none.
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<Self::Platform>>;
 
+    /// Where the device's shared memory region `id` is, if it has one (§2.10). Which regions there
+    /// are, its type says. Transports that have none find none, which is the default.
+    ///
+    /// # Errors
+    ///
+    /// See [`device_features`](Self::device_features).
+    fn shared_memory(&mut self, id: u8) -> Result<Option<SharedMemory>> {
+        let _ = id;
+        Ok(None)
+    }
+
     /// How many message-signalled interrupts the device can raise. 0 on transports that have none.
     fn messages_max(&self) -> u16 {
         0
@@ -200,6 +211,16 @@ pub struct QueueSetup {
     pub areas: Areas,
 }
 
+/// A region of memory that a device has and shows the driver (§2.10). What is in it, the device
+/// may change at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedMemory {
+    /// Bus address of its first byte.
+    pub address: u64,
+    /// How many bytes it has: one at least, and the last has an address too.
+    pub len: u64,
+}
+
 /// Tells a device that a queue has chains: one store, to a register found beforehand (§2.9).
 #[derive(Clone, Debug)]
 pub struct Doorbell<P: Platform> {
@@ -214,7 +235,7 @@ pub enum DoorbellValue {
     Bits16(u16),
     /// 32 bits: MMIO without it (§4.2.3.3).
     Bits32(u32),
-    /// 32 bits: this index, and above it where the next chain will be, with `NOTIFICATION_DATA`
+    /// 32 bits: this index, or the device's own name for the queue, and above it where the next chain will be, with `NOTIFICATION_DATA`
     /// (§2.9).
     WithData(u16),
 }

@@ -16,7 +16,7 @@ use ringway_device::entropy::{Entropy, Source};
 use ringway_driver::bringup::Interrupts;
 use ringway_driver::bus::attach;
 use ringway_driver::entropy::Rng;
-use ringway_driver::pci::{self, Pci};
+use ringway_driver::pci::{self, Pci, Preference};
 use ringway_machine::{Machine, Options, Platform, Run, Step};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -57,7 +57,9 @@ fn machine(
         .unwrap();
     let platform = machine.platform();
     let drivers = pci::scan(&platform)
-        .map(|function| attach(Pci::new(platform.clone(), &function).unwrap()).unwrap())
+        .map(|function| {
+            attach(pci::open(&platform, &function, Preference::ModernFirst).unwrap()).unwrap()
+        })
         .collect();
     (machine, drivers)
 }
@@ -130,7 +132,9 @@ fn vectors_that_run_out_are_shared_and_then_lines_do() {
         // What one gives back, the next can have.
         drop(drivers.remove(0));
         let first = pci::scan(&machine.platform()).next().unwrap();
-        let mut again: Rng<_> = attach(Pci::new(machine.platform(), &first).unwrap()).unwrap();
+        let mut again: Rng<_> =
+            attach(pci::open(&machine.platform(), &first, Preference::ModernFirst).unwrap())
+                .unwrap();
         assert_eq!(again.device().interrupts(), Each, "{run:?}");
     }
 }

@@ -18,7 +18,7 @@ use ringway_driver::dma::{Buffer, DmaBuffer};
 use ringway_driver::entropy::Rng;
 use ringway_driver::error::{Error, RequestError};
 use ringway_driver::mmio;
-use ringway_driver::pci::{self, Pci};
+use ringway_driver::pci::{self, Preference};
 use ringway_driver::platform::Trust;
 use ringway_driver::transport::Transport;
 use ringway_machine::{Builder, History, Machine, Options, Platform, Run};
@@ -262,7 +262,7 @@ fn exercise<E: Exercise>(case: Case) -> Machine {
         Way::PciMessages | Way::PciLine => {
             let found = pci::scan(&platform)
                 .filter(|function| function.device_id().is_some())
-                .map(|function| Pci::new(platform.clone(), &function).unwrap());
+                .map(|function| pci::open(&platform, &function, Preference::ModernFirst).unwrap());
             on_one_of::<E, _>(case, found)
         }
     };

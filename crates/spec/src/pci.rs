@@ -1,16 +1,18 @@
 //! Virtio over PCI: how a device is found, and how it says where its registers are.
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 //!
-//! Registers of the common structure are in [`common`], PCI's own numbers in [`config`] and
-//! [`msix`]. The ISR byte is an [`InterruptStatus`](crate::InterruptStatus).
+//! Registers of the common structure are in [`common`], those of the legacy interface in [`legacy`],
+//! PCI's own numbers in [`config`], [`bridge`] and [`msix`]. The ISR byte is an [`InterruptStatus`](crate::InterruptStatus).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::DeviceId;
 use crate::le::{U16, U32};
 
+pub mod bridge;
 pub mod common;
 pub mod config;
+pub mod legacy;
 pub mod msix;
 
 pub use common::CommonConfig;

@@ -96,15 +96,15 @@ pub(super) fn checks() -> impl Iterator<Item = (&'static str, bool)> {
 
 impl Edu {
     fn find() -> Option<Self> {
-        let device = (0..32).find(|&device| pci::read32(0, device, 0, 0) == EDU)?;
-        let start = u64::from(pci::read32(0, device, 0, BAR0) & !0xf);
+        let device = (0..32).find(|&device| pci::read32(device, 0) == EDU)?;
+        let start = u64::from(pci::read32(device, BAR0) & !0xf);
         let registers = memory::device_window(&(start..start + WINDOW))?;
-        pci::write32(0, device, 0, COMMAND, MEMORY_AND_MASTER);
+        pci::write32(device, COMMAND, MEMORY_AND_MASTER);
         Some(Self { device, registers })
     }
 
     fn by_pin(&self) -> bool {
-        let pin = (pci::read32(0, self.device, 0, INTERRUPT) >> 8) as u8;
+        let pin = (pci::read32(self.device, INTERRUPT) >> 8) as u8;
         let Some(gsi) = pci::intx_gsi(self.device, pin) else {
             return false;
         };
@@ -126,25 +126,25 @@ impl Edu {
             let (address, data) = interrupts::message(vector);
             let [low, high] = [address as u32, (address >> 32) as u32];
             for (offset, value) in [(4, low), (8, high), (12, data)] {
-                pci::write32(0, self.device, 0, at + offset, value);
+                pci::write32(self.device, at + offset, value);
             }
-            let head = pci::read32(0, self.device, 0, at);
-            pci::write32(0, self.device, 0, at, head | MESSAGE_ENABLE);
+            let head = pci::read32(self.device, at);
+            pci::write32(self.device, at, head | MESSAGE_ENABLE);
             let came = (1..=100).all(|n| {
                 self.write(RAISE, 1);
                 self.write(LOWER, 1);
                 arrived(count, n)
             });
-            pci::write32(0, self.device, 0, at, head);
+            pci::write32(self.device, at, head);
             came
         })
     }
 
     fn message_capability(&self) -> Option<u8> {
-        let mut at = pci::read32(0, self.device, 0, CAPABILITIES) as u8;
+        let mut at = pci::read32(self.device, CAPABILITIES) as u8;
         // A list in 256 bytes of configuration space has no more links than this.
         for _ in 0..64 {
-            let head = pci::read32(0, self.device, 0, at);
+            let head = pci::read32(self.device, at);
             if at == 0 || head & 0xff == MESSAGE_CAPABILITY {
                 break;
             }

@@ -23,7 +23,7 @@ use crate::scratch::Scratch;
 use row::{Demand, Row};
 
 /// The interfaces that our drivers have. Rows that need another wait for it.
-const DRIVEN: [&str; 2] = ["pci-modern", "mmio"];
+const DRIVEN: [&str; 3] = ["pci-modern", "pci-legacy", "mmio"];
 
 /// Every way in which devices are presented, and those in which one does without.
 pub(super) fn run(desk: &Desk<'_>) -> Result<Vec<String>> {

@@ -25,7 +25,7 @@ use ringway_driver::bringup::Wanted;
 use ringway_driver::dma::QueueOptions;
 use ringway_driver::error::{Error, Result};
 use ringway_driver::mmio;
-use ringway_driver::pci::{self, ConfigAccess};
+use ringway_driver::pci::{self, ConfigAccess, Preference};
 use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
 use ringway_spec::{DeviceId, Features};
@@ -132,7 +132,16 @@ pub fn scan<P: Platform + ConfigAccess>(
     platform: &P,
     slots: impl IntoIterator<Item = mmio::Slot>,
 ) -> Vec<Box<dyn Subject>> {
-    let functions = pci::devices(platform).map(|opened| subject(opened, "pci-modern"));
+    scan_by(platform, Preference::ModernFirst, slots)
+}
+
+/// As [`scan`], with devices on PCI by the interface that is preferred.
+pub fn scan_by<P: Platform + ConfigAccess>(
+    platform: &P,
+    preference: Preference,
+    slots: impl IntoIterator<Item = mmio::Slot>,
+) -> Vec<Box<dyn Subject>> {
+    let functions = pci::devices_by(platform, preference).map(|opened| subject(opened, "pci"));
     let windows = mmio::scan(platform.clone(), slots).map(|opened| subject(opened, "mmio"));
     functions.chain(windows).collect()
 }

@@ -1,19 +1,95 @@
 //! Where a function's BARs are, and how large.
 
+#[cfg(feature = "alloc")]
+use ringway_spec::pci::config::BAR_PREFETCHABLE;
 use ringway_spec::pci::config::{
-    BAR_64, BAR_IO, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BARS, Command, bar,
+    BAR_64, BAR_IO, BAR_IO_MASK, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BARS, Command, bar,
 };
 
 use super::ConfigAccess;
 use super::config::Config;
+use crate::error::PlatformError;
+use crate::platform::Platform;
 
-/// A BAR that has an address.
+/// What a BAR is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bar {
-    /// I/O ports, which are of no use here.
+pub(super) enum Space {
+    /// I/O ports.
     Ports,
-    /// Memory: `size` bytes from bus address `address` on, the last of which has an address too.
-    Memory { address: u64, size: u64 },
+    /// Memory.
+    Memory,
+}
+
+/// A BAR that has an address: `size` bytes from bus address `address` on, the last of which has an
+/// address too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bar {
+    pub(super) space: Space,
+    pub(super) address: u64,
+    pub(super) size: u64,
+}
+
+/// A BAR without an address.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unplaced {
+    pub(super) space: Space,
+    pub(super) size: u64,
+    /// Whether it may be beyond 4 GiB, behind bridges too.
+    pub(super) high: bool,
+}
+
+/// Bytes of a BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) space: Space,
+    pub(super) address: u64,
+    pub(super) len: u64,
+}
+
+impl Place {
+    /// The registers that are there, the first `most` bytes of them.
+    pub(super) fn map<P: Platform>(
+        &self,
+        platform: &P,
+        most: u64,
+    ) -> Result<P::Registers, PlatformError> {
+        let len = self.len.min(most);
+        match self.space {
+            Space::Memory => platform.registers(self.address, len),
+            Space::Ports => {
+                // Both are within an I/O BAR, which has 32 bits.
+                platform.ports(self.address as u32, len as u32)
+            }
+        }
+    }
+
+    /// What has a function answer there.
+    pub(super) fn command(&self) -> Command {
+        match self.space {
+            Space::Memory => Command::MEMORY,
+            Space::Ports => Command::IO,
+        }
+    }
+}
+
+/// What a BAR reads: where its halves are, and their values.
+#[derive(Debug)]
+struct Read {
+    space: Space,
+    /// The bits of the lower half that are the address.
+    mask: u32,
+    low: (usize, u32),
+    high: Option<(usize, u32)>,
+}
+
+impl Read {
+    fn address(&self) -> u64 {
+        wide(
+            self.high.map_or(0, |(_, high)| high),
+            self.low.1 & self.mask,
+        )
+    }
 }
 
 /// The BARs of a function, each measured when it is first asked for.
@@ -43,7 +119,34 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         found
     }
 
+    /// The BARs without an address, as [`place`](super::place()) needs to know them.
+    #[cfg(feature = "alloc")]
+    pub(super) fn unplaced(config: &Config<'c, C>) -> impl Iterator<Item = (u8, Unplaced)> {
+        let bars = Bars::new(config);
+        (0..BARS).filter_map(move |index| {
+            let read = bars.read(index).filter(|read| read.address() == 0)?;
+            let unplaced = Unplaced {
+                space: read.space,
+                size: bars.measure(&read),
+                high: read.high.is_some() && read.low.1 & BAR_PREFETCHABLE != 0,
+            };
+            (unplaced.size != 0).then_some((index, unplaced))
+        })
+    }
+
     fn look(&self, index: u8) -> Option<Bar> {
+        let read = self.read(index).filter(|read| read.address() != 0)?;
+        let bar = Bar {
+            space: read.space,
+            address: read.address(),
+            size: self.measure(&read),
+        };
+        let last = bar.address.checked_add(bar.size.checked_sub(1)?);
+        last.is_some().then_some(bar)
+    }
+
+    /// What BAR `index` reads, if it may be one.
+    fn read(&self, index: u8) -> Option<Read> {
         // The high half of a wide BAR looks like a BAR, and is none.
         let mut first = 0;
         while first < index {
@@ -52,25 +155,29 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         if first != index {
             return None;
         }
-        let low_at = bar(index)?;
-        let low = self.config.read32(low_at);
-        if low & BAR_IO != 0 {
-            return Some(Bar::Ports);
-        }
-        let high_at = match self.is_wide(index) {
-            true => Some(bar(index + 1)?),
+        let at = bar(index)?;
+        let low = self.config.read32(at);
+        let (space, mask) = match low & BAR_IO {
+            0 => (Space::Memory, BAR_MEMORY_MASK),
+            _ => (Space::Ports, BAR_IO_MASK),
+        };
+        let high = match self.is_wide(index) {
+            true => {
+                let at = bar(index + 1)?;
+                Some((at, self.config.read32(at)))
+            }
             false => None,
         };
-        let high = high_at.map_or(0, |at| self.config.read32(at));
-        let address = wide(high, low & BAR_MEMORY_MASK);
-        let size = self.measure((low_at, low), high_at.map(|at| (at, high)));
-        let last = address.checked_add(size.checked_sub(1)?);
-        (address != 0 && last.is_some()).then_some(Bar::Memory { address, size })
+        Some(Read {
+            space,
+            mask,
+            low: (at, low),
+            high,
+        })
     }
 
-    /// How many bytes the BAR has whose halves are at these offsets and have these values. 0 if it
-    /// is none.
-    fn measure(&self, low: (usize, u32), high: Option<(usize, u32)>) -> u64 {
+    /// How many bytes the BAR has that was read. 0 if it is none.
+    fn measure(&self, read: &Read) -> u64 {
         let command = self.config.command();
         // What is written meanwhile is no address to answer at.
         self.config
@@ -81,14 +188,14 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
             self.config.write32(at, value);
             writable
         };
-        let low = writable(low) & BAR_MEMORY_MASK;
-        let mask = wide(high.map_or(0, writable), low);
+        let low = writable(read.low) & read.mask;
+        let address = wide(read.high.map_or(0, writable), low);
         self.config.set_command(command);
         // The lowest bit of the address that can be written.
-        mask & mask.wrapping_neg()
+        address & address.wrapping_neg()
     }
 
-    fn is_wide(&self, index: u8) -> bool {
+    pub(super) fn is_wide(&self, index: u8) -> bool {
         bar(index).is_some_and(|at| {
             let low = self.config.read32(at);
             low & BAR_IO == 0 && low & BAR_WIDTH_MASK == BAR_64
@@ -103,7 +210,7 @@ fn wide(high: u32, low: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pci::testing::{AT, Fake, REGISTERS, REGISTERS_LEN, TABLE};
+    use crate::pci::testing::{AT, Fake, PORTS, PORTS_LEN, REGISTERS, REGISTERS_LEN, TABLE};
     use crate::testing::{Access, TestPlatform, config_space};
     use ringway_spec::pci::config::{BAR0, COMMAND};
     use std::vec::Vec;
@@ -118,13 +225,17 @@ mod tests {
 
         let bars: Vec<_> = (0..7).map(|index| find(&platform, index)).collect();
 
-        let memory = |address, size| Some(Bar::Memory { address, size });
-        let table = memory(TABLE, 0x1000);
-        let registers = memory(REGISTERS, REGISTERS_LEN.into());
-        assert_eq!(
-            bars,
-            [Some(Bar::Ports), table, None, None, registers, None, None]
-        );
+        let bar = |space, address, size| {
+            Some(Bar {
+                space,
+                address,
+                size,
+            })
+        };
+        let ports = bar(Space::Ports, PORTS.into(), PORTS_LEN.into());
+        let table = bar(Space::Memory, TABLE, 0x1000);
+        let registers = bar(Space::Memory, REGISTERS, REGISTERS_LEN.into());
+        assert_eq!(bars, [ports, table, None, None, registers, None, None]);
     }
 
     #[test]
@@ -204,7 +315,11 @@ mod tests {
 
         let bar = find(&platform, 4);
 
-        let (address, size) = (0x40_0000_0000, 0x40_0000_0000);
-        assert_eq!(bar, Some(Bar::Memory { address, size }));
+        let expected = Bar {
+            space: Space::Memory,
+            address: 0x40_0000_0000,
+            size: 0x40_0000_0000,
+        };
+        assert_eq!(bar, Some(expected));
     }
 }

@@ -5,25 +5,22 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+use ringway_spec::le::U32;
 use ringway_spec::pci::config::{
     BARS, CAPABILITIES_POINTER, CAPABILITIES_START, CAPABILITY_MSIX, CAPABILITY_POINTER_MASK,
-    CAPABILITY_VENDOR, SIZE, STATUS, Status,
+    CAPABILITY_VENDOR, Command, SIZE, STATUS, Status,
 };
 use ringway_spec::pci::msix::{BIR_MASK, CONTROL_TABLE_SIZE_MASK, OFFSET_MASK, table_bytes};
-use ringway_spec::pci::{Capability, CapabilityType, NotifyCapability, common, msix};
+use ringway_spec::pci::{Capability, Capability64, CapabilityType, NotifyCapability, common, msix};
 use zerocopy::transmute;
 
 use super::ConfigAccess;
-use super::bar::{Bar, Bars};
+use super::bar::{Bar, Bars, Place, Space};
 use super::config::Config;
+use super::shared::Regions;
 use crate::error::Violation;
-
-/// Bytes in memory, all of them in a BAR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) address: u64,
-    pub(super) len: u64,
-}
+use crate::platform::Platform;
+use crate::transport::SharedMemory;
 
 /// Where a virtio device has its registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub(super) struct Layout {
     pub(super) isr: Place,
     /// Device types without a configuration need none.
     pub(super) device: Option<Place>,
-    pub(super) msix: Option<Table>,
+    pub(super) shared: Regions,
 }
 
 /// Where the vectors of MSI-X are.
@@ -50,49 +47,87 @@ pub(super) struct Table {
 type Found<T> = Option<Result<T, &'static str>>;
 
 impl Layout {
-    /// Looks for the first capability of each type that can be used (§4.1.4.1).
-    pub(super) fn find<C: ConfigAccess>(config: &Config<'_, C>) -> Result<Self, Violation> {
-        let mut bars = Bars::new(config);
+    /// Looks for the first capability of each type that can be used (§4.1.4.1): with `platform`, if
+    /// it is of I/O ports. `None` if there is none of any type, as there is none of devices that
+    /// have the legacy interface alone.
+    pub(super) fn find<P: Platform + ConfigAccess>(
+        config: &Config<'_, P>,
+        bars: &mut Bars<'_, P>,
+        platform: &P,
+    ) -> Result<Option<Self>, Violation> {
         let mut common: Found<Place> = None;
         let mut notify: Found<(Place, u32)> = None;
         let mut isr: Found<Place> = None;
         let mut device: Found<Place> = None;
-        let mut table: Found<Table> = None;
+        let mut shared = Regions::NONE;
         for capability in list(config) {
-            let (at, id) = capability?;
-            match id {
-                CAPABILITY_VENDOR => {
-                    let capability = Named::read(config, at);
-                    let mut locate = |least, align| capability.locate(&mut bars, least, align);
-                    match capability.says.cfg_type {
-                        CapabilityType::COMMON_CFG => {
-                            choose(&mut common, || locate(common::MIN_LENGTH as u32, 4));
-                        }
-                        CapabilityType::NOTIFY_CFG => choose(&mut notify, || {
-                            let place = locate(2, 2)?;
-                            let multiplier = capability.notify_multiplier(config);
-                            Some(place.and_then(|place| Ok((place, multiplier?))))
-                        }),
-                        CapabilityType::ISR_CFG => choose(&mut isr, || locate(1, 1)),
-                        CapabilityType::DEVICE_CFG => choose(&mut device, || locate(0, 4)),
-                        _ => {}
+            let (at, CAPABILITY_VENDOR) = capability? else {
+                continue;
+            };
+            let capability = Named::read(config, at);
+            let mut locate = |least, align| {
+                let place = capability.locate(bars, least, align)?;
+                let in_reach = place.map_or(true, |place| {
+                    place.space == Space::Memory || place.map(platform, u64::MAX).is_ok()
+                });
+                in_reach.then_some(place)
+            };
+            match capability.says.cfg_type {
+                CapabilityType::COMMON_CFG => {
+                    choose(&mut common, || locate(common::MIN_LENGTH as u32, 4));
+                }
+                CapabilityType::NOTIFY_CFG => choose(&mut notify, || {
+                    let place = locate(2, 2)?;
+                    let multiplier = capability.notify_multiplier(config);
+                    Some(place.and_then(|place| Ok((place, multiplier?))))
+                }),
+                CapabilityType::ISR_CFG => choose(&mut isr, || locate(1, 1)),
+                CapabilityType::DEVICE_CFG => choose(&mut device, || locate(0, 4)),
+                CapabilityType::SHARED_MEMORY_CFG => {
+                    if let Some(region) = capability.region(config, bars) {
+                        shared.add(capability.says.id, region);
                     }
                 }
-                CAPABILITY_MSIX => choose(&mut table, || Some(vectors(config, at, &mut bars))),
                 _ => {}
             }
+        }
+        if common.is_none() && notify.is_none() && isr.is_none() && device.is_none() {
+            return Ok(None);
         }
         let common = needed(common, "no common configuration")?;
         let (notify, notify_multiplier) = needed(notify, "no notification addresses")?;
         let device = device.transpose().map_err(Violation::Capability)?;
-        Ok(Self {
+        Ok(Some(Self {
             common,
             notify,
             notify_multiplier,
             isr: needed(isr, "no ISR status")?,
             device: device.filter(|place| place.len != 0),
-            msix: table.transpose().map_err(Violation::Capability)?,
-        })
+            shared,
+        }))
+    }
+
+    /// What has the function answer at all of it.
+    pub(super) fn command(&self) -> Command {
+        let places = [self.common, self.notify, self.isr];
+        let commands = places.iter().chain(&self.device).map(Place::command);
+        commands.fold(Command::empty(), |all, command| all | command)
+    }
+}
+
+impl Table {
+    /// Looks for the vectors of a function, if it has any.
+    pub(super) fn find<C: ConfigAccess>(
+        config: &Config<'_, C>,
+        bars: &mut Bars<'_, C>,
+    ) -> Result<Option<Self>, Violation> {
+        let mut table: Found<Self> = None;
+        for capability in list(config) {
+            if let (at, CAPABILITY_MSIX) = capability? {
+                choose(&mut table, || Some(vectors(config, at, bars)));
+            }
+        }
+        table.transpose().map_err(Violation::Capability)
     }
 }
 
@@ -109,6 +144,8 @@ fn list<C: ConfigAccess>(
     // One bit for each of the 64 words that a capability can be at. None is met twice, so a list
     // has an end.
     let mut seen = 0_u64;
+    // And one for each that is inside one of virtio's, which say how long they are.
+    let mut inside = 0_u64;
     core::iter::from_fn(move || {
         let at = next & CAPABILITY_POINTER_MASK;
         next = 0;
@@ -123,7 +160,15 @@ fn list<C: ConfigAccess>(
             return Some(Err(Violation::Capability("list has a loop")));
         }
         seen |= bit;
-        let [id, following, ..] = config.read32(at.into()).to_le_bytes();
+        let [id, following, len, _] = config.read32(at.into()).to_le_bytes();
+        if id == CAPABILITY_VENDOR {
+            inside |= (usize::from(at) / 4 + 1..SIZE / 4)
+                .take((usize::from(len).div_ceil(4)).saturating_sub(1))
+                .fold(0, |words, word| words | 1 << word);
+        }
+        if seen & inside != 0 {
+            return Some(Err(Violation::Capability("capabilities overlap")));
+        }
         next = following;
         Some(Ok((at.into(), id)))
     })
@@ -156,7 +201,7 @@ impl Named {
     }
 
     /// Where the structure is, if it has `least` bytes and begins at a multiple of `align`. `None`
-    /// if it is in a BAR of a kind that drivers pass over (§4.1.4.1).
+    /// if it is in a BAR that drivers pass over (§4.1.4.1).
     fn locate<C: ConfigAccess>(
         &self,
         bars: &mut Bars<'_, C>,
@@ -177,10 +222,28 @@ impl Named {
             Ok((offset, len))
         });
         let bar = bars.find(self.says.bar);
-        if bar == Some(Bar::Ports) {
-            return None;
-        }
-        Some(place.and_then(|(offset, len)| within(bar, offset, len.into())))
+        Some(place.and_then(|(offset, len)| within(bar, offset.into(), len.into())))
+    }
+
+    /// Where a region of shared memory is, if that can be (§4.1.4.7).
+    fn region<C: ConfigAccess>(
+        &self,
+        config: &Config<'_, C>,
+        bars: &mut Bars<'_, C>,
+    ) -> Option<SharedMemory> {
+        self.whole(size_of::<Capability64>()).ok()?;
+        let [offset_high, len_high] = config.words(self.at + size_of::<Capability>());
+        let wide = |high: [u8; 4], low: U32| {
+            u64::from(u32::from_le_bytes(high)) << 32 | u64::from(low.get())
+        };
+        let offset = wide(offset_high, self.says.offset);
+        let len = wide(len_high, self.says.length);
+        let place = within(bars.find(self.says.bar), offset, len).ok()?;
+        let is_memory = place.space == Space::Memory && len != 0;
+        is_memory.then_some(SharedMemory {
+            address: place.address,
+            len,
+        })
     }
 
     /// What follows a capability that locates notification addresses.
@@ -201,18 +264,15 @@ impl Named {
     }
 }
 
-/// The `len` bytes at `offset` of `bar`, if it is memory and has them.
-fn within(bar: Option<Bar>, offset: u32, len: u64) -> Result<Place, &'static str> {
-    let Some(Bar::Memory { address, size }) = bar else {
-        return Err("structure is in a BAR that is not there");
-    };
-    // In 64 bits, where sums of what has 32 do not overflow.
-    let offset = u64::from(offset);
-    if offset + len > size {
+/// The `len` bytes at `offset` of `bar`, if it has them.
+fn within(bar: Option<Bar>, offset: u64, len: u64) -> Result<Place, &'static str> {
+    let bar = bar.ok_or("structure is in a BAR that is not there")?;
+    if offset.checked_add(len).is_none_or(|end| end > bar.size) {
         return Err("structure passes the end of its BAR");
     }
     Ok(Place {
-        address: address + offset,
+        space: bar.space,
+        address: bar.address + offset,
         len,
     })
 }
@@ -231,7 +291,12 @@ fn vectors<C: ConfigAccess>(
     let vectors = (capability.control.get() & CONTROL_TABLE_SIZE_MASK) + 1;
     let table = capability.table.get();
     let bar = bars.find((table & BIR_MASK) as u8);
-    let place = within(bar, table & OFFSET_MASK, table_bytes(vectors) as u64)?;
+    let bar = bar.filter(|bar| bar.space == Space::Memory);
+    let place = within(
+        bar,
+        (table & OFFSET_MASK).into(),
+        table_bytes(vectors) as u64,
+    )?;
     Ok(Table {
         capability: at,
         vectors,
@@ -247,19 +312,30 @@ mod tests {
         MSIX_CAPABILITY, NOTIFY, NOTIFY_CAPABILITY, NOTIFY_MULTIPLIER, REGISTERS_LEN, TABLE,
     };
 
-    fn layout(fake: Fake) -> Result<Layout, Violation> {
+    /// What is found of a device: its structures, if it has any, and its vectors.
+    type Found = Result<(Option<Layout>, Option<Table>), Violation>;
+
+    fn layout(fake: Fake) -> Found {
         let platform = fake.plug();
-        Layout::find(&Config::new(&platform, AT))
+        let config = Config::new(&platform, AT);
+        let mut bars = Bars::new(&config);
+        let layout = Layout::find(&config, &mut bars, &platform)?;
+        Ok((layout, Table::find(&config, &mut bars)?))
     }
 
     /// What is found of a device after `spoil` has changed it.
-    fn spoilt(spoil: impl FnOnce(&mut Fake)) -> Result<Layout, Violation> {
+    fn spoilt(spoil: impl FnOnce(&mut Fake)) -> Found {
         let mut fake = Fake::new();
         spoil(&mut fake);
         layout(fake)
     }
 
-    fn fault(what: &'static str) -> Result<Layout, Violation> {
+    /// The structures that are found of a device after `spoil` has changed it.
+    fn structures(spoil: impl FnOnce(&mut Fake)) -> Layout {
+        spoilt(spoil).unwrap().0.unwrap()
+    }
+
+    fn fault(what: &'static str) -> Found {
         Err(Violation::Capability(what))
     }
 
@@ -267,20 +343,25 @@ mod tests {
     fn every_structure_is_where_its_capability_says() {
         let found = layout(Fake::new());
 
-        let place = |address, len| Place { address, len };
+        let place = |address, len| Place {
+            space: Space::Memory,
+            address,
+            len,
+        };
         let expected = Layout {
             common: place(COMMON, 0x1000),
             notify: place(NOTIFY, 0x1000),
             notify_multiplier: NOTIFY_MULTIPLIER,
             isr: place(ISR, 0x1000),
             device: Some(place(CONFIG, 60)),
-            msix: Some(Table {
-                capability: MSIX_CAPABILITY,
-                vectors: 4,
-                place: place(TABLE, 64),
-            }),
+            shared: Regions::NONE,
         };
-        assert_eq!(found, Ok(expected));
+        let vectors = Table {
+            capability: MSIX_CAPABILITY,
+            vectors: 4,
+            place: place(TABLE, 64),
+        };
+        assert_eq!(found, Ok((Some(expected), Some(vectors))));
     }
 
     #[test]
@@ -305,6 +386,19 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_that_overlap_are_refused() {
+        let longer = spoilt(|fake| fake.put(COMMON_CAPABILITY + 2, &[17]));
+        let later_within = spoilt(|fake| {
+            fake.put(DEVICE_CAPABILITY + 1, &[NOTIFY_CAPABILITY as u8 + 8]);
+        });
+        let longest = spoilt(|fake| fake.put(DEVICE_CAPABILITY + 2, &[255]));
+
+        assert_eq!(longer, fault("capabilities overlap"));
+        assert_eq!(later_within, fault("capabilities overlap"));
+        assert_eq!(longest, layout(Fake::new()));
+    }
+
+    #[test]
     fn a_list_that_leads_into_the_header_is_refused() {
         let first = spoilt(|fake| fake.put(CAPABILITIES_POINTER, &[0x3c]));
         let later = spoilt(|fake| fake.put(COMMON_CAPABILITY + 1, &[0x04]));
@@ -321,10 +415,10 @@ mod tests {
     }
 
     #[test]
-    fn a_device_without_a_list_lacks_everything() {
+    fn a_device_without_a_list_has_nothing() {
         let without = spoilt(|fake| fake.put(STATUS, &[0]));
 
-        assert_eq!(without, fault("no common configuration"));
+        assert_eq!(without, Ok((None, None)));
     }
 
     #[test]
@@ -337,9 +431,9 @@ mod tests {
             fault("no notification addresses")
         );
         assert_eq!(without(ISR_CAPABILITY), fault("no ISR status"));
-        assert_eq!(without(DEVICE_CAPABILITY).unwrap().device, None);
+        assert_eq!(without(DEVICE_CAPABILITY).unwrap().0.unwrap().device, None);
         let without_vectors = spoilt(|fake| fake.put(MSIX_CAPABILITY, &[5]));
-        assert_eq!(without_vectors.unwrap().msix, None);
+        assert_eq!(without_vectors.unwrap().1, None);
     }
 
     /// Drivers' defect 10: BAR range checked in 32 bits; a capability with a bad BAR, offset or
@@ -426,7 +520,8 @@ mod tests {
         }
         // The ISR status may be anywhere, and a configuration space may be empty.
         assert!(byte(ISR_CAPABILITY + offset, 1).is_ok());
-        assert_eq!(byte(DEVICE_CAPABILITY + length, 0).unwrap().device, None);
+        let empty = structures(|fake| fake.put(DEVICE_CAPABILITY + length, &[0]));
+        assert_eq!(empty.device, None);
     }
 
     #[test]
@@ -469,13 +564,71 @@ mod tests {
     }
 
     #[test]
+    fn regions_of_shared_memory_are_where_wide_offsets_and_lengths_say() {
+        let (low, high) = (0xc000_0000_u32, 1_u32);
+        let mut fake = Fake::new();
+        fake.put(0x18, &0x10_0000_000c_u64.to_le_bytes());
+        fake.allow(0x18, &(!0xf_ffff_ffff_u64).to_le_bytes());
+        let shared = CapabilityType::SHARED_MEMORY_CFG;
+        fake.virtio(FREE, MSIX_CAPABILITY, shared, (2, low, 0x1000));
+        fake.put(FREE + 2, &[24]);
+        fake.put(FREE + 5, &[7]);
+        fake.put(FREE + 16, &high.to_le_bytes());
+        fake.put(FREE + 20, &2_u32.to_le_bytes());
+        fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+
+        let found = layout(fake).unwrap().0.unwrap().shared;
+
+        let region = SharedMemory {
+            address: 0x11_c000_0000,
+            len: 0x2_0000_1000,
+        };
+        assert_eq!(found.find(7), Some(region));
+        assert_eq!(found.find(0), None);
+    }
+
+    /// Drivers' defect 10: BAR range checked in 32 bits.
+    #[test]
+    fn a_region_that_cannot_be_is_none_and_no_reason_to_refuse_the_device() {
+        let region = |bar, offset: u64, len: u64, cap_len| {
+            structures(|fake| {
+                let shared = CapabilityType::SHARED_MEMORY_CFG;
+                let low = (bar, offset as u32, len as u32);
+                fake.virtio(FREE, MSIX_CAPABILITY, shared, low);
+                fake.put(FREE + 2, &[cap_len]);
+                fake.put(FREE + 16, &((offset >> 32) as u32).to_le_bytes());
+                fake.put(FREE + 20, &((len >> 32) as u32).to_le_bytes());
+                fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+            })
+            .shared
+            .find(0)
+            .is_some()
+        };
+        let all = u64::from(REGISTERS_LEN);
+
+        assert!(region(4, 0, all, 24));
+        assert!(!region(4, 0, all, 20));
+        assert!(!region(4, 0, all + 1, 24));
+        assert!(!region(4, 0, 0, 24));
+        assert!(!region(4, 1 << 32, 0x1000, 24));
+        assert!(!region(4, u64::MAX, 2, 24));
+        assert!(!region(0, 0, 0x10, 24));
+        assert!(!region(5, 0, 0x1000, 24));
+        assert!(!region(6, 0, 0x1000, 24));
+    }
+
+    #[test]
     fn of_two_that_can_be_used_the_first_is() {
-        let found = spoilt(|fake| {
+        let found = structures(|fake| {
             fake.virtio(FREE, MSIX_CAPABILITY, CapabilityType::ISR_CFG, (4, 0x40, 1));
             fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
         });
 
-        let address = COMMON + 0x40;
-        assert_eq!(found.unwrap().isr, Place { address, len: 1 });
+        let isr = Place {
+            space: Space::Memory,
+            address: COMMON + 0x40,
+            len: 1,
+        };
+        assert_eq!(found.isr, isr);
     }
 }

@@ -1,6 +1,7 @@
 //! Which functions there are on a segment, and what they say they are.
 
 use ringway_spec::DeviceId;
+use ringway_spec::pci::bridge::{HEADER_TYPE_BRIDGE, SECONDARY_BUS};
 use ringway_spec::pci::config::{
     HEADER_MULTI_FUNCTION, HEADER_TYPE, HEADER_TYPE_MASK, HEADER_TYPE_NORMAL, NO_FUNCTION,
     REVISION_ID, SUBSYSTEM_VENDOR_ID, VENDOR_ID,
@@ -12,10 +13,6 @@ use super::{Address, ConfigAccess};
 
 /// First of the ids of devices that can also be used through the legacy interface (§4.1.2).
 const TRANSITIONAL_DEVICE_BASE: u16 = 0x1000;
-/// The header of a bridge to another bus.
-const HEADER_TYPE_BRIDGE: u8 = 1;
-/// Where a bridge has the number of the bus behind it, 8 bits.
-const SECONDARY_BUS: usize = 0x19;
 /// How many buses a segment has.
 const BUSES: usize = 256;
 
@@ -67,6 +64,12 @@ impl Function {
         })
     }
 
+    /// Whether its header has this layout.
+    #[cfg(feature = "alloc")]
+    pub(super) fn has_header(&self, layout: u8) -> bool {
+        self.header & HEADER_TYPE_MASK == layout
+    }
+
     /// What type of virtio device it is, if it is one (§4.1.2). One that can be used through the
     /// legacy interface too says so by its subsystem.
     pub fn device_id(&self) -> Option<DeviceId> {
@@ -79,6 +82,22 @@ impl Function {
         };
         id.filter(|id| *id != DeviceId::INVALID)
     }
+}
+
+/// The functions of one bus.
+#[cfg(feature = "alloc")]
+pub(super) fn on_bus<C: ConfigAccess>(config: &C, bus: u8) -> impl Iterator<Item = Function> {
+    let mut reachable = [false; BUSES];
+    if let Some(this) = reachable.get_mut(usize::from(bus)) {
+        *this = true;
+    }
+    let next = u32::from(bus) << 8;
+    Scan {
+        config,
+        reachable,
+        next,
+    }
+    .take_while(move |function| function.address.bus() == bus)
 }
 
 /// All functions of a segment: those on bus 0, and those behind bridges.

@@ -5,14 +5,17 @@ use std::vec;
 use std::vec::Vec;
 
 use ringway_spec::Features;
-use ringway_spec::pci::{CapabilityType, NO_VECTOR, common};
+use ringway_spec::pci::{CapabilityType, NO_VECTOR, common, legacy};
 
 use super::Address;
 use crate::platform::Trust;
-use crate::testing::{Access, TestPlatform, config_space};
+use crate::testing::{Access, TestPlatform, config_space, port};
 
 /// Where the function is.
 pub(super) const AT: Address = Address::new(0, 2, 0);
+/// BAR 0, of I/O ports: where a legacy device has its registers.
+pub(super) const PORTS: u32 = 0xc000;
+pub(super) const PORTS_LEN: u32 = 0x40;
 /// BAR 4, of 64 bits: where the registers are.
 pub(super) const REGISTERS: u64 = 0x8_0000_4000;
 pub(super) const REGISTERS_LEN: u32 = 0x4000;
@@ -59,7 +62,7 @@ impl Fake {
         // A status that would be cleared by what is read being written.
         fake.put(0x04, &[0x00, 0x01, 0x10, 0xf8]);
         fake.put(0x08, &[0x01, 0x00, 0x80, 0x01]);
-        fake.put(0x10, &0xc001_u32.to_le_bytes());
+        fake.put(0x10, &(PORTS | 1).to_le_bytes());
         fake.put(0x14, &(TABLE as u32).to_le_bytes());
         fake.put(0x20, &(REGISTERS | 0xc).to_le_bytes());
         fake.put(0x2c, &[0x34, 0x12, 0x00, 0x11]);
@@ -99,10 +102,26 @@ impl Fake {
         fake.put(NOTIFY_CAPABILITY + 2, &[20]);
         fake.put(NOTIFY_CAPABILITY + 16, &NOTIFY_MULTIPLIER.to_le_bytes());
         fake.allow(0x04, &[0xff, 0xff]);
-        fake.allow(0x10, &0xffe0_u32.to_le_bytes());
+        fake.allow(0x10, &(!(PORTS_LEN - 1)).to_le_bytes());
         fake.allow(0x14, &0xffff_f000_u32.to_le_bytes());
         fake.allow(0x20, &(!u64::from(REGISTERS_LEN - 1)).to_le_bytes());
         fake.allow(MSIX_CAPABILITY + 3, &[0xc0]);
+        fake
+    }
+
+    /// A device that can be used through either interface.
+    pub(super) fn transitional() -> Self {
+        let mut fake = Self::new();
+        fake.put(0x02, &[0x01, 0x10]);
+        fake.put(0x08, &[0x00]);
+        fake.put(0x2e, &[0x02, 0x00]);
+        fake
+    }
+
+    /// A device that can be used through the legacy interface alone.
+    pub(super) fn legacy() -> Self {
+        let mut fake = Self::transitional();
+        fake.put(MSIX_CAPABILITY + 1, &[0]);
         fake
     }
 
@@ -132,6 +151,13 @@ impl Fake {
     /// Puts the function on the bus of a platform.
     pub(super) fn plug(self) -> TestPlatform {
         let platform = TestPlatform::new(Trust::Trusted);
+        self.plug_at(&platform, AT);
+        platform
+    }
+
+    /// Puts the function at `at` of a platform, and its registers where the last that was put has
+    /// them.
+    pub(super) fn plug_at(self, platform: &TestPlatform, at: Address) {
         let Self {
             header,
             writable,
@@ -139,7 +165,12 @@ impl Fake {
             queues,
         } = self;
         let original = header.clone();
-        platform.place(config_space(AT), header, move |bytes, access| {
+        if legacy::DEVICE_IDS.contains(&u16::from_le_bytes([header[2], header[3]])) {
+            let mut bytes = vec![0; PORTS_LEN as usize];
+            bytes[..4].copy_from_slice(&offered.word(0).to_le_bytes());
+            platform.place(port(PORTS), bytes, legacy_behaviour(&queues));
+        }
+        platform.place(config_space(at), header, move |bytes, access| {
             if !access.is_write() {
                 return;
             }
@@ -152,7 +183,6 @@ impl Fake {
         let registers = vec![0; REGISTERS_LEN as usize];
         platform.place(REGISTERS, registers, behaviour(offered, &queues));
         platform.poke(COMMON + common::NUM_QUEUES as u64, &[2, 0]);
-        platform
     }
 }
 
@@ -195,5 +225,48 @@ fn behaviour(offered: Features, queues: &[(u16, u16)]) -> impl FnMut(&mut [u8], 
             }
             _ => {}
         }
+    }
+}
+
+/// What the registers of a legacy device do. A reset makes it forget nothing but its status.
+fn legacy_behaviour(queues: &[(u16, u16)]) -> impl FnMut(&mut [u8], Access) + use<> {
+    /// The registers that there is one of for each queue.
+    const BANK: [core::ops::Range<usize>; 3] = [8..12, 12..14, 22..24];
+    let bank = |&(size, _): &(u16, u16)| {
+        let [low, high] = size.to_le_bytes();
+        [0, 0, 0, 0, low, high, 0xff, 0xff]
+    };
+    let mut banks: Vec<_> = queues.iter().map(bank).collect();
+    let mut selected = usize::MAX;
+    move |bytes, access| match access {
+        Access::Read { at, .. } => {
+            if at as usize == legacy::ISR_STATUS {
+                bytes[legacy::ISR_STATUS] = 0;
+            }
+        }
+        Access::Write {
+            at,
+            width: 2,
+            value,
+        } => match at as usize {
+            legacy::QUEUE_SELECT => {
+                if let Some(bank) = banks.get_mut(selected) {
+                    let now = BANK.iter().cloned().flatten().map(|at| bytes[at]);
+                    bank.iter_mut().zip(now).for_each(|(old, now)| *old = now);
+                }
+                selected = value as usize;
+                let bank = banks.get(selected).copied().unwrap_or_default();
+                for (at, byte) in BANK.iter().cloned().flatten().zip(bank) {
+                    bytes[at] = byte;
+                }
+            }
+            at @ (legacy::CONFIG_MSIX_VECTOR | legacy::QUEUE_MSIX_VECTOR)
+                if value >= VECTORS_AGREED.into() =>
+            {
+                bytes[at..][..2].copy_from_slice(&NO_VECTOR.to_le_bytes());
+            }
+            _ => {}
+        },
+        Access::Write { .. } => {}
     }
 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use ringway_spec::{DeviceId, Features, Status};
 
-use super::{Doorbell, Line, QueueSetup, Result, Transport};
+use super::{Doorbell, Line, QueueSetup, Result, SharedMemory, Transport};
 use crate::dialect::Dialect;
 use crate::platform::Message;
 
@@ -85,6 +85,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<Self::Platform>> {
         (**self).doorbell(index, features)
+    }
+
+    fn shared_memory(&mut self, id: u8) -> Result<Option<SharedMemory>> {
+        (**self).shared_memory(id)
     }
 
     fn messages_max(&self) -> u16 {

@@ -1,101 +1,65 @@
-//! A virtio device on PCI, through its modern interface.
+//! A virtio device on PCI, through its modern interface: structures of registers that capabilities
+//! locate.
+//!
+//! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
 use ringway_ring::barrier;
-use ringway_spec::pci::config::{Command, INTERRUPT_LINE, INTERRUPT_PIN};
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
 use ringway_spec::{DeviceId, F, Features, Status};
 
-use super::capability::{Layout, Place};
-use super::config::Config;
-use super::msix::Msix;
-use super::{Address, ConfigAccess, Function};
+use super::capability::{Layout, Table};
+use super::owned::Owned;
+use super::shared::Regions;
+use super::{Address, CONFIG_BYTES_MAX, ConfigAccess, Function};
 use crate::error::TransportError;
 use crate::platform::{Message, Platform, Registers};
 use crate::registers;
-use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
-
-/// Most bytes of configuration space that are mapped. No device type has as many; a device may
-/// claim any number.
-const CONFIG_BYTES_MAX: u64 = 4096;
-/// What the interrupt line reads if it is connected to nothing.
-const NO_LINE: u8 = 0xff;
+use crate::transport::{
+    Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
+};
 
 /// A virtio device on PCI, through its modern interface.
 ///
 /// Dropped, it cannot reach memory any more, reset or not. Its doorbells then ring nowhere.
 #[derive(Debug)]
-pub struct Pci<P: Platform + ConfigAccess> {
-    platform: P,
-    address: Address,
-    id: DeviceId,
-    vendor: u16,
+pub struct Modern<P: Platform + ConfigAccess> {
+    function: Owned<P>,
     common: P::Registers,
     notify: P::Registers,
     notify_multiplier: u32,
     isr: P::Registers,
     config: Option<P::Registers>,
-    msix: Option<Msix<P::Registers>>,
-    line: Option<u8>,
+    shared: Regions,
 }
 
-impl<P: Platform + ConfigAccess> Pci<P> {
-    /// Finds the registers of the device that `function` is, maps what is used of them, and lets it
-    /// answer and reach memory.
-    ///
-    /// # Errors
-    ///
-    /// [`TransportError::NotVirtio`] if it is none;
-    /// [`Violation::Capability`](crate::error::Violation::Capability) if its capabilities do
-    /// not say where its registers are, as those of a device do that has the legacy interface
-    /// alone; [`Error::Platform`](crate::Error::Platform) if they cannot be mapped.
-    pub fn new(platform: P, function: &Function) -> crate::Result<Self> {
-        let address = function.address;
-        let ids = u32::from(function.device) << 16 | u32::from(function.vendor);
-        let id = function.device_id().ok_or(TransportError::NotVirtio(ids))?;
-        let config = Config::new(&platform, address);
-        let layout = Layout::find(&config)?;
-        let map = |place: Place, most: u64| platform.registers(place.address, place.len.min(most));
+impl<P: Platform + ConfigAccess> Modern<P> {
+    /// Takes `function`, whose registers are at `layout`.
+    pub(super) fn open(
+        platform: P,
+        function: &Function,
+        layout: &Layout,
+        table: Option<Table>,
+    ) -> crate::Result<Self> {
         // A queue's address is at most as far from the first as the highest offset there is.
         let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 4;
-        let line = config.read8(INTERRUPT_LINE);
-        let has_line = config.read8(INTERRUPT_PIN) != 0 && line != NO_LINE;
-        let mut this = Self {
-            address,
-            id,
-            vendor: function.subsystem_vendor,
-            common: map(layout.common, size_of::<CommonConfig>() as u64)?,
-            notify: map(layout.notify, notify_most)?,
+        let common = size_of::<CommonConfig>() as u64;
+        Ok(Self {
+            common: layout.common.map(&platform, common)?,
+            notify: layout.notify.map(&platform, notify_most)?,
             notify_multiplier: layout.notify_multiplier,
-            isr: map(layout.isr, 1)?,
-            config: layout
-                .device
-                .map(|place| map(place, CONFIG_BYTES_MAX))
-                .transpose()?,
-            msix: match layout.msix {
-                Some(table) => Some(Msix {
-                    capability: table.capability,
-                    vectors: table.vectors,
-                    table: map(table.place, u64::MAX)?,
-                }),
+            isr: layout.isr.map(&platform, 1)?,
+            config: match layout.device {
+                Some(place) => Some(place.map(&platform, CONFIG_BYTES_MAX)?),
                 None => None,
             },
-            line: has_line.then_some(line),
-            platform,
-        };
-        let config = this.space();
-        config.set_command(config.command() | Command::MEMORY | Command::BUS_MASTER);
-        // Whoever had the device before may have left messages behind.
-        this.use_messages(false)?;
-        Ok(this)
+            shared: layout.shared,
+            function: Owned::take(platform, function, table, layout.command())?,
+        })
     }
 
     /// Where the function is.
     pub fn address(&self) -> Address {
-        self.address
-    }
-
-    fn space(&self) -> Config<'_, P> {
-        Config::new(&self.platform, self.address)
+        self.function.address
     }
 
     fn select(&self, index: u16) -> Result<()> {
@@ -128,11 +92,11 @@ impl<P: Platform + ConfigAccess> Pci<P> {
     }
 }
 
-impl<P: Platform + ConfigAccess> Transport for Pci<P> {
+impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     type Platform = P;
 
     fn platform(&self) -> &P {
-        &self.platform
+        &self.function.platform
     }
 
     fn name(&self) -> &'static str {
@@ -140,15 +104,23 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
     }
 
     fn device_id(&self) -> DeviceId {
-        self.id
+        self.function.id
     }
 
     fn vendor_id(&self) -> u32 {
-        self.vendor.into()
+        self.function.vendor.into()
     }
 
     fn transport_features(&self) -> Features {
-        F::VERSION_1 | F::NOTIFICATION_DATA | F::RING_RESET
+        // A device that has the feature and not the register is taken at its registers.
+        let with = |feature, register: usize| match self.common.len() {
+            len if len >= register + 2 => feature,
+            _ => Features::NONE,
+        };
+        F::VERSION_1
+            | F::NOTIFICATION_DATA
+            | with(F::NOTIF_CONFIG_DATA, common::QUEUE_NOTIF_CONFIG_DATA)
+            | with(F::RING_RESET, common::QUEUE_RESET)
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -236,10 +208,15 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
         let number = self.common.read16(common::QUEUE_NOTIFY_OFF)?;
         let offset = u64::from(number) * u64::from(self.notify_multiplier);
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        // The device's own name for the queue, in the place of the index (§4.1.5.2).
+        let name = match features.contains(F::NOTIF_CONFIG_DATA) {
+            true => self.common.read16(common::QUEUE_NOTIF_CONFIG_DATA)?,
+            false => index,
+        };
         let (value, len) = if features.contains(F::NOTIFICATION_DATA) {
-            (DoorbellValue::WithData(index), 4)
+            (DoorbellValue::WithData(name), 4)
         } else {
-            (DoorbellValue::Bits16(index), 2)
+            (DoorbellValue::Bits16(name), 2)
         };
         let registers = self
             .notify
@@ -249,22 +226,20 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
         Doorbell::new(registers, value)
     }
 
+    fn shared_memory(&mut self, id: u8) -> Result<Option<SharedMemory>> {
+        Ok(self.shared.find(id))
+    }
+
     fn messages_max(&self) -> u16 {
-        self.msix.as_ref().map_or(0, |msix| msix.vectors)
+        self.function.messages_max()
     }
 
     fn set_message(&mut self, vector: u16, message: Option<Message>) -> Result<()> {
-        match &self.msix {
-            Some(msix) => msix.set(vector, message),
-            None => Ok(()),
-        }
+        self.function.set_message(vector, message)
     }
 
     fn use_messages(&mut self, on: bool) -> Result<()> {
-        match &self.msix {
-            Some(msix) => msix.enable(&self.space(), on),
-            None => Ok(()),
-        }
+        self.function.use_messages(on)
     }
 
     fn set_config_vector(&mut self, vector: Option<u16>) -> Result<bool> {
@@ -277,22 +252,7 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
     }
 
     fn line(&self) -> Option<Line<P>> {
-        let number = self.line?.into();
-        let cause = Cause::ReadClears(self.isr.clone());
-        Some(Line { number, cause })
-    }
-}
-
-impl<P: Platform + ConfigAccess> Drop for Pci<P> {
-    fn drop(&mut self) {
-        // A device that cannot be reached sends no messages.
-        let _ = self.use_messages(false);
-        let config = self.space();
-        let command = config.command() - Command::MEMORY;
-        config.set_command(command);
-        // Last: until here the device may have had a use of memory, if it did not confirm its
-        // reset.
-        config.set_command(command - Command::BUS_MASTER);
+        self.function.line(&self.isr)
     }
 }
 

@@ -1,22 +1,26 @@
 use super::*;
 use crate::error::Violation;
 use crate::pci::testing::{
-    AT, COMMON, CONFIG, DEVICE_CAPABILITY, Fake, ISR, MSIX_CAPABILITY, NOTIFY, NOTIFY_CAPABILITY,
-    NOTIFY_MULTIPLIER, TABLE, VECTORS,
+    AT, COMMON, COMMON_CAPABILITY, CONFIG, DEVICE_CAPABILITY, Fake, ISR, MSIX_CAPABILITY, NOTIFY,
+    NOTIFY_CAPABILITY, NOTIFY_MULTIPLIER, TABLE, VECTORS,
 };
+use crate::pci::{Pci, Preference, open};
 use crate::testing::{Access, TestPlatform, config_space};
 use ringway_ring::driver::Areas;
 use ringway_spec::InterruptStatus;
-use ringway_spec::pci::config::COMMAND;
+use ringway_spec::pci::config::{COMMAND, Command, INTERRUPT_LINE};
 use std::vec;
 use std::vec::Vec;
 
-fn probe(platform: &TestPlatform) -> crate::Result<Pci<TestPlatform>> {
+fn probe(platform: &TestPlatform) -> crate::Result<Modern<TestPlatform>> {
     let function = Function::read(platform, AT).unwrap();
-    Pci::new(platform.clone(), &function)
+    match open(platform, &function, Preference::ModernFirst)? {
+        Pci::Modern(modern) => Ok(modern),
+        Pci::Legacy(_) => panic!("it has a modern interface"),
+    }
 }
 
-fn probed(fake: Fake) -> (TestPlatform, Pci<TestPlatform>) {
+fn probed(fake: Fake) -> (TestPlatform, Modern<TestPlatform>) {
     let platform = fake.plug();
     let device = probe(&platform).unwrap();
     platform.take_log();
@@ -250,6 +254,42 @@ fn a_kick_with_data_is_one_wide_write_with_the_index_in_its_low_half() {
     doorbell.ring(0x8005).unwrap();
 
     assert_eq!(platform.take_log(), [write(NOTIFY, 4, 0x8005_0001)]);
+}
+
+/// §4.1.5.2: what the device calls the queue stands where its index would.
+#[test]
+fn a_kick_tells_the_devices_own_name_for_the_queue_where_that_was_agreed() {
+    let (platform, mut device) = probed(Fake::new());
+    let kick = |device: &mut Modern<_>, features| {
+        device.select(1).unwrap();
+        let register = common::QUEUE_NOTIF_CONFIG_DATA as u64;
+        platform.poke(COMMON + register, &[0xcd, 0xab]);
+        let doorbell = device.doorbell(1, features).unwrap();
+        platform.take_log();
+        doorbell.ring(0x8005).unwrap();
+        platform.take_log()
+    };
+
+    let short = kick(&mut device, F::NOTIF_CONFIG_DATA);
+    let long = kick(&mut device, F::NOTIF_CONFIG_DATA | F::NOTIFICATION_DATA);
+
+    assert_eq!(short, [write(NOTIFY, 2, 0xabcd)]);
+    assert_eq!(long, [write(NOTIFY, 4, 0x8005_abcd)]);
+}
+
+#[test]
+fn features_whose_registers_are_not_there_are_not_accepted() {
+    let features = |len: u32| {
+        let mut fake = Fake::new();
+        fake.put(COMMON_CAPABILITY + 12, &len.to_le_bytes());
+        probed(fake).1.transport_features()
+    };
+    let always = F::VERSION_1 | F::NOTIFICATION_DATA;
+
+    assert_eq!(features(56), always);
+    assert_eq!(features(58), always | F::NOTIF_CONFIG_DATA);
+    let both = F::NOTIF_CONFIG_DATA | F::RING_RESET;
+    assert_eq!(features(60), always | both);
 }
 
 /// Drivers' defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
