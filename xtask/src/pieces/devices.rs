@@ -16,11 +16,13 @@ mod product;
 mod row;
 mod special;
 
+use std::collections::BTreeSet;
+
 use super::{Desk, cargo};
 use crate::failure::{Failure, Result};
 use crate::fetch;
 use crate::scratch::Scratch;
-use row::{Demand, Row};
+use row::Row;
 
 /// The interfaces that our drivers have. Rows that need another wait for it.
 const DRIVEN: [&str; 3] = ["pci-modern", "pci-legacy", "mmio"];
@@ -37,12 +39,8 @@ pub(super) fn run_long(desk: &Desk<'_>) -> Result<Vec<String>> {
 }
 
 fn run_rows(desk: &Desk<'_>, rows: &[Row]) -> Result<Vec<String>> {
-    let (rows, waiting): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(|row| {
-        DRIVEN
-            .map(Demand::Transport)
-            .iter()
-            .any(|one| row.demands.contains(one))
-    });
+    let driven = |row: &Row| DRIVEN.contains(&row.transport());
+    let (rows, waiting): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(driven);
     cargo::guest(desk)?;
     let qemu = fetch::QEMU.find(&desk.run, desk.repo)?;
     let scratch = Scratch::new("devices")?;
@@ -56,13 +54,17 @@ fn run_rows(desk: &Desk<'_>, rows: &[Row]) -> Result<Vec<String>> {
         wrong.extend(faults);
     }
     if wrong.is_empty() {
-        return Ok(vec![format!(
-            "{} rows in {} machines, a disk and an entropy device each, on QEMU {}; {} wait",
+        let mut lines = vec![format!(
+            "{} rows in {} machines, a disk and an entropy device each, on QEMU {}",
             rows.len(),
             boots.len(),
             qemu.version,
-            waiting.len(),
-        )]);
+        )];
+        let missing: BTreeSet<_> = waiting.iter().map(Row::transport).collect();
+        let count = |name| waiting.iter().filter(|row| row.transport() == name).count();
+        let wait = |name| format!("{} rows wait for a driver of {name}", count(name));
+        lines.extend(missing.into_iter().map(wait));
+        return Ok(lines);
     }
     Err(Failure {
         what: wrong.join("\n"),
