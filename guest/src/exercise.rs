@@ -1,45 +1,55 @@
 //! The drivers, at work: finds every virtio device of the machine and puts it through its exercise,
 //! and then all of them on a bus.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 use ringway_check::event::Event;
-use ringway_check::exercise::{self, Options};
+use ringway_check::exercise::{self, Options, Reads, Way};
 use ringway_driver::mmio::command_line::slots;
 use ringway_driver::pci::Preference;
+use ringway_spec::{F, Features};
 
 use crate::command_line::CommandLine;
-use crate::platform::Machine;
+use crate::platform::{Interrupts, Lines, Machine};
 use crate::{serial, watchdog};
+
+/// What the ways are called of noticing that a read is done; the first is the usual one.
+const WAYS: [(&str, Way); 3] = [
+    ("polled", Way::Polled),
+    ("blocking", Way::Blocking),
+    ("async", Way::Async),
+];
+
+/// The features that drivers can be told to do without.
+const WITHOUT: [(&str, Features); 4] = [
+    ("EVENT_IDX", F::EVENT_IDX),
+    ("INDIRECT_DESC", F::INDIRECT_DESC),
+    ("RING_PACKED", F::RING_PACKED),
+    ("RING_RESET", F::RING_RESET),
+];
 
 /// Exercises all devices: those of the PCI buses, and those whose windows the command line names.
 /// Says whether all checks of all devices passed.
 ///
-/// The command line may give `seed=N`; `first=N`, the number of the first device; `queue=N`, the most
-/// descriptors of a queue; and `depth=N`, the most requests that a disk has at a time. With the word
-/// `legacy-first`, devices on PCI that have a legacy interface are driven through that.
+/// | the command line may give | |
+/// | --- | --- |
+/// | `seed=N` | what follows from chance |
+/// | `first=N` | the number of the first device |
+/// | `queue=N` | the most descriptors of a queue |
+/// | `depth=N` | the most requests that a disk has at a time |
+/// | `without=NAME,NAME` | features of rings that are not accepted |
+/// | `messages=N`, `lines=cut` | the most messages that devices have at a time; no interrupt lines |
+/// | `reads=N`, `way=polled`, `blocking` or `async` | disks are read so often, so, and nothing else |
+/// | `legacy-first` | devices on PCI that have a legacy interface are driven through that |
 ///
 /// # Errors
 ///
 /// What keeps it from beginning, in words.
 pub fn run(command_line: &CommandLine) -> Result<bool, String> {
-    let number = |key| {
-        let number = command_line.number(key);
-        number
-            .map(Option::unwrap_or_default)
-            .map_err(|error| error.to_string())
-    };
-    let most = |key| {
-        let most = u16::try_from(number(key)?).map_err(|error| error.to_string())?;
-        Ok::<_, String>((most != 0).then_some(most))
-    };
-    let options = Options {
-        seed: number("seed")?,
-        first: u32::try_from(number("first")?).map_err(|error| error.to_string())?,
-        queue: most("queue")?,
-        depth: most("depth")?,
-    };
+    let options = options(command_line)?;
     let slots = slots(command_line.text())
         .map(|named| named.map(|named| named.slot))
         .collect::<Result<Vec<_>, _>>()
@@ -48,7 +58,8 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         true => Preference::LegacyFirst,
         false => Preference::ModernFirst,
     };
-    let subjects = exercise::scan_by(&Machine::default(), preference, slots.iter().copied());
+    let machine = Machine::new(interrupts(command_line)?);
+    let subjects = exercise::scan_by(&machine, preference, slots.iter().copied());
     if subjects.is_empty() {
         return Err("the machine has no virtio device".to_string());
     }
@@ -57,12 +68,69 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         serial::line(&event.to_line());
     };
     let reports = exercise::run(subjects, &options, &mut sink);
-    let bus = exercise::on_bus(&Machine::default(), slots, &options, &mut sink);
-    let checks = reports.iter().flat_map(|report| &report.checks);
-    Ok(checks.chain(&bus.checks).all(|check| check.ok))
+    let mut ok = reports
+        .iter()
+        .flat_map(|report| &report.checks)
+        .all(|check| check.ok);
+    // Whoever counts what reads cost wants nothing else done.
+    if options.reads.is_none() {
+        let bus = exercise::on_bus(&machine, slots, &options, &mut sink);
+        ok &= bus.checks.iter().all(|check| check.ok);
+    }
+    Ok(ok)
 }
 
 /// Says that all is done.
 pub fn end(ok: bool) {
     serial::line(&Event::End { ok }.to_line());
+}
+
+fn options(command_line: &CommandLine) -> Result<Options, String> {
+    let reads = number(command_line, "reads")?.map(|count| {
+        let way = command_line.value("way").unwrap_or(WAYS[0].0);
+        let known = WAYS.into_iter().find(|(name, _)| *name == way);
+        let (_, way) = known.ok_or_else(|| format!("there is no way {way}"))?;
+        Ok::<_, String>(Reads { count, way })
+    });
+    let seed = command_line.number("seed");
+    let without = command_line.value("without").into_iter();
+    let mut without = without.flat_map(|names| names.split(',')).map(feature);
+    Ok(Options {
+        seed: seed.map_err(|error| error.to_string())?.unwrap_or_default(),
+        first: number(command_line, "first")?.unwrap_or_default(),
+        queue: number(command_line, "queue")?,
+        depth: number(command_line, "depth")?,
+        without: without.try_fold(Features::NONE, |all, one| Ok::<_, String>(all | one?))?,
+        reads: reads.transpose()?,
+    })
+}
+
+fn interrupts(command_line: &CommandLine) -> Result<Interrupts, String> {
+    let usual = Interrupts::default();
+    Ok(Interrupts {
+        messages: number(command_line, "messages")?.unwrap_or(usual.messages),
+        lines: match command_line.value("lines") {
+            None => usual.lines,
+            Some("cut") => Lines::Cut,
+            Some(other) => return Err(format!("there are no lines {other}")),
+        },
+    })
+}
+
+/// The feature of rings that is called so.
+fn feature(name: &str) -> Result<Features, String> {
+    let known = WITHOUT.into_iter().find(|(known, _)| *known == name);
+    let (_, feature) = known.ok_or_else(|| format!("there is no feature {name}"))?;
+    Ok(feature)
+}
+
+/// The number that the command line gives, if it gives one, and it fits.
+fn number<N: TryFrom<u64, Error: Display>>(
+    command_line: &CommandLine,
+    key: &str,
+) -> Result<Option<N>, String> {
+    let given = command_line.number(key);
+    let given = given.map_err(|error| error.to_string())?;
+    let fits = |number: u64| N::try_from(number).map_err(|error| format!("{key}: {error}"));
+    given.map(fits).transpose()
 }

@@ -35,9 +35,38 @@ const PORTS_END: u32 = 0x1_0000;
 #[derive(Clone, Default)]
 pub struct Machine(Arc<Connected>);
 
+/// Interrupts that the machine has to give. Those of the processor are more than devices ask for;
+/// fewer are for seeing what drivers do then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupts {
+    /// The most messages that devices have at a time.
+    pub messages: usize,
+    /// Whether lines lead anywhere.
+    pub lines: Lines,
+}
+
+/// Whether interrupt lines lead anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// To the processor.
+    Connected,
+    /// Nowhere: devices without messages are polled.
+    Cut,
+}
+
+impl Default for Interrupts {
+    fn default() -> Self {
+        Self {
+            messages: usize::MAX,
+            lines: Lines::Connected,
+        }
+    }
+}
+
 /// Who is called by what.
 #[derive(Default)]
 struct Connected {
+    interrupts: Interrupts,
     messages: Lock<Vec<(u8, Handler<Machine>)>>,
     lines: Lock<Vec<Line>>,
 }
@@ -47,6 +76,16 @@ struct Line {
     gsi: u32,
     vector: u8,
     handlers: Arc<Lock<Vec<Handler<Machine>>>>,
+}
+
+impl Machine {
+    /// The machine, with no more than these interrupts.
+    pub fn new(interrupts: Interrupts) -> Self {
+        Self(Arc::new(Connected {
+            interrupts,
+            ..Connected::default()
+        }))
+    }
 }
 
 impl fmt::Debug for Machine {
@@ -113,6 +152,9 @@ unsafe impl Platform for Machine {
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
+        if self.0.messages.lock().len() >= self.0.interrupts.messages {
+            return None;
+        }
         let called = handler.clone();
         let all: interrupts::Handler = Arc::new(move || {
             // A message is for one device: there is nothing to find out.
@@ -125,6 +167,9 @@ unsafe impl Platform for Machine {
     }
 
     fn line(&self, line: u32, handler: Handler<Self>) -> bool {
+        if self.0.interrupts.lines == Lines::Cut {
+            return false;
+        }
         let mut lines = self.0.lines.lock();
         if let Some(known) = lines.iter().find(|known| known.gsi == line) {
             known.handlers.lock().push(handler);

@@ -1,6 +1,7 @@
 //! Our rings beside their peers': builds the program in `bench/`, counts under callgrind, times,
 //! and makes one table of both.
 
+mod notify;
 mod table;
 mod vhost;
 
@@ -16,6 +17,7 @@ use crate::pieces::Desk;
 use crate::pieces::cargo::{LIMIT as BUILD_LIMIT, cargo};
 use crate::scratch::Scratch;
 
+pub(crate) use notify::notify;
 pub(crate) use table::Table;
 pub(crate) use vhost::{smoke as vhost_smoke, vhost};
 

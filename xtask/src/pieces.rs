@@ -10,6 +10,7 @@ mod fuzz;
 mod image;
 mod linux;
 mod linux_guest;
+mod notify;
 mod pattern;
 mod report;
 mod uml;
@@ -21,6 +22,9 @@ use crate::child::Runner;
 use crate::failure::Result;
 use crate::{bench, defects, spec_refs, unsafe_use};
 pub(crate) use linux::backend::ringway;
+#[cfg(test)]
+pub(crate) use notify::Target;
+pub(crate) use notify::{Counted, Measured, READS, measure as notifications};
 
 /// What every piece works with.
 pub(crate) struct Desk<'a> {
@@ -99,8 +103,13 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "guest-devices",
-        "our drivers against QEMU's devices, with every switch of theirs",
+        "our drivers against QEMU's devices: every interface, interrupt, ring and switch",
         devices::run,
+    ),
+    piece(
+        "guest-notify",
+        "reads take no more notifications and registers than they may, counted by QEMU",
+        notify::short,
     ),
     piece(
         "up",
@@ -142,6 +151,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bench-vhost-smoke",
         "every case of `bench vhost` runs, beside every peer",
         bench::vhost_smoke,
+    ),
+    long(
+        "guest-devices-2",
+        "`guest-devices` with every combination of what is offered and not taken",
+        devices::run_long,
     ),
     long(
         "linux-guest-2",

@@ -18,6 +18,8 @@ pub(super) enum Machine {
     Q35,
     /// With MMIO slots, of version 2.
     Microvm,
+    /// With MMIO slots, of version 1.
+    MicrovmLegacy,
 }
 
 impl Machine {
@@ -25,7 +27,7 @@ impl Machine {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Q35 => "q35",
-            Self::Microvm => "microvm,acpi=off",
+            Self::Microvm | Self::MicrovmLegacy => "microvm,acpi=off",
         }
     }
 
@@ -45,8 +47,13 @@ impl Machine {
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
             .arg("-kernel")
             .arg(repo.join(IMAGE));
-        if self == Self::Microvm {
-            command.args(["-global", "virtio-mmio.force-legacy=false"]);
+        let version = match self {
+            Self::Q35 => None,
+            Self::Microvm => Some("virtio-mmio.force-legacy=false"),
+            Self::MicrovmLegacy => Some("virtio-mmio.force-legacy=true"),
+        };
+        if let Some(version) = version {
+            command.args(["-global", version]);
         }
         command
     }

@@ -8,13 +8,15 @@
 //! | [`modules`] | the modules of a kernel, with those that they need |
 //! | [`qmp`] | telling QEMU what to do while it runs |
 //! | [`report`] | what a script says, and what must be in it |
-//! | `*.sh` | the scripts: `report.sh` before all others |
+//! | [`root`] | what Linux in a virtual machine starts with |
+//! | `*.sh` | the scripts: `start.sh` and `report.sh` before all others |
 
 pub(super) mod backend;
 pub(super) mod cpio;
 pub(super) mod modules;
 pub(super) mod qmp;
 pub(super) mod report;
+pub(super) mod root;
 
 use std::path::Path;
 use std::process::Command;

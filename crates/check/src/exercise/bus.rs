@@ -8,7 +8,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ringway_driver::blk::Blk;
-use ringway_driver::bringup::Wanted;
 use ringway_driver::bus::{AnyTransport, Bus, Class, Id, Name, Parting, Sink};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::Rng;
@@ -164,19 +163,19 @@ impl<P: Platform> Bench<'_, P> {
     /// Does all that is done with a bus of these devices. Returns what was on it, driven.
     fn exercise(&mut self, names: &[Name]) -> Tree {
         let (disks, sources) = (Shelf::<Disk<P>>::new(), Shelf::<Source<P>>::new());
-        let queue = self.options.queue();
+        let (queue, wanted) = (self.options.queue(), self.options.wanted());
         let ids = [Id::of(DeviceId::ENTROPY)];
         let registered =
             self.bus
                 .register_with("entropy", &ids, Arc::clone(&sources), move |probed| {
-                    Rng::open(probed, &Wanted::default(), &queue)
+                    Rng::open(probed, &wanted, &queue)
                 });
         self.check(None, "takes a driver for entropy", registered);
         let ids = [Id::of(DeviceId::BLOCK)];
         let registered = self
             .bus
             .register_with("blk", &ids, Arc::clone(&disks), move |probed| {
-                Blk::open(probed, &Wanted::default(), &queue)
+                Blk::open(probed, &wanted, &queue)
             });
         self.check(None, "takes a driver for disks", registered);
 

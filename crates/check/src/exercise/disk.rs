@@ -3,23 +3,26 @@
 //! Spec: VIRTIO 1.4 §5.2 "Block Device".
 
 mod jobs;
+mod reads;
 mod session;
 
 use alloc::format;
 use alloc::string::{String, ToString};
 
 use ringway_driver::blk::{Blk, Failure};
-use ringway_driver::bringup::{Interrupts, Wanted};
+use ringway_driver::bringup::Interrupts;
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::error::{Error, RequestError};
 use ringway_driver::transport::Transport;
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 
+use super::Reads;
 use super::bench::{Bench, Finding, RESIZED, can_resize, note_counts, note_up, probe, smaller};
 use super::plan::ranges;
 use super::way::Way;
 use crate::report::{DeviceReport, DiskReport};
 use jobs::{ReadAll, ReadBack, Write};
+use reads::ReadAgain;
 use session::Session;
 
 /// Exercises the disk.
@@ -30,7 +33,7 @@ pub(super) fn exercise<T: Transport>(
 ) {
     let platform = transport.platform().clone();
     let attached = probe(transport).and_then(|probed| {
-        Blk::<T, DmaBuffer>::open(probed, &Wanted::default(), &bench.options.queue())
+        Blk::<T, DmaBuffer>::open(probed, &bench.options.wanted(), &bench.options.queue())
     });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut blk) = attached else {
@@ -39,8 +42,10 @@ pub(super) fn exercise<T: Transport>(
     note_up(report, blk.queue_size(), blk.device());
     let mut session = Session::new(blk, platform, bench);
     let began = session.now();
-    let disk = look(&mut session, report);
-    report.disk = Some(disk);
+    match session.bench.options.reads {
+        Some(reads) => read(&mut session, reads, report),
+        None => report.disk = Some(look(&mut session, report)),
+    }
     report.microseconds = session.now().saturating_sub(began).as_micros() as u64;
     report.bytes = session.bytes;
     report.in_flight = session.deepest;
@@ -53,6 +58,13 @@ pub(super) fn exercise<T: Transport>(
         tally.back += 1;
     }
     report.check("gives every buffer back", tally.finding());
+}
+
+/// Reads a disk as often as was asked for.
+fn read<T: Transport>(session: &mut Session<'_, '_, T>, reads: Reads, report: &mut DeviceReport) {
+    let mut again = ReadAgain::new(session, reads.count);
+    let read = session.run_by_halves(reads.way, &mut again);
+    report.check("can be read again and again", read);
 }
 
 /// Does all that is done with a disk.

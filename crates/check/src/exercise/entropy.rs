@@ -9,7 +9,6 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use ringway_driver::bringup::Wanted;
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::{Filled, Rng};
 use ringway_driver::error::Error;
@@ -39,7 +38,7 @@ pub(super) fn exercise<T: Transport>(
 ) {
     let platform = transport.platform().clone();
     let attached = probe(transport).and_then(|probed| {
-        Rng::<T, DmaBuffer>::open(probed, &Wanted::default(), &bench.options.queue())
+        Rng::<T, DmaBuffer>::open(probed, &bench.options.wanted(), &bench.options.queue())
     });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut rng) = attached else {

@@ -22,13 +22,14 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ringway_driver::bringup::Wanted;
 use ringway_driver::dma::QueueOptions;
 use ringway_driver::error::{Error, Result};
 use ringway_driver::mmio;
 use ringway_driver::pci::{self, ConfigAccess, Preference};
 use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
-use ringway_spec::DeviceId;
+use ringway_spec::{DeviceId, Features};
 
 use crate::event::Event;
 use crate::report::DeviceReport;
@@ -37,6 +38,7 @@ pub use bus::on_bus;
 pub use executor::block_on;
 pub use plan::{RANGES_MAX, Range, ranges};
 pub use random::Numbers;
+pub use way::Way;
 
 use bench::Bench;
 use random::Random;
@@ -58,6 +60,19 @@ pub struct Options {
     pub queue: Option<u16>,
     /// The most requests that a disk has at a time, if fewer than its queue has room for.
     pub depth: Option<u16>,
+    /// Features that are not accepted, offered or not.
+    pub without: Features,
+    /// What is done with disks instead of all else.
+    pub reads: Option<Reads>,
+}
+
+/// Reads of a disk that are made to be counted, not for what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// How many.
+    pub count: u32,
+    /// How it is noticed that they are done.
+    pub way: Way,
 }
 
 impl Options {
@@ -67,6 +82,14 @@ impl Options {
         QueueOptions {
             size: self.queue.unwrap_or(usual.size),
             ..usual
+        }
+    }
+
+    /// What drivers want of a device's features.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            without: self.without,
+            ..Wanted::default()
         }
     }
 }

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 mod bus;
 
 use super::bench::hex;
-use super::{Numbers, Options, RANGES_MAX, run, scan};
+use super::{Numbers, Options, RANGES_MAX, Reads, Way, run, scan};
 use crate::event::Event;
 use crate::report::{Check, DeviceReport};
 
@@ -342,6 +342,69 @@ fn a_queue_has_no_more_descriptors_and_a_disk_no_more_requests_than_it_may() {
     }
     let about = |at: usize| (reports[at].queue_size, reports[at].in_flight);
     assert_eq!((about(0), about(1)), ((8, 2), (8, 8)));
+}
+
+#[test]
+fn a_disk_that_is_read_to_be_counted_is_told_once_for_half_of_what_is_in_flight() {
+    for (depth, way) in [
+        (1, Way::Blocking),
+        (1, Way::Polled),
+        (8, Way::Blocking),
+        (8, Way::Polled),
+        (8, Way::Async),
+    ] {
+        let disk = MemoryDisk::new(33, 512, Fault::None);
+        let machine = inline(3).pci("disk", blk(&disk), Presented::default());
+        let machine = machine.build().unwrap();
+        let options = Options {
+            depth: Some(depth),
+            reads: Some(Reads { count: 101, way }),
+            ..Options::default()
+        };
+
+        let reports = run(scan(&machine.platform(), []), &options, &mut |_| {});
+
+        let report = &reports[0];
+        assert_eq!(failed(report), Vec::<&Check>::new());
+        assert_eq!((report.requests, report.bytes), (101, 101 * 4096));
+        assert_eq!(report.in_flight, depth);
+        // The first fills the queue, and each of the others half of it.
+        let half = u64::from(depth.div_ceil(2));
+        let kicks = (101 - u64::from(depth)).div_ceil(half) + 1;
+        assert!(report.kicks <= kicks, "{way:?}: {report:?}");
+    }
+}
+
+#[test]
+fn a_feature_that_is_declined_is_not_agreed_to() {
+    for (without, name) in [
+        (F::EVENT_IDX, "EVENT_IDX"),
+        (F::INDIRECT_DESC, "INDIRECT_DESC"),
+        (F::RING_PACKED, "RING_PACKED"),
+    ] {
+        let disk = MemoryDisk::new(100, 512, Fault::None);
+        let mut presented = Presented::default();
+        presented.offer = presented.offer.with(F::RING_PACKED);
+        let machine =
+            inline(4)
+                .pci("disk", blk(&disk), presented)
+                .mmio("entropy", entropy(4), presented);
+        let machine = machine.build().unwrap();
+        let slots = machine.mmio_slots().iter().copied();
+        let options = Options {
+            without,
+            ..Options::default()
+        };
+
+        let reports = run(scan(&machine.platform(), slots), &options, &mut |_| {});
+
+        for report in &reports {
+            assert_eq!(failed(report), Vec::<&Check>::new());
+            let count = |name: &str| report.features.iter().filter(|f| *f == name).count();
+            let all = ["EVENT_IDX", "INDIRECT_DESC", "RING_PACKED"].map(count);
+            assert_eq!((all.iter().sum::<usize>(), count(name)), (2, 0));
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::executor::block_on;
 
 /// How completions are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// By looking again and again.
     Polled,
     /// By a thread that waits.

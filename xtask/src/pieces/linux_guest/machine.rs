@@ -1,7 +1,6 @@
 //! The virtual machine, and what Linux starts with.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,12 +8,8 @@ use super::{Case, SEVERAL, Tools, given};
 use crate::failure::{Failure, Result};
 use crate::fetch;
 use crate::pieces::Desk;
-use crate::pieces::linux::REPORT;
-use crate::pieces::linux::cpio::Archive;
-use crate::pieces::linux::modules::{self, Module};
+use crate::pieces::linux::root::Root;
 
-/// What comes before every script.
-const START: &str = include_str!("start.sh");
 /// The interrupts of a disk's queues.
 pub(super) const INTERRUPTS: &str = include_str!("interrupts.sh");
 /// The source of random bytes.
@@ -22,8 +17,6 @@ pub(super) const ENTROPY: &str = include_str!("entropy.sh");
 
 /// The drivers that a guest loads. PCI's is a part of Debian's kernel, and of most.
 const MODULES: [&str; 4] = ["crc32c_generic", "ext4", "virtio_blk", "virtio_rng"];
-/// The folders of the first root.
-pub(super) const FOLDERS: [&str; 6] = ["bin", "dev", "modules", "own", "proc", "sys"];
 /// Bytes of RAM. All of it is shared with the back-ends.
 const RAM: &str = "256M";
 /// What Linux is told. It has nobody to hide from, and emulation is slow enough.
@@ -47,7 +40,7 @@ pub(super) struct Setup<'s> {
     pub(super) words: &'s str,
     /// Drivers, which are in the first root and are loaded, with what they need.
     pub(super) modules: &'s [&'s str],
-    /// Files, by their names, all in folders of [`FOLDERS`].
+    /// Files, by their names, all in folders of its first root.
     pub(super) files: &'s [(String, Vec<u8>)],
     /// What is done.
     pub(super) script: &'s str,
@@ -96,11 +89,8 @@ impl Machine {
     ) -> Result<Self> {
         let root = place.join("root.cpio");
         if !root.exists() {
-            let folder = fetch::modules(&parts.linux.path);
-            let busybox = &parts.busybox.program;
-            let modules = modules::load(&desk.run, &folder, busybox, setup.modules)?;
-            let busybox = fs::read(busybox).map_err(Failure::io("read", busybox))?;
-            let made = pack(&busybox, &modules, setup);
+            let read = Root::read(&desk.run, &parts.linux, &parts.busybox, setup.modules)?;
+            let made = read.pack(setup.files, &given(), setup.script);
             let written = made.and_then(|bytes| fs::write(&root, bytes));
             written.map_err(Failure::io("write", &root))?;
         }
@@ -159,57 +149,5 @@ impl Machine {
     pub(super) fn add_incoming(&mut self, socket: &Path) {
         self.command
             .args(["-incoming", &format!("unix:{}", socket.display())]);
-    }
-}
-
-/// The first root: the programs, the modules, and a script to begin with.
-fn pack(busybox: &[u8], modules: &[Module], setup: &Setup<'_>) -> io::Result<Vec<u8>> {
-    let mut root = Archive::new();
-    for folder in FOLDERS {
-        root.folder(folder)?;
-    }
-    root.file("bin/busybox", busybox)?;
-    for module in modules {
-        root.file(&format!("modules/{}.ko", module.name), &module.bytes)?;
-    }
-    for (name, bytes) in setup.files {
-        root.file(name, bytes)?;
-    }
-    root.file("init", init(modules, setup.script).as_bytes())?;
-    root.finish()
-}
-
-fn init(modules: &[Module], script: &str) -> String {
-    let load: String = modules
-        .iter()
-        .map(|Module { name, .. }| format!("step 'driver {name}' insmod /modules/{name}.ko\n"))
-        .collect();
-    let given = given();
-    format!("#!/bin/busybox sh\n{START}{REPORT}{given}{load}{script}finish\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_comes_after_its_drivers_and_before_the_end() {
-        let modules = ["jbd2", "ext4"].map(|name| Module {
-            name: name.to_owned(),
-            bytes: Vec::new(),
-        });
-
-        let init = init(&modules, "step 'work' true\n");
-
-        let places = [
-            "mount -t proc",
-            "say()",
-            "insmod /modules/jbd2.ko",
-            "ext4.ko",
-            "'work'",
-        ];
-        let places = places.map(|text| init.find(text).expect(text));
-        assert!(places.is_sorted());
-        assert!(init.ends_with("true\nfinish\n"));
     }
 }

@@ -18,7 +18,18 @@ use crate::exercise::way::Way;
 
 /// Completions that are taken before new requests are made, at most: the device is to have enough
 /// to do meanwhile.
-const BATCH: usize = 16;
+const BATCH: u16 = 16;
+
+/// How requests are made and completions taken.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// The most requests in flight.
+    depth: u16,
+    /// Completions that are waited for before new requests are made.
+    least: u16,
+    /// Completions that are taken before that, at most.
+    batch: u16,
+}
 
 /// A disk that is being exercised.
 pub(super) struct Session<'b, 's, T: Transport> {
@@ -110,24 +121,30 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
     /// time; otherwise as many as there is room for. After the first failure no more are made,
     /// and those in flight are waited for.
     pub(super) fn run(&mut self, way: Way, job: &mut impl Job) -> Finding {
-        let most = self.bench.options.depth.unwrap_or(u16::MAX).max(1);
+        let depth = self.most();
         let (depth, batch) = match way {
-            Way::Polled => (most, BATCH),
+            Way::Polled => (depth, BATCH),
             Way::Blocking => (1, 1),
-            Way::Async => (most, 1),
+            Way::Async => (depth, 1),
         };
-        let mut outcome = self.usable();
-        let mut refused = None;
-        while self.broken.is_none() {
-            if outcome.is_ok() {
-                outcome = self.submit(job, depth, &mut refused);
-            }
-            if self.blk.in_flight() == 0 {
-                break;
-            }
-            outcome = outcome.and(self.take(way, batch, job));
-        }
-        outcome
+        let pace = Pace {
+            depth,
+            least: 1,
+            batch,
+        };
+        self.run_at(pace, way, job)
+    }
+
+    /// As [`run`](Self::run), with as many requests as there may be, whatever the `way`. New ones are
+    /// made when half of those are done, so that one kick does for many.
+    pub(super) fn run_by_halves(&mut self, way: Way, job: &mut impl Job) -> Finding {
+        let depth = self.most().min(self.blk.queue_size());
+        let pace = Pace {
+            depth,
+            least: depth.div_ceil(2),
+            batch: depth,
+        };
+        self.run_at(pace, way, job)
     }
 
     /// Waits for the one request that was made.
@@ -162,6 +179,26 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
             Err(Rejected { why, .. }) if should(why) => Ok(()),
             Err(Rejected { why, .. }) => Err(format!("it was refused since {why}")),
         }
+    }
+
+    fn run_at(&mut self, pace: Pace, way: Way, job: &mut impl Job) -> Finding {
+        let mut outcome = self.usable();
+        let mut refused = None;
+        while self.broken.is_none() {
+            if outcome.is_ok() {
+                outcome = self.submit(job, pace.depth, &mut refused);
+            }
+            if self.blk.in_flight() == 0 {
+                break;
+            }
+            outcome = outcome.and(self.take(way, pace, job));
+        }
+        outcome
+    }
+
+    /// The most requests that there may be in flight.
+    fn most(&self) -> u16 {
+        self.bench.options.depth.unwrap_or(u16::MAX).max(1)
     }
 
     fn usable(&self) -> Finding {
@@ -212,15 +249,17 @@ impl<'b, 's, T: Transport> Session<'b, 's, T> {
         Ok(())
     }
 
-    /// Takes one completion in this `way`, and of others that are there as many as make a `batch`.
-    fn take(&mut self, way: Way, batch: usize, job: &mut impl Job) -> Finding {
-        let taken = way.take(&self.platform, &mut self.blk);
-        let mut done = taken.map_err(|error| self.broke(error))?;
-        let mut outcome = self.settle(job, done);
-        for _ in 1..batch {
-            done = match self.blk.poll().map_err(|error| self.broke(error))? {
-                Some(done) => done,
-                None => break,
+    /// Takes completions: those that are waited for, in this `way`, and then others that are there.
+    fn take(&mut self, way: Way, pace: Pace, job: &mut impl Job) -> Finding {
+        let mut outcome = Ok(());
+        for taken in 0..pace.batch.min(self.blk.in_flight()) {
+            let done = if taken < pace.least {
+                way.take(&self.platform, &mut self.blk).map(Some)
+            } else {
+                self.blk.poll()
+            };
+            let Some(done) = done.map_err(|error| self.broke(error))? else {
+                break;
             };
             outcome = outcome.and(self.settle(job, done));
         }
