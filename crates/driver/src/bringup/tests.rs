@@ -29,6 +29,9 @@ fn statuses(device: &Scripted) -> Vec<u8> {
 }
 
 /// Drivers' defect 9: §2.1.1, §3.1.1: 1, then 1 | 2, then 1 | 2 | 8: not 1, 2, 8.
+///
+/// Clauses: drv:basic/device-status-field:1, drv:general-initialization-and-op/init:1,
+/// drv:basic/device-status-field:2
 #[test]
 fn status_bits_are_added_in_order_and_none_is_ever_cleared() {
     let device = device(Features::NONE);
