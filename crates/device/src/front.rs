@@ -147,7 +147,7 @@ impl<I: Interrupts> Front<I> {
             .collect();
         Self {
             id: device.id(),
-            offered: device.features() | offer.features(),
+            offered: offer.beside(device.id(), device.features()),
             queues: queues.len() as u16,
             memory,
             runner,

@@ -208,6 +208,8 @@ fn sectors_are_written() {
 }
 
 /// §2.7.4: how a request is cut says nothing.
+///
+/// Clauses: dev:split/message-framing:1
 #[test]
 fn requests_are_the_same_however_they_are_cut() {
     for way in WAYS {

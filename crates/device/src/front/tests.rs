@@ -1,3 +1,5 @@
+mod obeyed;
+
 use super::*;
 use crate::interrupt::Pin;
 use crate::parts::Offer;

@@ -65,6 +65,9 @@ fn a_legacy_device_is_driven_without_version_1_and_without_what_came_with_it() {
 }
 
 /// §2.7.2: the driver has no say in the size, and the areas follow from one address.
+///
+/// Clauses: leg:split/legacy-interfaces-a-note-on-vq-lay:1,
+/// leg:split/legacy-interfaces-a-note-on-vq-lay:2
 #[test]
 fn the_ring_of_a_legacy_device_is_one_stretch_of_the_size_that_the_device_has() {
     let device = device(PCI);
