@@ -95,6 +95,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    /// Clauses: dev:basic/feature-bits:3, dev:reserved-feature-bits:9
     #[test]
     fn only_what_this_end_can_do_is_offered() {
         let all = Offer::default().with(Features(u128::MAX));
@@ -105,6 +106,7 @@ mod tests {
         assert_eq!(all.features(), F::VERSION_1 | rings | platform | transport);
     }
 
+    /// Clauses: dev:reserved-feature-bits:1
     #[test]
     fn all_but_version_1_can_be_left_out() {
         let least = Offer::default().without(Features(u128::MAX));
@@ -116,6 +118,7 @@ mod tests {
         );
     }
 
+    /// Clauses: dev:basic/feature-bits:3
     #[test]
     fn a_device_offers_no_feature_of_a_layer_below_it_and_none_that_is_reserved() {
         let own = Features(u128::MAX);
@@ -127,6 +130,7 @@ mod tests {
         assert_eq!(bits, expected.collect::<Vec<_>>());
     }
 
+    /// Clauses: dev:basic/feature-bits:1
     #[test]
     fn a_feature_is_not_offered_without_the_one_that_it_needs() {
         let [csum, tso4, ecn] = [0, 11, 13].map(Features::bit);

@@ -186,6 +186,7 @@ fn only_a_written_status_and_a_whole_length_are_success() {
     assert_eq!(result(1025, Some(77)), Err(Failure::Status(77)));
 }
 
+/// Clauses: drv:packed/scatter-gather-support:1
 #[test]
 fn a_device_says_how_many_pieces_of_which_size_it_takes() {
     let device = device(F::SIZE_MAX | F::SEG_MAX);

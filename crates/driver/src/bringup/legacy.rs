@@ -39,6 +39,8 @@ fn device(rings: LegacyRings) -> Scripted {
 }
 
 /// §3.1.2: the bit is of a later time than the device, which takes it for garbage.
+///
+/// Clauses: leg:general-initialization-and-op/init/legacy-interface-init:1
 #[test]
 fn a_legacy_device_is_never_told_features_ok() {
     let device = device(PCI);

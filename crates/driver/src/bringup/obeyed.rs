@@ -32,6 +32,7 @@ fn negotiated(device: &Scripted) -> Negotiated<Scripted> {
     probed.negotiate(&Wanted::default()).unwrap()
 }
 
+/// Clauses: drv:basic/device-status-field:3
 #[test]
 fn a_device_that_was_given_up_is_reset_before_it_is_driven_again() {
     let device = device();
@@ -48,6 +49,8 @@ fn a_device_that_was_given_up_is_reset_before_it_is_driven_again() {
     drop(rng);
 }
 
+/// Clauses: drv:basic/feature-bits:4, leg:basic/feature-bits/legacy-interface-a-note-on-feature:1,
+/// drv:general-initialization-and-op/init:5
 #[test]
 fn a_device_that_lacks_what_is_needed_is_given_up_and_nothing_of_it_is_set_up() {
     let device = device();
@@ -62,6 +65,7 @@ fn a_device_that_lacks_what_is_needed_is_given_up_and_nothing_of_it_is_set_up() 
     assert!(script.accepted_at.is_empty() && script.queues.is_empty());
 }
 
+/// Clauses: drv:general-initialization-and-op/init:3
 #[test]
 fn features_are_written_once_and_before_they_are_settled() {
     let device = device();
@@ -73,6 +77,7 @@ fn features_are_written_once_and_before_they_are_settled() {
     drop(rng);
 }
 
+/// Clauses: drv:general-initialization-and-op/init:2
 #[test]
 fn configuration_is_written_by_nobody_before_features_are_settled() {
     let device = device();
@@ -87,6 +92,7 @@ fn configuration_is_written_by_nobody_before_features_are_settled() {
     assert_eq!(script.config[4], 7);
 }
 
+/// Clauses: drv:general-initialization-and-op/init:6
 #[test]
 fn no_doorbell_is_rung_before_the_device_is_live() {
     let device = device();
@@ -100,6 +106,8 @@ fn no_doorbell_is_rung_before_the_device_is_live() {
 }
 
 /// §2.5.1: what was read while it changed is not what is returned.
+///
+/// Clauses: drv:basic/device-cfg-space:1
 #[test]
 fn a_field_that_changes_while_it_is_read_is_read_again() {
     let device = device();
@@ -116,6 +124,7 @@ fn a_field_that_changes_while_it_is_read_is_read_again() {
     assert_eq!(read, Ok(U32::new(0)));
 }
 
+/// Clauses: drv:basic/device-cfg-space:2
 #[test]
 fn a_field_whose_feature_is_not_there_is_not_read() {
     let device = device();
@@ -132,6 +141,8 @@ fn a_field_whose_feature_is_not_there_is_not_read() {
 }
 
 /// §2.5.1: later versions of the specification add fields at the end.
+///
+/// Clauses: drv:basic/device-cfg-space:3
 #[test]
 fn a_configuration_space_of_any_size_will_do() {
     for len in [8, 16, 4096, 1 << 20] {
@@ -147,6 +158,8 @@ fn a_configuration_space_of_any_size_will_do() {
 
 /// §6.1: where device addresses are not physical ones, a device that takes them for such is not
 /// driven.
+///
+/// Clauses: drv:reserved-feature-bits:4
 #[test]
 fn a_device_that_takes_addresses_for_physical_ones_is_given_no_others() {
     let refusing = device();

@@ -89,7 +89,7 @@ fn a_notification_for_nothing_changes_nothing() {
 
 /// §3.3.1: while others come and go around them, and whatever is asked of the queue.
 ///
-/// Clauses: drv:packed/desc-table:2
+/// Clauses: drv:general-initialization-and-op/device-cleanup:1, drv:packed/desc-table:2
 #[test]
 fn what_the_driver_wrote_of_a_chain_in_flight_stays_as_it_is() {
     for pair in pairs(8) {
@@ -125,6 +125,8 @@ fn what_the_driver_wrote_of_a_chain_in_flight_stays_as_it_is() {
 }
 
 /// §6: of both ends, in both formats; what it changes is in `barrier.rs`.
+///
+/// Clauses: drv:reserved-feature-bits:7
 #[test]
 fn barriers_are_those_for_devices_if_that_is_agreed_on() {
     for pair in pairs(4) {

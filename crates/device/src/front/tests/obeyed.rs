@@ -3,6 +3,8 @@
 use super::*;
 
 /// §2.1.2: the driver may fill its queues, and even kick, before it says that it is ready.
+///
+/// Clauses: dev:basic/device-status-field:1
 #[test]
 fn no_buffer_is_used_before_the_driver_is_ready() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
@@ -25,6 +27,7 @@ fn no_buffer_is_used_before_the_driver_is_ready() {
     assert!(ring.queue.poll().unwrap().is_some());
 }
 
+/// Clauses: dev:basic/device-cfg-space:1
 #[test]
 fn configuration_can_be_read_from_the_first_day_on() {
     let (bench, front) = front(Features::bit(1), Offer::default());
@@ -45,6 +48,8 @@ fn configuration_can_be_read_from_the_first_day_on() {
 }
 
 /// §2.4.1: whatever happens to the device, and whatever is still kicked.
+///
+/// Clauses: dev:basic/device-reset:2
 #[test]
 fn a_device_that_was_reset_is_silent_until_it_is_driven_again() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
