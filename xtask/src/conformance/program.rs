@@ -13,13 +13,12 @@ use crate::child::Runner;
 use crate::failure::{Failure, Result};
 use crate::pieces::cargo::LIMIT as BUILD_LIMIT;
 
-/// What programs of tests are built with: tests run once each, so what makes them fast or easy to
-/// debug costs more than it gives.
-const QUICKLY: [&str; 4] = [
-    "profile.dev.debug=0",
-    "profile.dev.incremental=true",
+/// What programs of tests are built with: they are built for one run.
+const FOR_ONE_RUN: [&str; 2] = ["profile.dev.debug=0", "profile.dev.incremental=true"];
+/// And those without models or hostile peers, which need not be fast either.
+const SLOW: [&str; 2] = [
     "profile.dev.package.ringway-ring.opt-level=0",
-    "profile.dev.package.ringway-check.opt-level=1",
+    "profile.dev.package.ringway-check.opt-level=0",
 ];
 /// Most time for listing the tests of a program.
 const LIST_LIMIT: Duration = Duration::from_secs(60);
@@ -31,7 +30,7 @@ pub(super) struct Program {
     package: String,
     /// `--lib`, or `--test NAME`.
     target: Vec<String>,
-    /// What the modules of a test's file begin with; the file is the test's.
+    /// What it is compiled with.
     cfg: Option<String>,
 }
 
@@ -100,7 +99,8 @@ impl Program {
             .env_remove("CARGO_INCREMENTAL")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("RUSTFLAGS");
-        for setting in QUICKLY {
+        let slow = SLOW.iter().filter(|_| self.cfg.is_none());
+        for setting in FOR_ONE_RUN.iter().chain(slow) {
             cargo.args(["--config", setting]);
         }
         if let Some(cfg) = &self.cfg {
@@ -166,7 +166,7 @@ impl Built {
             .args(["--exact", path])
             .current_dir(&self.folder)
             // Histories that failed once are not to be kept: they are of code that nobody has.
-            .env("PROPTEST_FAILURE_PERSISTENCE", "off");
+            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
         let running = run.start(&mut command)?;
         Ok(match running.finish(limit) {
             Ok(done) if done.status.success() => Ended::Passed,

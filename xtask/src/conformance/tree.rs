@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::taken_out::Entry;
 use crate::child::Runner;
 use crate::failure::{Failure, Result};
-use crate::source;
 
 /// Where copy and builds are, below the repository. Both stay, so that little is built the next time.
 const FOLDER: &str = "target/conformance";
@@ -86,13 +85,12 @@ impl Tree {
             fs::create_dir_all(folder).map_err(Failure::io("make", folder))?;
             fs::copy(&from, &to).map_err(Failure::io("write", &to))?;
         }
-        let files: HashSet<&str> = files.iter().map(String::as_str).collect();
-        for path in source::files(&self.root)? {
-            let file = source::relative(&self.root, &path);
-            if !files.contains(file.as_str()) || !repo.join(file).exists() {
-                fs::remove_file(&path).map_err(Failure::io("remove", &path))?;
-            }
-        }
+        let kept: HashSet<PathBuf> = files
+            .iter()
+            .filter(|file| repo.join(file).exists())
+            .map(|file| self.path(file))
+            .collect();
+        remove_others(&self.root, &kept)?;
         Ok(())
     }
 }
@@ -108,6 +106,27 @@ impl Drop for Spoilt {
         // What cannot be written now is the next time: the copy is compared with the repository.
         let _ = fs::write(&self.path, &self.was);
     }
+}
+
+/// Removes every file below `folder` that is not among `kept`, and folders that are then empty: what
+/// is left of a package would still be one. Says whether `folder` is.
+fn remove_others(folder: &Path, kept: &HashSet<PathBuf>) -> Result<bool> {
+    let mut is_empty = true;
+    for entry in fs::read_dir(folder).map_err(Failure::io("list", folder))? {
+        let path = entry.map_err(Failure::io("list", folder))?.path();
+        if path.is_dir() && !path.is_symlink() {
+            if remove_others(&path, kept)? {
+                fs::remove_dir(&path).map_err(Failure::io("remove", &path))?;
+            } else {
+                is_empty = false;
+            }
+        } else if kept.contains(&path) {
+            is_empty = false;
+        } else {
+            fs::remove_file(&path).map_err(Failure::io("remove", &path))?;
+        }
+    }
+    Ok(is_empty)
 }
 
 /// The files of the repository: those that git knows, and those that it would take.
@@ -158,7 +177,7 @@ mod tests {
         let second = Tree::new(repo.path(), &Runner::TEST).unwrap();
 
         assert_eq!(written(&second), before);
-        assert!(!second.path("b/c.rs").exists());
+        assert!(!second.path("b").exists());
         assert_eq!(fs::read(second.path("d/e.rs")).unwrap(), b"e");
     }
 
