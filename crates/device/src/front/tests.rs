@@ -573,7 +573,7 @@ impl Front<Pin> {
 
 /// §2.6.1.
 ///
-/// Clauses: dev:basic/vq/vq-reset:1, dev:basic/vq/vq-reset:2, dev:basic/vq/vq-reset/vq-re-enable:1
+/// Clauses: dev:basic/vq/vq-reset:1, dev:basic/vq/vq-reset:2
 #[test]
 fn a_queue_that_is_reset_alone_begins_again_at_another_size_and_the_other_goes_on() {
     for (format, sizes) in [(Features::NONE, [2, 8, 1]), (F::RING_PACKED, [3, 8, 5])] {

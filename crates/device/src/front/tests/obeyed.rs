@@ -70,3 +70,28 @@ fn a_device_that_was_reset_is_silent_until_it_is_driven_again() {
     front.config_changed();
     assert_eq!(front.interrupts().causes(), InterruptStatus::CONFIG_CHANGE);
 }
+
+/// §2.6.1.2.1: more chains than the new ring has places, which is fewer than the device has.
+///
+/// Clauses: dev:basic/vq/vq-reset/vq-re-enable:1
+#[test]
+fn a_queue_that_begins_again_smaller_goes_round_at_its_new_size() {
+    for (format, size) in [(Features::NONE, 2), (F::RING_PACKED, 3)] {
+        let (mut bench, front, _rings) = with_both(format);
+        let agreed = bench.log.workers.lock()[0].1;
+        let answer = bench.ram.holding(&[0; 4]);
+        let mut ring = bench.ram.ring(size, agreed);
+
+        front.reset_queue(0);
+        let enabled = front.enable(0, size.into(), &ring);
+
+        assert!(enabled);
+        for chain in 0..10 {
+            ring.queue.submit(&[], &[answer], ()).unwrap();
+            ring.queue.kick_needed();
+            bench.steps.run(0);
+            let done = ring.queue.poll().unwrap();
+            assert!(done.is_some(), "chain {chain} of a ring of {size}");
+        }
+    }
+}
