@@ -21,7 +21,7 @@ pub struct Parts {
 }
 
 /// The bits that are for a device type to define (§2.2).
-const OF_DEVICE_TYPES: Features = Features((1 << 24) - 1 | Features::bit(42).0 | u128::MAX << 50);
+const OF_DEVICE_TYPES: Features = Features(0x00ff_ffff | 1 << 42 | u128::MAX << 50);
 
 /// Features of rings and transports that a carrier offers, beside those of its device.
 ///
@@ -72,7 +72,7 @@ impl Offer {
         let mut offered = self.0 | own.intersection(OF_DEVICE_TYPES);
         // Each turn takes away one feature at least.
         while let Some((features, _)) = offered.missing_dependency(id) {
-            offered = offered - features;
+            offered = offered.difference(features);
         }
         offered
     }

@@ -427,7 +427,6 @@ fn a_disk_is_read_written_flushed_and_named_in_every_row() {
     in_every_row::<UseDisk>();
 }
 
-/// Clauses: drv:reserved-feature-bits:3
 #[test]
 fn entropy_fills_every_buffer_in_every_row() {
     in_every_row::<UseEntropy>();

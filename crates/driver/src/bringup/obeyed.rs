@@ -176,3 +176,24 @@ fn a_device_that_takes_addresses_for_physical_ones_is_given_no_others() {
     assert!(agreeing.script().accepted.contains(F::ACCESS_PLATFORM));
     drop(rng);
 }
+
+/// §6.1: behind an IOMMU, the device reaches what the platform has mapped for it, where that says.
+///
+/// Clauses: drv:reserved-feature-bits:3
+#[test]
+fn a_buffer_is_mapped_for_the_device_while_it_has_it() {
+    let device = device();
+    device.platform.require(F::ACCESS_PLATFORM);
+    device.script().offered |= F::ACCESS_PLATFORM;
+    let mut rng: Entropy = attach(device.clone()).unwrap();
+
+    rng.request(vec![0; 8]).unwrap();
+    rng.kick().unwrap();
+    let mapped = device.platform.mapped();
+    // Finds nothing but what is mapped.
+    device.complete(&mut device.queue(0), 7, 8);
+    let done = rng.poll().unwrap().unwrap();
+
+    assert_eq!((mapped, device.platform.mapped()), (1, 0));
+    assert_eq!(done.buffer, [7; 8]);
+}
