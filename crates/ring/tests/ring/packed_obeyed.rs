@@ -150,6 +150,7 @@ fn a_descriptor_is_not_written_again_before_it_was_seen_to_be_used() {
     driver.kick_needed();
     let ring = || [0, 1, 2, 3, 4].map(|at| pair.descriptor(at));
     let full = ring();
+    let there = full.map(|descriptor| descriptor.address - BUFFERS);
 
     let while_full = driver.submit(&[segment(64, 8)], &[], 5).unwrap_err().why;
     driver.kick_needed();
@@ -162,6 +163,7 @@ fn a_descriptor_is_not_written_again_before_it_was_seen_to_be_used() {
     let unseen = driver.submit(&[segment(64, 8)], &[], 5).unwrap_err().why;
     driver.kick_needed();
 
+    assert_eq!(there, [8, 16, 24, 32, 0], "each has one of its own");
     assert_eq!((while_full, unseen), (Refusal::Full, Refusal::Full));
     assert_eq!((unchanged, ring()), (full, used));
     assert_eq!(driver.poll().unwrap().unwrap().owner, 0);
