@@ -196,7 +196,7 @@ fn a_notification_says_where_the_next_descriptor_will_be() {
         } else {
             0
         };
-        assert_eq!(driver.notification_data(), passed % SIZE | wrap);
+        assert_eq!(driver.notification_data(), (passed % SIZE) | wrap);
         let mut batch = device.batch(&pair.map);
         let chain = batch.next_chain().unwrap().unwrap();
         batch.complete(chain, 0);
