@@ -75,8 +75,10 @@ pub(crate) fn answer(root: &Path, asked: Asked) -> Result<Vec<String>> {
         return Ok(vec![json(&coverage)?]);
     }
     let mut lines = coverage.lines(filter.is_narrow());
-    lines.push(String::new());
-    lines.push("not ours to obey:".to_owned());
+    if !all.not_ours.is_empty() {
+        lines.push(String::new());
+        lines.push("not ours to obey:".to_owned());
+    }
     let reasons = all.not_ours.iter();
     lines.extend(reasons.map(|(id, reason)| format!("{id}: {reason}")));
     Ok(lines)
