@@ -2,6 +2,7 @@
 
 mod bench;
 mod child;
+mod conformance;
 mod defects;
 mod failure;
 mod fetch;
@@ -48,6 +49,8 @@ enum Xtask {
     Unsafe,
     /// Check every reference to a section of the specification.
     SpecRefs,
+    /// Say which clauses of the specification tests show, or prove that they do.
+    Conformance(conformance::Asked),
     /// Measure Ringway beside its peers.
     #[command(after_help = BENCH_RING)]
     Bench {
@@ -173,6 +176,7 @@ fn main() -> ExitCode {
         Xtask::Ci => run(&repo, &[], false, false),
         Xtask::Unsafe => finish(unsafe_use::check(&repo)),
         Xtask::SpecRefs => finish(spec_refs::check(&repo)),
+        Xtask::Conformance(asked) => finish(conformance::answer(&repo, asked)),
         Xtask::Bench {
             what: Bench::Ring { json, verbose },
         } => finish(bench::ring(verbose, &repo).map(|table| {

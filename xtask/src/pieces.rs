@@ -20,7 +20,7 @@ use std::path::Path;
 
 use crate::child::Runner;
 use crate::failure::Result;
-use crate::{bench, defects, spec_refs, unsafe_use};
+use crate::{bench, conformance, defects, spec_refs, unsafe_use};
 pub(crate) use linux::backend::ringway;
 #[cfg(test)]
 pub(crate) use notify::Target;
@@ -70,6 +70,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "defects",
         "every test that docs/defects.md names is there",
         |desk| defects::check(desk.repo),
+    ),
+    piece(
+        "conformance",
+        "tests that show clauses of the specification are there, and no fewer than were",
+        |desk| conformance::check(desk.repo),
     ),
     piece("clippy", "no lint has anything to say", cargo::clippy),
     piece(
@@ -141,6 +146,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "bad-input",
         "bad input is one clear line and a non-zero exit",
         bad_input::run,
+    ),
+    long(
+        "conformance-proof",
+        "each test that shows a clause fails when the code that obeys it is taken out",
+        |desk| conformance::prove_all(desk.repo, &desk.run),
     ),
     long(
         "bench-smoke",

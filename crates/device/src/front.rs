@@ -130,7 +130,7 @@ impl<I: Interrupts> Front<I> {
             .collect();
         Self {
             id: device.id(),
-            offered: device.features() | offer.features(),
+            offered: offer.beside(device.id(), device.features()),
             queues: queues.len() as u16,
             regions: device.shared_memory().to_vec(),
             memory,

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use ringway_spec::{F, Features};
+use ringway_spec::{DeviceId, F, Features};
 
 use crate::model::Device;
 use crate::task::{Memory, Runner};
@@ -34,6 +34,9 @@ pub enum Interface {
     /// The one from before version 1.
     Legacy,
 }
+
+/// The bits that are for a device type to define (§2.2).
+const OF_DEVICE_TYPES: Features = Features(0x00ff_ffff | 1 << 42 | u128::MAX << 50);
 
 /// Features of rings and transports that a carrier offers, beside those of its device.
 ///
@@ -77,6 +80,19 @@ impl Offer {
     pub const fn features(self) -> Features {
         self.0
     }
+
+    /// What is offered with a device of type `id` that has `own` features: of those, the ones that
+    /// are for a device type to define, so that it speaks for no layer below it; and none without
+    /// one that it needs (§2.2.2).
+    #[must_use]
+    pub fn beside(self, id: DeviceId, own: Features) -> Features {
+        let mut offered = self.0 | own.intersection(OF_DEVICE_TYPES);
+        // Each turn takes away one feature at least.
+        while let Some((features, _)) = offered.missing_dependency(id) {
+            offered = offered.difference(features);
+        }
+        offered
+    }
 }
 
 impl Default for Offer {
@@ -94,7 +110,9 @@ impl Default for Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
+    /// Clauses: dev:basic/feature-bits:3, dev:reserved-feature-bits:9
     #[test]
     fn only_what_this_end_can_do_is_offered() {
         let all = Offer::default().with(Features(u128::MAX));
@@ -105,6 +123,7 @@ mod tests {
         assert_eq!(all.features(), F::VERSION_1 | rings | platform | transport);
     }
 
+    /// Clauses: dev:reserved-feature-bits:1
     #[test]
     fn all_but_version_1_can_be_left_out() {
         let least = Offer::default().without(Features(u128::MAX));
@@ -114,5 +133,29 @@ mod tests {
             least.with(F::EVENT_IDX).features(),
             F::VERSION_1 | F::EVENT_IDX
         );
+    }
+
+    /// Clauses: dev:basic/feature-bits:3
+    #[test]
+    fn a_device_offers_no_feature_of_a_layer_below_it_and_none_that_is_reserved() {
+        let own = Features(u128::MAX);
+
+        let offered = Offer::NOTHING.beside(DeviceId::ENTROPY, own);
+
+        let bits: Vec<u32> = offered.bits().collect();
+        let expected = (0..24).chain([32, 42]).chain(50..128);
+        assert_eq!(bits, expected.collect::<Vec<_>>());
+    }
+
+    /// Clauses: dev:basic/feature-bits:1
+    #[test]
+    fn a_feature_is_not_offered_without_the_one_that_it_needs() {
+        let [csum, tso4, ecn] = [0, 11, 13].map(Features::bit);
+        let offer = |own| Offer::NOTHING.beside(DeviceId::NETWORK, own);
+
+        assert_eq!(offer(tso4), F::VERSION_1);
+        assert_eq!(offer(tso4 | ecn), F::VERSION_1);
+        let all = csum | tso4 | ecn;
+        assert_eq!(offer(all), F::VERSION_1 | all);
     }
 }

@@ -358,4 +358,6 @@ impl<T: Transport> Live<T> {
 #[cfg(test)]
 mod legacy;
 #[cfg(test)]
+mod obeyed;
+#[cfg(test)]
 mod tests;

@@ -224,3 +224,6 @@ fn filled<B>(done: crate::dma::Completion<B>) -> Result<Filled<B>> {
         random: done.written,
     })
 }
+
+#[cfg(test)]
+mod tests;

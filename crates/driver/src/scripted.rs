@@ -54,6 +54,10 @@ pub(crate) struct Script {
     pub(crate) suspends: bool,
     pub(crate) status: Status,
     pub(crate) statuses_written: Vec<Status>,
+    /// The status whenever the driver wrote the features that it accepts.
+    pub(crate) accepted_at: Vec<Status>,
+    /// The status whenever it wrote configuration.
+    pub(crate) config_written_at: Vec<Status>,
     pub(crate) queues: BTreeMap<u16, QueueSetup>,
     pub(crate) messages: BTreeMap<u16, Message>,
     pub(crate) config_vector: Option<u16>,
@@ -100,6 +104,8 @@ impl Scripted {
             suspends: true,
             status: Status::empty(),
             statuses_written: Vec::new(),
+            accepted_at: Vec::new(),
+            config_written_at: Vec::new(),
             queues: BTreeMap::new(),
             messages: BTreeMap::new(),
             config_vector: None,
@@ -187,7 +193,10 @@ impl Transport for Scripted {
     }
 
     fn set_driver_features(&mut self, features: Features) -> Result<()> {
-        self.script().accepted = features;
+        let mut script = self.script();
+        let status = script.status;
+        script.accepted_at.push(status);
+        script.accepted = features;
         Ok(())
     }
 
@@ -258,7 +267,10 @@ impl Transport for Scripted {
     }
 
     fn write_config(&mut self, offset: usize, from: &[u8]) -> Result<()> {
-        self.script().config[offset..offset + from.len()].copy_from_slice(from);
+        let mut script = self.script();
+        let status = script.status;
+        script.config_written_at.push(status);
+        script.config[offset..offset + from.len()].copy_from_slice(from);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use std::vec::Vec;
 use ringway_ring::driver::Memory;
 use ringway_ring::map::{Map, Region};
 use ringway_ring::shared::{Backing, Shared};
+use ringway_spec::Features;
 
 use crate::dma::{Buffer, Raw};
 use crate::error::{PlatformError, TransportError};
@@ -83,6 +84,7 @@ pub(crate) struct TestPlatform(Arc<Inner>);
 
 struct Inner {
     trust: Trust,
+    required: Mutex<Features>,
     spaces: Mutex<BTreeMap<u64, Arc<Space>>>,
     log: Arc<Mutex<Vec<Access>>>,
     windows: Mutex<Vec<(u64, u64)>>,
@@ -103,6 +105,7 @@ impl TestPlatform {
     pub(crate) fn new(trust: Trust) -> Self {
         Self(Arc::new(Inner {
             trust,
+            required: Mutex::default(),
             spaces: Mutex::default(),
             log: Arc::default(),
             windows: Mutex::default(),
@@ -203,6 +206,11 @@ impl TestPlatform {
             .count()
     }
 
+    /// Devices are of no use without these features from now on.
+    pub(crate) fn require(&self, features: Features) {
+        *self.0.required.lock().unwrap() = features;
+    }
+
     /// Memory that is to end by some address begins at `low` from now on, at the earliest.
     pub(crate) fn set_low(&self, low: u64) {
         self.0.low.store(low, Ordering::Relaxed);
@@ -274,6 +282,10 @@ unsafe impl Platform for TestPlatform {
 
     fn trust(&self) -> Trust {
         self.0.trust
+    }
+
+    fn required_features(&self) -> Features {
+        *self.0.required.lock().unwrap()
     }
 
     fn dma(&self, len: usize, align: usize, last: u64) -> Result<Memory, PlatformError> {

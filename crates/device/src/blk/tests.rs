@@ -208,6 +208,8 @@ fn sectors_are_written() {
 }
 
 /// §2.7.4: how a request is cut says nothing.
+///
+/// Clauses: dev:split/message-framing:1
 #[test]
 fn requests_are_the_same_however_they_are_cut() {
     for way in WAYS {
@@ -325,6 +327,8 @@ fn a_read_that_fails_half_way_shows_zeroes_for_what_it_lacks() {
 }
 
 /// Devices' defect 11: the driver is trusted not to write.
+///
+/// Clauses: dev:blk/op:3
 #[test]
 fn a_read_only_disk_is_not_written_whatever_the_driver_accepted() {
     for way in WAYS {
@@ -367,6 +371,7 @@ fn the_identity_is_told_to_who_has_room_for_it() {
     }
 }
 
+/// Clauses: dev:blk/op:16
 #[test]
 fn requests_that_were_not_agreed_on_are_not_supported() {
     for way in WAYS {
@@ -393,6 +398,7 @@ fn requests_that_were_not_agreed_on_are_not_supported() {
     }
 }
 
+/// Clauses: dev:blk/init:1
 #[test]
 fn a_flush_reaches_the_disk() {
     for way in WAYS {
@@ -406,6 +412,8 @@ fn a_flush_reaches_the_disk() {
 }
 
 /// §5.2.6.2: a driver that cannot flush relies on what completed.
+///
+/// Clauses: dev:blk/op:11
 #[test]
 fn a_write_is_stable_when_it_completes_if_the_driver_cannot_flush() {
     for way in WAYS {
@@ -455,6 +463,7 @@ fn the_driver_chooses_whether_writes_are_stable_when_they_complete() {
     }
 }
 
+/// Clauses: dev:blk/init:2
 #[test]
 fn the_cache_s_mode_is_the_driver_s_only_if_it_was_agreed_on() {
     let mut device = Blk::new(Arc::new(Memory::new()), 1);
@@ -515,6 +524,8 @@ fn ranges_are_discarded_and_zeroed() {
 }
 
 /// Devices' defect 5: count times size that overflows; and §5.2.6.2 for the flags.
+///
+/// Clauses: dev:blk/op:4, dev:blk/op:5
 #[test]
 fn nothing_is_done_if_any_range_is_wrong() {
     for way in WAYS {
@@ -631,6 +642,19 @@ fn configuration_says_what_the_disk_is() {
     assert_eq!(device.queue_sizes(), [QUEUE_SIZE; 4]);
     assert!(device.features().contains(F::MQ));
     assert_eq!(device.features().missing_dependency(DeviceId::BLOCK), None);
+}
+
+/// Clauses: dev:blk/init:3
+#[test]
+fn what_is_unused_of_the_configuration_is_zero() {
+    let mut device = Blk::new(Arc::new(Memory::new()), 4);
+    device.negotiated(device.features());
+    let mut bytes = [0xff; size_of::<Config>()];
+
+    device.read_config(0, &mut bytes);
+
+    let config = Config::read_from_bytes(&bytes).unwrap();
+    assert_eq!((config.unused0, config.unused1), (0, [0; 3]));
 }
 
 #[test]

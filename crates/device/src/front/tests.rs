@@ -1,3 +1,5 @@
+mod obeyed;
+
 use super::*;
 use crate::interrupt::Pin;
 use crate::parts::Offer;
@@ -75,6 +77,7 @@ fn resets(bench: &Bench) -> usize {
     bench.log.resets.load(Ordering::SeqCst)
 }
 
+/// Clauses: dev:basic/feature-bits:2
 #[test]
 fn a_driver_that_follows_the_order_gets_its_queue_served() {
     let (mut bench, front) = front(Features::bit(3), Offer::default());
@@ -120,6 +123,8 @@ fn features_are_read_through_four_windows_and_beyond_them_is_nothing() {
 }
 
 /// §2.2.2.
+///
+/// Clauses: dev:basic/feature-bits:2
 #[test]
 fn features_that_were_not_offered_are_not_agreed_to() {
     let (bench, front) = front(Features::bit(1), Offer::default());
@@ -131,6 +136,7 @@ fn features_that_were_not_offered_are_not_agreed_to() {
     assert!(bench.log.negotiated.lock().is_empty());
 }
 
+/// Clauses: leg:basic/feature-bits/legacy-interface-a-note-on-feature:2
 #[test]
 fn a_driver_without_version_1_is_not_agreed_with() {
     let (_bench, front) = front(Features::bit(1), Offer::default());
@@ -148,6 +154,7 @@ fn a_driver_that_is_offered_translated_addresses_must_accept_them() {
     assert!(front.settle(F::VERSION_1 | F::ACCESS_PLATFORM));
 }
 
+/// Clauses: dev:basic/feature-bits:2
 #[test]
 fn a_feature_without_the_one_it_needs_is_not_agreed_to() {
     let [csum, tso4] = [0, 11].map(Features::bit);
@@ -175,6 +182,8 @@ fn features_are_frozen_once_they_are_settled() {
 }
 
 /// §2.1.1: a driver clears nothing but everything.
+///
+/// Clauses: dev:basic/device-reset:1
 #[test]
 fn a_status_bit_is_cleared_only_by_a_reset() {
     let (bench, front) = front(Features::NONE, Offer::default());
@@ -330,6 +339,7 @@ fn a_queue_enabled_after_the_driver_is_ready_stays_disabled() {
     assert_eq!(bench.steps.started(), [0]);
 }
 
+/// Clauses: dev:basic/device-status-field:1
 #[test]
 fn kicks_are_taken_only_while_the_driver_is_ready() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
@@ -344,6 +354,7 @@ fn kicks_are_taken_only_while_the_driver_is_ready() {
     assert_eq!(bench.steps.kicks(), [0]);
 }
 
+/// Clauses: dev:basic/device-status-field:3
 #[test]
 fn a_ring_that_is_not_in_memory_asks_for_a_reset() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
@@ -465,6 +476,8 @@ fn a_buffer_that_leaves_memory_or_overflows_asks_for_a_reset() {
 
 /// Devices' defect 12: reset during I/O. Nothing the device does after its status reads as 0 can
 /// reach memory.
+///
+/// Clauses: dev:basic/device-reset:2
 #[test]
 fn a_reset_stops_every_task_and_forgets_the_queues() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
@@ -485,6 +498,7 @@ fn a_reset_stops_every_task_and_forgets_the_queues() {
     assert_eq!(front.read(Register::DriverFeature), 0);
 }
 
+/// Clauses: dev:basic/device-reset:2
 #[test]
 fn a_reset_waits_for_tasks_without_a_lock_and_status_is_0_only_afterwards() {
     let (mut bench, front) = front(Features::NONE, Offer::default());
@@ -561,6 +575,8 @@ impl Front<Pin> {
 }
 
 /// §2.6.1.
+///
+/// Clauses: dev:basic/vq/vq-reset:1, dev:basic/vq/vq-reset:2
 #[test]
 fn a_queue_that_is_reset_alone_begins_again_at_another_size_and_the_other_goes_on() {
     for (format, sizes) in [(Features::NONE, [2, 8, 1]), (F::RING_PACKED, [3, 8, 5])] {

@@ -54,6 +54,7 @@ fn answered(data: usize, status: u8) -> impl FnOnce(&mut device::Writable<'_>) -
     }
 }
 
+/// Clauses: drv:blk/op:4
 #[test]
 fn a_read_a_write_a_flush_and_an_id_are_asked_as_the_specification_has_them() {
     let device = device(F::FLUSH | RING::INDIRECT_DESC);
@@ -111,6 +112,7 @@ fn a_read_that_is_cancelled_is_not_heard_of_and_the_next_one_is() {
     assert_eq!(disk.cancel(wanted), Err(crate::Error::NotInFlight));
 }
 
+/// Clauses: drv:blk/op:2, drv:blk/op:6
 #[test]
 fn requests_that_are_not_whole_blocks_of_the_disk_are_refused_with_their_buffer() {
     let mut disk: Drive = attach(device(Features::NONE)).unwrap();
@@ -186,6 +188,7 @@ fn only_a_written_status_and_a_whole_length_are_success() {
     assert_eq!(result(1025, Some(77)), Err(Failure::Status(77)));
 }
 
+/// Clauses: drv:packed/scatter-gather-support:1
 #[test]
 fn a_device_says_how_many_pieces_of_which_size_it_takes() {
     let device = device(F::SIZE_MAX | F::SEG_MAX);
@@ -250,4 +253,18 @@ fn any_number_of_requests_is_in_flight_up_to_the_ring() {
             Error::QueueFull
         );
     }
+}
+
+/// Clauses: drv:blk/op:8
+#[test]
+fn a_name_is_asked_for_with_twenty_bytes_and_no_others() {
+    let mut disk: Drive = attach(device(Features::NONE)).unwrap();
+
+    for len in [0, 19, 21, 512] {
+        let rejected = disk.id(vec![0; len]).unwrap_err();
+
+        let not_a_name = RequestError::NotWholeBlocks { len, unit: 20 };
+        assert_eq!(rejected.why, not_a_name.into());
+    }
+    assert!(disk.id(vec![0; 20]).is_ok());
 }

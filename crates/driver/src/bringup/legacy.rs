@@ -39,6 +39,8 @@ fn device(rings: LegacyRings) -> Scripted {
 }
 
 /// §3.1.2: the bit is of a later time than the device, which takes it for garbage.
+///
+/// Clauses: leg:general-initialization-and-op/init/legacy-interface-init:1
 #[test]
 fn a_legacy_device_is_never_told_features_ok() {
     let device = device(PCI);
@@ -65,6 +67,9 @@ fn a_legacy_device_is_driven_without_version_1_and_without_what_came_with_it() {
 }
 
 /// §2.7.2: the driver has no say in the size, and the areas follow from one address.
+///
+/// Clauses: leg:split/legacy-interfaces-a-note-on-vq-lay:1,
+/// leg:split/legacy-interfaces-a-note-on-vq-lay:2
 #[test]
 fn the_ring_of_a_legacy_device_is_one_stretch_of_the_size_that_the_device_has() {
     let device = device(PCI);

@@ -29,6 +29,9 @@ fn statuses(device: &Scripted) -> Vec<u8> {
 }
 
 /// Drivers' defect 9: §2.1.1, §3.1.1: 1, then 1 | 2, then 1 | 2 | 8: not 1, 2, 8.
+///
+/// Clauses: drv:basic/device-status-field:1, drv:general-initialization-and-op/init:1,
+/// drv:basic/device-status-field:2
 #[test]
 fn status_bits_are_added_in_order_and_none_is_ever_cleared() {
     let device = device(Features::NONE);
@@ -41,6 +44,8 @@ fn status_bits_are_added_in_order_and_none_is_ever_cleared() {
 }
 
 /// Drivers' defect 9: §3.1.1 step 6.
+///
+/// Clauses: drv:general-initialization-and-op/init:1, drv:general-initialization-and-op/init:5
 #[test]
 fn features_ok_is_read_back_and_its_refusal_believed() {
     let device = device(Features::NONE);
@@ -82,6 +87,9 @@ fn a_device_that_never_confirms_its_first_reset_is_not_driven() {
 }
 
 /// Drivers' defect 9: §6.1: a device without `VERSION_1` is another one's to drive.
+///
+/// Clauses: leg:basic/feature-bits/legacy-interface-a-note-on-feature:1,
+/// drv:reserved-feature-bits:1
 #[test]
 fn version_1_is_accepted_and_demanded() {
     let modern = device(Features::NONE);
@@ -96,6 +104,8 @@ fn version_1_is_accepted_and_demanded() {
 }
 
 /// Drivers' defect 12: House rule 5.
+///
+/// Clauses: drv:basic/feature-bits:3, drv:basic/feature-bits:5, drv:reserved-feature-bits:9
 #[test]
 fn ring_and_transport_features_that_are_not_implemented_are_not_accepted() {
     let device = device(Features(u128::MAX));
@@ -109,6 +119,7 @@ fn ring_and_transport_features_that_are_not_implemented_are_not_accepted() {
     assert_eq!(device.script().accepted, implemented);
 }
 
+/// Clauses: drv:basic/feature-bits:1, drv:basic/feature-bits:2
 #[test]
 fn a_feature_offered_without_what_it_needs_is_left_alone_or_refused_if_it_is_required() {
     let [tso4, csum] = [Features::bit(11), Features::bit(0)];
@@ -132,6 +143,8 @@ fn a_feature_offered_without_what_it_needs_is_left_alone_or_refused_if_it_is_req
 }
 
 /// Drivers' defect 11: §2.5.1: read again when the generation changed, but not for ever.
+///
+/// Clauses: drv:basic/device-cfg-space:1
 #[test]
 fn configuration_that_never_settles_is_an_error_and_no_hang() {
     let read = |changes| {

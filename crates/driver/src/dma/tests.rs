@@ -70,6 +70,8 @@ fn a_revoked_buffer_is_unmapped_before_it_is_given_back() {
 
 /// Drivers' defect 5: With a pool, the device sees copies, and no more of what it wrote is handed
 /// on than it says, and than there is room for.
+///
+/// Clauses: drv:entropy/op:2, drv:split/used-ring:1
 #[test]
 fn a_pooled_buffer_receives_what_was_written_and_nothing_more() {
     let device = device(Trust::Pool);

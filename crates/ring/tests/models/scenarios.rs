@@ -119,6 +119,8 @@ fn beside(mut device: Device, act: fn(&mut Device)) -> loom::thread::JoinHandle<
     })
 }
 
+/// Clauses: drv:packed/supplying-buffers-to-the-device/sending-available-buffer-notif:1,
+/// drv:split/supplying-buffers-to-the-device/notifying-the-device:1
 #[test]
 fn no_kick_is_lost_between_a_driver_that_submits_and_a_device_that_falls_asleep() {
     holds(kick);
@@ -134,6 +136,8 @@ fn no_two_ends_sleep_while_there_is_something_to_do() {
     holds(both);
 }
 
+/// Clauses: drv:packed/supplying-buffers-to-the-device/updating-flags:1, dev:split/used-ring:1,
+/// dev:split/used-ring:2, drv:split/supplying-buffers-to-the-device/updating-idx:1
 #[test]
 fn no_element_is_stale_or_torn_in_a_batch_across_the_wrap() {
     holds(elements);

@@ -207,6 +207,8 @@ fn a_chain_of_another_queue_is_not_completed() {
 }
 
 /// §2.7.9: an element for a chain that was not used completely, and one for the end of each run.
+///
+/// Clauses: dev:reserved-feature-bits:5
 #[test]
 fn in_order_a_run_of_chains_of_a_split_ring_is_one_element() {
     let pair = Pair::new(8, 0);
@@ -241,6 +243,8 @@ fn in_order_a_run_of_chains_of_a_split_ring_is_one_element() {
 }
 
 /// §2.8.8, with the end of the ring in a run.
+///
+/// Clauses: dev:reserved-feature-bits:5
 #[test]
 fn in_order_a_run_of_chains_of_a_packed_ring_is_one_descriptor() {
     let pair = Pair::packed(5, 0);

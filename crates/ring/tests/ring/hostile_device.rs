@@ -227,6 +227,8 @@ fn a_batch_that_crosses_the_wrap_is_kicked_once_and_not_a_hundred_times() {
 }
 
 /// Drivers' defect 1.
+///
+/// Clauses: drv:split/available-buffer-notif-suppression:6
 #[test]
 fn an_event_anywhere_in_a_batch_across_the_wrap_is_not_lost() {
     for event in 0..100_u16 {
@@ -280,6 +282,8 @@ fn disarming_is_no_empty_gesture_once_the_event_index_is_negotiated() {
 
 /// §2.7.10: with the event index, the flag means nothing to the other side, so it stays 0 and is
 /// not listened to.
+///
+/// Clauses: drv:split/available-buffer-notif-suppression:5
 #[test]
 fn the_flags_are_left_alone_when_the_event_index_is_negotiated() {
     let pair = Pair::new(16, 0);

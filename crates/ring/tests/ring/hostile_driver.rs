@@ -146,6 +146,8 @@ fn indirect_tables_have_rules_and_each_is_checked() {
 }
 
 /// Nothing asks that a table be aligned.
+///
+/// Clauses: dev:split/desc-table/indirect-desc:2
 #[test]
 fn a_table_is_walked_at_any_address_whatever_is_before_it() {
     for (offset, head) in (0..16).flat_map(|offset| [(offset, 0), (offset, 1)]) {
@@ -183,6 +185,8 @@ fn a_table_that_is_where_the_ring_is_refers_to_no_other() {
 }
 
 /// §2.7.5.3.2: the write flag of the descriptor that refers to a table is ignored.
+///
+/// Clauses: dev:split/desc-table/indirect-desc:1, dev:split/desc-table/indirect-desc:2
 #[test]
 fn the_write_flag_of_an_indirect_descriptor_is_ignored() {
     let pair = Pair::new(8, 0);

@@ -322,6 +322,8 @@ fn a_chain_across_the_end_of_the_ring_has_the_flags_of_both_laps() {
 }
 
 /// §2.8.19: in an indirect table there is no flag but that of writable elements.
+///
+/// Clauses: drv:packed/desc-table/indirect-desc:2
 #[test]
 fn a_table_has_no_flags_but_write_and_takes_one_descriptor() {
     let pair = Pair::packed(SIZE, 3);
@@ -341,6 +343,8 @@ fn a_table_has_no_flags_but_write_and_takes_one_descriptor() {
 }
 
 /// A chain goes into a table only if the device may follow it: no table is longer than the queue.
+///
+/// Clauses: drv:packed/desc-table/indirect-desc:3
 #[test]
 fn no_table_is_longer_than_the_queue() {
     let pair = Pair::packed(SIZE, SIZE);

@@ -67,6 +67,8 @@ fn a_chain_as_long_as_the_queue_is_taken() {
 
 /// §2.8.15: a descriptor is not used unless it was made available: neither one that was never
 /// written nor one of the lap before.
+///
+/// Clauses: dev:packed/desc-table:2
 #[test]
 fn a_chain_that_goes_on_where_nothing_was_made_available_is_a_violation() {
     for stale in [0, 0x80, 0x8080] {
@@ -80,6 +82,7 @@ fn a_chain_that_goes_on_where_nothing_was_made_available_is_a_violation() {
     }
 }
 
+/// Clauses: dev:packed/desc-table:2
 #[test]
 fn descriptors_of_another_lap_are_no_chain() {
     for (start, flags) in [

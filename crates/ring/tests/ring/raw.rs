@@ -110,6 +110,9 @@ fn a_token_of_an_earlier_queue_in_the_same_slab_names_no_chain_of_the_next() {
 }
 
 /// Every queue size and every alignment, against the formula of §2.7.2.
+///
+/// Clauses: leg:split/legacy-interfaces-a-note-on-vq-lay:1,
+/// leg:split/legacy-interfaces-a-note-on-vq-lay:2
 #[test]
 fn the_legacy_layout_is_what_a_legacy_device_computes() {
     for size in (0..=15).map(|log| 1_u64 << log) {

@@ -91,7 +91,9 @@ impl DeviceCarrier {
             None => PROTOCOL,
         };
         Self {
-            features: device.features() | offer.without(IMPOSSIBLE).features(),
+            features: offer
+                .without(IMPOSSIBLE)
+                .beside(device.id(), device.features()),
             rings: sizes.iter().map(|_| Ring::new()).collect(),
             wires: Arc::new(Wires::new(sizes.len(), observer)),
             sizes,

@@ -52,15 +52,6 @@ pub(super) enum Demand {
 pub(super) const RESIZED: Demand = Demand::Checked("can have its queue reset and resized");
 
 impl Row {
-    /// The interface by which its devices are to be driven.
-    pub(super) fn transport(&self) -> &'static str {
-        let name = |demand: &Demand| match demand {
-            Demand::Transport(name) => Some(*name),
-            _ => None,
-        };
-        self.demands.iter().find_map(name).unwrap_or_default()
-    }
-
     /// What is wrong with the reports of its two devices, if anything. `serial` is the name of its
     /// disk.
     pub(super) fn fault(&self, entropy: &Value, disk: &Value, serial: &str) -> Option<String> {

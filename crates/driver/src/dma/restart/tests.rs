@@ -73,6 +73,7 @@ fn a_queue_that_is_resized_gives_every_buffer_in_flight_back_once_and_goes_on() 
     }
 }
 
+/// Clauses: drv:basic/vq/vq-reset/vq-re-enable:1
 #[test]
 fn a_split_queue_is_resized_to_a_power_of_two_that_the_device_has() {
     for (format, asked, got) in [
@@ -120,6 +121,8 @@ fn what_was_completed_before_a_queue_reset_can_still_be_polled() {
 
 /// The device may still be at it: nothing is freed before its own reset, and then all of it is, or
 /// none.
+///
+/// Clauses: drv:basic/vq/vq-reset:1, drv:general-initialization-and-op/device-cleanup:2
 #[test]
 fn a_queue_reset_that_is_not_confirmed_keeps_what_is_in_flight_until_the_device_is_reset() {
     for (trust, format) in TRUSTS.iter().flat_map(|t| FORMATS.map(|f| (*t, f))) {
@@ -291,6 +294,8 @@ fn a_device_that_does_not_take_the_new_ring_keeps_it_until_the_next_reset() {
 }
 
 /// §2.6.1.2.2: a queue is set up anew, its vector among it.
+///
+/// Clauses: drv:basic/vq/vq-reset/vq-re-enable:1
 #[test]
 fn a_queue_that_is_restarted_interrupts_as_before() {
     let device = device(Trust::Trusted, Features::NONE);
