@@ -9,7 +9,7 @@ use ringway_device::blk::{Blk as Model, RamDisk};
 use ringway_driver::blk::Blk;
 use ringway_driver::bus::attach;
 use ringway_driver::dma::DmaBuffer;
-use ringway_driver::platform::{Platform as _, Registers, Trust};
+use ringway_driver::platform::{ANYWHERE, Platform as _, Registers, Trust};
 use ringway_driver::transport::Transport;
 use ringway_machine::{Builder, Machine, Platform, Run, Window};
 use ringway_ring::driver::Memory;
@@ -60,7 +60,7 @@ impl<T: Transport<Platform = Platform>> Stranger<T> {
     pub(crate) fn new(platform: &Platform) -> Self {
         Self {
             platform: platform.clone(),
-            given: platform.dma(GIVEN_BYTES, 4096).expect("there is enough"),
+            given: platform.dma(GIVEN_BYTES, 4096, ANYWHERE).expect("there is enough"),
             driver: None,
             drivers: 0,
         }

@@ -15,7 +15,7 @@ use ringway_driver::error::PlatformError;
 use ringway_driver::interrupt::{Handler, Signal};
 use ringway_driver::mmio::Window;
 use ringway_driver::pci::{Address, ConfigAccess};
-use ringway_driver::platform::{Direction, Message, Platform, Segments, Trust};
+use ringway_driver::platform::{Direction, Message, Platform, Segments, Trust, ends_by};
 use ringway_ring::driver::Memory;
 use ringway_ring::shared::Shared;
 
@@ -60,10 +60,14 @@ unsafe impl Platform for Machine {
         Trust::Trusted
     }
 
-    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
+    fn dma(&self, len: usize, align: usize, last: u64) -> Result<Memory, PlatformError> {
         let shared = Shared::allocate(len, align).ok_or(PlatformError::NoMemory(len))?;
         let address = shared.base().addr().get() as u64;
-        Ok(Memory { shared, address })
+        let memory = Memory { shared, address };
+        if !ends_by(&memory, last) {
+            return Err(PlatformError::NoMemory(len));
+        }
+        Ok(memory)
     }
 
     fn map(

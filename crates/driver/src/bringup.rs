@@ -23,6 +23,7 @@ use core::time::Duration;
 use ringway_spec::{DeviceId, Features, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::dialect::Dialect;
 use crate::dma::{Buffer, Core, Pending, QueueOptions};
 use crate::error::{Error, Result, Violation};
 use crate::interrupt::Signal;
@@ -144,6 +145,11 @@ impl<T: Transport> Negotiated<T> {
         self.link.features
     }
 
+    /// Which interface the device is driven through: what drivers tell it may look different.
+    pub fn dialect(&self) -> Dialect {
+        self.link.dialect
+    }
+
     /// The configuration space.
     pub fn config(&mut self) -> Config<'_, T> {
         Config {
@@ -156,7 +162,8 @@ impl<T: Transport> Negotiated<T> {
     /// # Errors
     ///
     /// [`Error::NoQueue`] if the device has none of this index, [`Error::Platform`] if there is no
-    /// memory for it, [`Violation::QueueAlreadyEnabled`] if the device did not reset it.
+    /// memory for it, [`Violation::QueueAlreadyEnabled`] if the device did not reset it,
+    /// [`Violation::QueueSize`] if it is a legacy device whose ring has a size that cannot be.
     pub fn queue<B, Q, A>(
         &mut self,
         index: u16,
@@ -179,6 +186,7 @@ impl<T: Transport> Negotiated<T> {
             &self.link.core,
             index,
             size_max,
+            self.link.dialect,
             self.link.features,
             options,
         )
@@ -324,5 +332,7 @@ impl<T: Transport> Live<T> {
     }
 }
 
+#[cfg(test)]
+mod legacy;
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,13 @@ pub enum Violation {
     QueueResetNotConfirmed(u16),
     /// A queue that reported a size refused to be enabled (§4.1.4.3).
     QueueNotEnabled(u16),
+    /// A legacy device has a ring of a size that is no power of two, or more than 32768 (§2.7).
+    QueueSize {
+        /// Which queue.
+        index: u16,
+        /// The descriptors that it says it has.
+        size: u16,
+    },
     /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
     QueueAlreadyEnabled(u16),
     /// The device completed a request with fewer bytes than success means (§5.2.6).
@@ -150,7 +157,8 @@ pub enum TransportError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlatformError {
-    /// No memory for devices is left: this many bytes were asked for.
+    /// No memory for devices is left, or none where the device can reach it: this many bytes were
+    /// asked for.
     NoMemory(usize),
     /// The buffer is not in memory that the device can reach.
     NotReachable,
@@ -158,6 +166,8 @@ pub enum PlatformError {
     TooManySegments,
     /// The registers at this address cannot be mapped.
     NotMapped(u64),
+    /// The I/O ports from this one on cannot be reached.
+    NoPorts(u32),
 }
 
 impl From<TransportError> for Error {
@@ -261,6 +271,9 @@ impl fmt::Display for Violation {
             Self::QueueNotEnabled(index) => {
                 write!(f, "queue {index} refused to be enabled (§4.1.4.3)")
             }
+            Self::QueueSize { index, size } => {
+                write!(f, "queue {index} is of {size} descriptors (§2.7)")
+            }
             Self::QueueAlreadyEnabled(index) => {
                 write!(f, "queue {index} was enabled already (§4.1.5.1.3)")
             }
@@ -296,6 +309,7 @@ impl fmt::Display for PlatformError {
             Self::NotReachable => f.write_str("buffer is not in memory that the device can reach"),
             Self::TooManySegments => f.write_str("buffer is in too many pieces"),
             Self::NotMapped(address) => write!(f, "registers at {address:#x} cannot be mapped"),
+            Self::NoPorts(base) => write!(f, "I/O ports at {base:#x} cannot be reached"),
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod blk;
 pub mod bringup;
 #[cfg(feature = "alloc")]
 pub mod bus;
+pub mod dialect;
 #[cfg(feature = "alloc")]
 pub mod dma;
 #[cfg(feature = "alloc")]

@@ -39,6 +39,16 @@ pub enum Direction {
     FromDevice,
 }
 
+/// The last address of memory for devices that may be anywhere.
+pub const ANYWHERE: u64 = u64::MAX;
+
+/// Whether `memory` ends at address `last`, at the latest: for what [`Platform::dma`] is asked.
+pub fn ends_by(memory: &Memory, last: u64) -> bool {
+    let len = memory.shared.len() as u64;
+    let end = memory.address.checked_add(len.saturating_sub(1));
+    end.is_some_and(|end| end <= last)
+}
+
 /// Where [`Platform::map`] says which device addresses a buffer has: in order, as many as there is
 /// room for.
 #[derive(Debug)]
@@ -138,12 +148,13 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     }
 
     /// `len` zeroed bytes for rings, requests and pools, contiguous for the device, at an address
-    /// aligned to `align`, a power of two. Freed with the last clone of what is returned.
+    /// aligned to `align`, a power of two, none of them above address `last`: [`ANYWHERE`], but for
+    /// the rings of legacy devices. Freed with the last clone of what is returned.
     ///
     /// # Errors
     ///
     /// [`PlatformError::NoMemory`]
-    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError>;
+    fn dma(&self, len: usize, align: usize, last: u64) -> Result<Memory, PlatformError>;
 
     /// Makes the `len` bytes at `at` the device's, and says where it finds them. Not called with
     /// [`Trust::Pool`].
@@ -168,6 +179,17 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     ///
     /// [`PlatformError::NotMapped`]
     fn registers(&self, address: u64, len: u64) -> Result<Self::Registers, PlatformError>;
+
+    /// Reaches the `len` I/O ports from `base` on, where legacy PCI devices have their registers.
+    /// Machines without ports have none, which is the default.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoPorts`]
+    fn ports(&self, base: u32, len: u32) -> Result<Self::Registers, PlatformError> {
+        let _ = len;
+        Err(PlatformError::NoPorts(base))
+    }
 
     /// Provides one message-signalled interrupt, on which `handler` is called until it is
     /// [disconnected](Self::disconnect). `None` when there are no more, or none at all: devices

@@ -9,6 +9,7 @@ use std::vec::Vec;
 use ringway_ring::device;
 use ringway_spec::{DeviceId, F, Features, InterruptStatus, Status};
 
+use crate::dialect::Dialect;
 use crate::error::TransportError;
 use crate::platform::{Message, Platform, Trust};
 use crate::testing::{Access, TestPlatform};
@@ -25,6 +26,7 @@ pub(crate) const LINE: u32 = 11;
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) id: DeviceId,
+    pub(crate) dialect: Dialect,
     pub(crate) offered: Features,
     pub(crate) accepted: Features,
     pub(crate) config: Vec<u8>,
@@ -39,6 +41,8 @@ pub(crate) struct Script {
     pub(crate) reset_takes: Option<u32>,
     /// Reads of the generation after which it stands still.
     pub(crate) generation_changes: u32,
+    /// Reads of the configuration after which it stands still.
+    pub(crate) config_changes: u32,
     /// How often a queue that is reset alone is looked at before that shows; `None` if it never
     /// does.
     pub(crate) queue_reset_takes: Option<u32>,
@@ -76,6 +80,7 @@ impl Scripted {
         });
         let script = Script {
             id,
+            dialect: Dialect::Modern,
             offered: offered | F::VERSION_1,
             accepted: Features::NONE,
             config,
@@ -86,6 +91,7 @@ impl Scripted {
             likes_features: true,
             reset_takes: Some(0),
             generation_changes: 0,
+            config_changes: 0,
             queue_reset_takes: Some(0),
             enables_queues: true,
             needs_reset_at_once: false,
@@ -157,6 +163,10 @@ impl Transport for Scripted {
         "scripted"
     }
 
+    fn dialect(&self) -> Dialect {
+        self.script().dialect
+    }
+
     fn device_id(&self) -> DeviceId {
         self.script().id
     }
@@ -225,7 +235,11 @@ impl Transport for Scripted {
             offset,
             len: into.len(),
         };
-        let script = self.script();
+        let mut script = self.script();
+        if script.config_changes != 0 {
+            script.config_changes -= 1;
+            script.config.iter_mut().for_each(|byte| *byte ^= 0xff);
+        }
         let from = script
             .config
             .get(offset..offset + into.len())

@@ -23,7 +23,9 @@ use crate::dma::{Buffer, Raw};
 use crate::error::{PlatformError, TransportError};
 use crate::interrupt::Handler;
 use crate::pci::{self, ConfigAccess};
-use crate::platform::{Direction, Leak, Message, Platform, Registers, Segments, Trust};
+use crate::platform::{
+    ANYWHERE, Direction, Leak, Message, Platform, Registers, Segments, Trust, ends_by,
+};
 
 /// Where the 4096 bytes of configuration space of the first PCI function are among the spaces.
 pub(crate) const CONFIG_SPACES: u64 = 1 << 40;
@@ -32,6 +34,9 @@ pub(crate) const CONFIG_SPACES: u64 = 1 << 40;
 pub(crate) fn config_space(at: pci::Address) -> u64 {
     CONFIG_SPACES + (u64::from(at.routing_id()) << 12)
 }
+
+/// Where memory begins that is to end by some address.
+const LOW: u64 = 1 << 20;
 
 /// A register access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,8 @@ struct Inner {
     windows: Mutex<Vec<(u64, u64)>>,
     milliseconds: AtomicU64,
     allocations: Mutex<Vec<Weak<Allocation>>>,
+    /// Where the next memory begins that is to end by some address.
+    low: AtomicU64,
     mapped: Mutex<Vec<(NonNullSend, usize)>>,
     unmaps: AtomicUsize,
     leaked: Mutex<Leak>,
@@ -93,6 +100,7 @@ impl TestPlatform {
             windows: Mutex::default(),
             milliseconds: AtomicU64::new(0),
             allocations: Mutex::default(),
+            low: AtomicU64::new(LOW),
             mapped: Mutex::default(),
             unmaps: AtomicUsize::new(0),
             leaked: Mutex::default(),
@@ -164,17 +172,17 @@ impl TestPlatform {
         let allocated = allocations
             .iter()
             .filter_map(Weak::upgrade)
-            .map(|allocation| Shared::new(allocation));
+            .map(|allocation| (allocation.address, Shared::new(allocation)));
         let mapped = self.0.mapped.lock().unwrap();
         let mapped = mapped.iter().map(|(at, len)| {
             // SAFETY: who mapped the bytes keeps them until they are unmapped, and does not touch
             // them.
-            unsafe { Shared::from_raw_parts(at.0, *len) }
+            let memory = unsafe { Shared::from_raw_parts(at.0, *len) };
+            (at.0.addr().get() as u64, memory)
         });
-        let regions = allocated.chain(mapped).map(|memory| Region {
-            start: memory.base().addr().get() as u64,
-            memory,
-        });
+        let regions = allocated
+            .chain(mapped)
+            .map(|(start, memory)| Region { start, memory });
         Map::new(regions.collect()).unwrap()
     }
 
@@ -185,6 +193,11 @@ impl TestPlatform {
             .iter()
             .filter(|allocation| allocation.strong_count() != 0)
             .count()
+    }
+
+    /// Memory that is to end by some address begins at `low` from now on, at the earliest.
+    pub(crate) fn set_low(&self, low: u64) {
+        self.0.low.store(low, Ordering::Relaxed);
     }
 
     /// How many buffers are mapped.
@@ -255,10 +268,25 @@ unsafe impl Platform for TestPlatform {
         self.0.trust
     }
 
-    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
-        let memory = Shared::allocate(len, align).ok_or(PlatformError::NoMemory(len))?;
-        let address = memory.base().addr().get() as u64;
-        let allocation = Arc::new(Allocation(memory));
+    fn dma(&self, len: usize, align: usize, last: u64) -> Result<Memory, PlatformError> {
+        let shared = Shared::allocate(len, align).ok_or(PlatformError::NoMemory(len))?;
+        let address = match last {
+            ANYWHERE => shared.base().addr().get() as u64,
+            // Far below where programs have their heap.
+            _ => {
+                let step = len.max(align).next_power_of_two() as u64;
+                let beyond = self.0.low.fetch_add(2 * step, Ordering::Relaxed);
+                beyond.next_multiple_of(align as u64)
+            }
+        };
+        let memory = Memory { shared, address };
+        if !ends_by(&memory, last) {
+            return Err(PlatformError::NoMemory(len));
+        }
+        let allocation = Arc::new(Allocation {
+            memory: memory.shared,
+            address,
+        });
         let mut allocations = self.0.allocations.lock().unwrap();
         allocations.push(Arc::downgrade(&allocation));
         Ok(Memory {
@@ -489,16 +517,20 @@ unsafe impl Buffer for Tracked {
 }
 
 /// Memory for devices, whose last handle can be told to be gone.
-struct Allocation(Shared);
+struct Allocation {
+    memory: Shared,
+    /// The device's.
+    address: u64,
+}
 
 // SAFETY: what it holds is such memory, and keeps it.
 unsafe impl Backing for Allocation {
     fn base(&self) -> NonNull<u8> {
-        self.0.base()
+        self.memory.base()
     }
 
     fn len(&self) -> usize {
-        self.0.len()
+        self.memory.len()
     }
 }
 

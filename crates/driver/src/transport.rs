@@ -6,8 +6,12 @@
 use ringway_ring::driver::Areas;
 use ringway_spec::{DeviceId, Features, InterruptStatus, Status};
 
+use crate::dialect::Dialect;
 use crate::error::TransportError;
 use crate::platform::{Message, Platform, Registers};
+
+#[cfg(feature = "alloc")]
+mod boxed;
 
 /// What a transport's operations return.
 pub type Result<T, E = TransportError> = core::result::Result<T, E>;
@@ -22,6 +26,11 @@ pub trait Transport: Send {
 
     /// How the device is reached: `pci-modern`, `mmio`.
     fn name(&self) -> &'static str;
+
+    /// Which interface it is driven through.
+    fn dialect(&self) -> Dialect {
+        Dialect::Modern
+    }
 
     /// What type of device it is.
     fn device_id(&self) -> DeviceId;

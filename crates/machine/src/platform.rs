@@ -14,7 +14,9 @@ use ringway_driver::error::{PlatformError, TransportError};
 use ringway_driver::interrupt::{Handler, Signal};
 use ringway_driver::pages::Pages;
 use ringway_driver::pci::{Address, ConfigAccess};
-use ringway_driver::platform::{self, Direction, Leak, Message, Registers, Segments, Trust};
+use ringway_driver::platform::{
+    self, Direction, Leak, Message, Registers, Segments, Trust, ends_by,
+};
 use ringway_ring::driver::Memory;
 use ringway_spec::{F, Features};
 
@@ -129,10 +131,12 @@ unsafe impl platform::Platform for Platform {
         }
     }
 
-    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
+    fn dma(&self, len: usize, align: usize, last: u64) -> Result<Memory, PlatformError> {
         self.0.engine.asked();
         let memory = self.0.ram.take(len, align);
-        memory.ok_or(PlatformError::NoMemory(len))
+        memory
+            .filter(|memory| ends_by(memory, last))
+            .ok_or(PlatformError::NoMemory(len))
     }
 
     fn map(

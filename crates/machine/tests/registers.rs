@@ -11,7 +11,7 @@ use ringway_driver::error::PlatformError;
 use ringway_driver::interrupt::Signal;
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::{Address, ConfigAccess};
-use ringway_driver::platform::{Direction, Platform as _, Registers, Segments, Trust};
+use ringway_driver::platform::{ANYWHERE, Direction, Platform as _, Registers, Segments, Trust};
 use ringway_machine::{Error, Machine, MmioDevice, Options, Place, Platform, Run, Step, Window};
 use ringway_ring::driver::{Geometry, Queue, Segment};
 use ringway_spec::mmio::{MAGIC, register};
@@ -197,7 +197,9 @@ impl ByHand {
         }
         add(Status::FEATURES_OK);
         let geometry = Geometry::new(16, 0).unwrap();
-        let ring = platform.dma(geometry.bytes(), Geometry::ALIGN).unwrap();
+        let ring = platform
+            .dma(geometry.bytes(), Geometry::ALIGN, ANYWHERE)
+            .unwrap();
         let areas = geometry.areas(ring.address);
         write(register::QUEUE_SEL, 0);
         write(register::QUEUE_SIZE, 16);
@@ -214,7 +216,7 @@ impl ByHand {
         add(Status::DRIVER_OK);
         Self {
             queue,
-            buffer: platform.dma(64, 64).unwrap(),
+            buffer: platform.dma(64, 64, ANYWHERE).unwrap(),
             registers,
         }
     }
@@ -314,7 +316,7 @@ fn a_buffer_is_reachable_while_it_is_mapped_and_only_if_it_is_in_ram() {
     for trust in [Trust::Trusted, Trust::Revoked] {
         let machine = Machine::builder().trust(trust).build().unwrap();
         let platform = machine.platform();
-        let memory = platform.dma(10_000, 1).unwrap();
+        let memory = platform.dma(10_000, 1, ANYWHERE).unwrap();
         let part = memory.shared.slice(5000, 5000).unwrap();
         let mut room = [Segment::default(); 2];
         let mut map = |at, len| {

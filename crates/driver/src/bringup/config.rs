@@ -19,12 +19,16 @@ pub struct Config<'d, T: Transport> {
 }
 
 impl<T: Transport> Config<'_, T> {
-    /// Reads one field: again, if the device changed its configuration meanwhile (§2.5.1).
+    /// Reads one field: again, if the device changed its configuration meanwhile (§2.5.1). A legacy
+    /// device does not say so: its fields are read until two readings are the same (§2.5.4).
     ///
     /// # Errors
     ///
     /// [`Violation::ConfigUnstable`] if it changes it every time.
     pub fn read<V: FromBytes + IntoBytes>(&mut self, field: Field<V>) -> Result<V> {
+        if self.link.dialect.is_legacy() {
+            return self.read_twice(field);
+        }
         let transport = self.link.transport()?;
         let mut value = V::new_zeroed();
         let mut before = transport.config_generation()?;
@@ -49,6 +53,20 @@ impl<T: Transport> Config<'_, T> {
             return Ok(None);
         }
         self.read(gated.field()).map(Some)
+    }
+
+    fn read_twice<V: FromBytes + IntoBytes>(&mut self, field: Field<V>) -> Result<V> {
+        let transport = self.link.transport()?;
+        let [mut value, mut before] = [(); 2].map(|()| V::new_zeroed());
+        transport.read_config(field.offset(), before.as_mut_bytes())?;
+        for _ in 0..CONFIG_TRIES {
+            transport.read_config(field.offset(), value.as_mut_bytes())?;
+            if value.as_mut_bytes() == before.as_mut_bytes() {
+                return Ok(value);
+            }
+            core::mem::swap(&mut value, &mut before);
+        }
+        Err(Violation::ConfigUnstable.into())
     }
 
     /// Writes one field.

@@ -8,6 +8,7 @@ use ringway_spec::{DeviceId, F, Features, Status};
 use super::queue_set::QueueSet;
 use super::vectors::Interrupts;
 use super::{RESET_LIMIT, Wanted};
+use crate::dialect::Dialect;
 use crate::dma::{Core, End};
 use crate::error::{Error, Result, TransportError, Violation};
 use crate::interrupt::{Handler, Signal};
@@ -25,6 +26,9 @@ const RING_FEATURES: Features = Features(
         | F::ORDER_PLATFORM.0,
 );
 
+/// Those of a legacy device: all that there were.
+const LEGACY_FEATURES: Features = Features(F::INDIRECT_DESC.0 | F::EVENT_IDX.0 | F::ANY_LAYOUT.0);
+
 /// A device as it is held in every state.
 #[derive(Debug)]
 pub(super) struct Link<T: Transport> {
@@ -32,6 +36,7 @@ pub(super) struct Link<T: Transport> {
     pub(super) transport: Option<T>,
     pub(super) core: Arc<Core<T::Platform>>,
     pub(super) id: DeviceId,
+    pub(super) dialect: Dialect,
     pub(super) features: Features,
     pub(super) config: Arc<Signal>,
     pub(super) handlers: Vec<Handler<T::Platform>>,
@@ -62,6 +67,7 @@ impl<T: Transport> Link<T> {
         Ok(Self {
             core: Core::new(platform)?,
             id: transport.device_id(),
+            dialect: transport.dialect(),
             features: Features::NONE,
             config: Arc::default(),
             handlers: Vec::new(),
@@ -94,11 +100,16 @@ impl<T: Transport> Link<T> {
     }
 
     pub(super) fn negotiate(&mut self, wanted: &Wanted) -> Result<()> {
-        let id = self.id;
+        let (id, dialect) = (self.id, self.dialect);
         let transport = self.transport.as_mut().ok_or(Error::Gone)?;
         let offered = transport.device_features()?;
-        let required = wanted.required | F::VERSION_1 | self.core.platform.required_features();
-        let can = (RING_FEATURES | transport.transport_features()) - wanted.without;
+        let platform = self.core.platform.required_features();
+        let (required, can) = match dialect {
+            Dialect::Modern => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
+            // There is no 33rd bit to accept.
+            Dialect::Legacy(_) => ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES),
+        };
+        let can = (can | transport.transport_features()) - wanted.without;
         let missing = required - offered;
         if !missing.is_empty() {
             return Err(Error::FeaturesMissing(missing));
@@ -112,6 +123,11 @@ impl<T: Transport> Link<T> {
             accepted = accepted - feature;
         }
         transport.set_driver_features(accepted)?;
+        self.features = accepted;
+        if dialect.is_legacy() {
+            // Which has no such bit: it is content with any subset (§3.1.2).
+            return Ok(());
+        }
         // §3.1.1 step 6: what the device thinks of it is read back.
         if !self
             .add_status(Status::FEATURES_OK)?
@@ -119,7 +135,6 @@ impl<T: Transport> Link<T> {
         {
             return Err(Violation::FeaturesRejected.into());
         }
-        self.features = accepted;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use ringway_ring::driver::Memory;
 use ringway_ring::shared::OutOfRange;
 
 use crate::error::{PlatformError, Result};
-use crate::platform::Platform;
+use crate::platform::{ANYWHERE, Platform};
 
 /// A buffer, taken apart: what is kept of it while a device may use it.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl DmaBuffer {
     pub fn new<P: Platform>(platform: &P, len: usize) -> Result<Self, PlatformError> {
         /// So that rows of a disk or packets begin on a cache line.
         const ALIGN: usize = 64;
-        let mut memory = platform.dma(len, ALIGN)?;
+        let mut memory = platform.dma(len, ALIGN, ANYWHERE)?;
         memory.shared = memory
             .shared
             .slice(0, len)

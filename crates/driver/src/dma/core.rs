@@ -10,7 +10,7 @@ use spin::Mutex;
 
 use super::pool::Pool;
 use crate::error::PlatformError;
-use crate::platform::{Leak, Platform};
+use crate::platform::{ANYWHERE, Leak, Platform};
 
 /// The core of a device, from its first reset to the one that ends its use. Held by every handle.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl<P: Platform> Core<P> {
     pub(crate) fn new(platform: P) -> Result<Arc<Self>, PlatformError> {
         let pool = if Self::copies(&platform) {
             const PAGE: usize = 4096;
-            Some(Pool::new(platform.dma(Self::POOL_BYTES, PAGE)?))
+            Some(Pool::new(platform.dma(Self::POOL_BYTES, PAGE, ANYWHERE)?))
         } else {
             None
         };

@@ -21,9 +21,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::buffer::Buffer;
 use super::core::{Core, End, Parked};
 use super::given::{Data, Given};
+use crate::dialect::{Dialect, RingSize};
 use crate::error::{Error, RequestError, Result, Violation};
 use crate::interrupt::Signal;
-use crate::platform::Platform;
+use crate::platform::{ANYWHERE, Platform};
 use crate::transport::{Doorbell, QueueSetup};
 
 /// How a queue is to be made.
@@ -204,23 +205,41 @@ where
         core: &Arc<Core<P>>,
         index: u16,
         size_max: u16,
+        dialect: Dialect,
         features: Features,
         options: &QueueOptions,
     ) -> Result<Self> {
         let around = u16::from(size_of::<Q>() != 0) + u16::from(size_of::<A>() != 0);
         let pieces = options.segments.max(1).saturating_add(around);
         let most = size_max.min(options.size);
-        let geometry = Geometry::largest(most, pieces, features).ok_or(Error::NoQueue(index))?;
+        let (geometry, last) = match dialect {
+            Dialect::Modern => {
+                let geometry = Geometry::largest(most, pieces, features);
+                (geometry.ok_or(Error::NoQueue(index))?, ANYWHERE)
+            }
+            Dialect::Legacy(rings) => {
+                let size = match rings.size {
+                    RingSize::Fixed => size_max,
+                    RingSize::Chosen => 1 << most.checked_ilog2().ok_or(Error::NoQueue(index))?,
+                };
+                let geometry = Geometry::legacy(size, pieces.min(size), rings.align);
+                let size_wrong = Violation::QueueSize { index, size };
+                (geometry.ok_or(size_wrong)?, rings.last)
+            }
+        };
         let size = geometry.size();
         let pieces = pieces.min(size);
         let memory = core
             .platform
-            .dma(geometry.bytes(), PAGE.max(Geometry::ALIGN))?;
+            .dma(geometry.bytes(), PAGE.max(geometry.alignment()), last)?;
         let ring = ring::Queue::new(&memory, geometry, features, 0)
             .ok_or(crate::error::PlatformError::NoMemory(geometry.bytes()))?;
         let slots = match Self::SLOT {
             0 => None,
-            slot => Some(core.platform.dma(slot * usize::from(size), PAGE)?),
+            slot => Some(
+                core.platform
+                    .dma(slot * usize::from(size), PAGE, ANYWHERE)?,
+            ),
         };
         let held = ManuallyDrop::new(Held { ring, slots });
         Ok(Self {

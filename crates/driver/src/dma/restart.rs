@@ -11,6 +11,7 @@ use super::buffer::Buffer;
 use super::given::Data;
 use super::queue::{Hold, Pending, Queue, QueueOptions};
 use crate::bringup::Live;
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::transport::Transport;
@@ -73,7 +74,15 @@ where
         };
         let size_max = device.queue_size_max(index)?;
         let features = device.features();
-        let mut fresh = Pending::new(&old.custody.core, index, size_max, features, &options)?;
+        let mut fresh = Pending::new(
+            &old.custody.core,
+            index,
+            size_max,
+            // A queue alone is reset by devices that have `VERSION_1` only.
+            Dialect::Modern,
+            features,
+            &options,
+        )?;
         // The old ring is freed here. The new one is in custody before the device knows of it.
         fresh.signal = signal;
         self.pending = fresh;

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use ringway_driver::error::PlatformError;
 use ringway_driver::interrupt::{Handler, Signal};
-use ringway_driver::platform::{self, Direction, Leak, Message, Segments, Trust};
+use ringway_driver::platform::{self, Direction, Leak, Message, Segments, Trust, ends_by};
 use ringway_ring::driver::Memory;
 use rustix::thread::sched_getaffinity;
 
@@ -208,9 +208,11 @@ unsafe impl platform::Platform for Platform {
         }
     }
 
-    fn dma(&self, len: usize, align: usize) -> Result<Memory, PlatformError> {
+    fn dma(&self, len: usize, align: usize, last: u64) -> Result<Memory, PlatformError> {
         let memory = self.0.share.pages().take(len, align);
-        memory.ok_or(PlatformError::NoMemory(len))
+        memory
+            .filter(|memory| ends_by(memory, last))
+            .ok_or(PlatformError::NoMemory(len))
     }
 
     fn map(
