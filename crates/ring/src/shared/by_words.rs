@@ -74,6 +74,25 @@ pub(super) unsafe fn into_shared(to: *mut u8, from: &[u8]) {
     }
 }
 
+/// Through a piece of private memory, for the two need not be aligned alike.
+///
+/// # Safety
+///
+/// The `len` bytes at `from`, and those at `to`, are live shared memory.
+pub(super) unsafe fn between(from: *mut u8, to: *mut u8, len: usize) {
+    let mut piece = [0; 256];
+    let mut done = 0;
+    while done < len {
+        let step = piece.len().min(len.wrapping_sub(done));
+        let piece = piece.get_mut(..step).unwrap_or_default();
+        // SAFETY: `done + step` is at most `len`, so these bytes are among those at `from`.
+        unsafe { out_of_shared(from.wrapping_add(done), piece) };
+        // SAFETY: as above, of those at `to`.
+        unsafe { into_shared(to.wrapping_add(done), piece) };
+        done = done.wrapping_add(step);
+    }
+}
+
 /// How many bytes at `address` come before the first aligned word, in whole words, and after
 /// them. They add up to `len`.
 #[inline]

@@ -1,4 +1,4 @@
-//! Copies between private and shared memory, as the processor does them best.
+//! Copies between private and shared memory, and from one shared memory to another, as the processor does them best.
 #![expect(unsafe_code, reason = "reads and writes of memory shared with a peer")]
 
 #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri)))))]
@@ -41,5 +41,24 @@ pub(super) unsafe fn into_shared(to: *mut u8, from: &[u8]) {
     // SAFETY: the caller's promise is what is asked.
     unsafe {
         by_words::into_shared(to, from);
+    }
+}
+
+/// Copies `len` bytes from shared memory to shared memory.
+///
+/// # Safety
+///
+/// As for [`out_of_shared`], of the bytes at `from`; and of those at `to`.
+#[inline]
+pub(super) unsafe fn between(from: *mut u8, to: *mut u8, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri))))]
+    // SAFETY: the caller's promise is what is asked of either.
+    unsafe {
+        wide::copy(from, to, len);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, ringway_interpose, miri)))))]
+    // SAFETY: the caller's promise is what is asked.
+    unsafe {
+        by_words::between(from, to, len);
     }
 }

@@ -46,6 +46,33 @@ proptest! {
     }
 
     #[test]
+    fn shared_memory_is_filled_from_other_such_memory_at_any_alignment(
+        (from, to) in (0_usize..40, 0_usize..40),
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let (source, target) = (Shared::allocate(640, 64).unwrap(), Shared::allocate(640, 64).unwrap());
+        source.view().write(from, &bytes).unwrap();
+        let first = source.slice(from, bytes.len()).unwrap().base();
+        let view = target.view().slice(to, bytes.len()).unwrap();
+        let mut expected = vec![0; 640];
+        expected[to..to + bytes.len()].copy_from_slice(&bytes);
+        let whole = || {
+            let mut whole = vec![0; 640];
+            target.view().read(0, &mut whole).unwrap();
+            whole
+        };
+
+        // SAFETY: the slice that begins at `first` has as many bytes as `view`.
+        unsafe { view.fill_from(first) };
+        prop_assert_eq!(whole(), &*expected);
+        target.view().fill(0);
+        // SAFETY: as above.
+        unsafe { by_words::between(first.as_ptr(), view.base().as_ptr(), bytes.len()) };
+
+        prop_assert_eq!(whole(), &*expected);
+    }
+
+    #[test]
     fn a_slice_that_leaves_the_memory_is_refused(offset in any::<usize>(), len in any::<usize>()) {
         let shared = Shared::allocate(4096, 64).unwrap();
 

@@ -100,6 +100,20 @@ impl<'m> View<'m> {
         Ok(())
     }
 
+    /// Fills all of it from memory that others may be writing at that moment, too, each byte read
+    /// once.
+    ///
+    /// # Safety
+    ///
+    /// As many bytes at `from` are mapped and readable during the call; the program reaches them in
+    /// no other way than this one and through [`Shared`] and [`View`], or as atomics.
+    #[inline]
+    pub unsafe fn fill_from(&self, from: NonNull<u8>) {
+        // SAFETY: the view's bytes are live shared memory, of which the program makes only atomic
+        // accesses; that there are as many at `from`, of which it holds, too, is the caller's promise.
+        unsafe { copy::between(from.as_ptr(), self.base.as_ptr(), self.len) };
+    }
+
     /// Copies one value out of `offset`.
     ///
     /// # Errors
