@@ -19,7 +19,7 @@ use crate::uring::{Uring, Work};
 /// A queue's way to an image.
 pub(crate) struct Reach {
     image: Arc<Image>,
-    /// Absent if the method is [`Method::Blocking`].
+    /// Absent if the method is [`Method::Blocking`] or [`Method::Mapped`].
     uring: Option<Uring>,
     /// How a read, and a write, is tried at once; not at all if absent.
     reads: Option<Wait>,

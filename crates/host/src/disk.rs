@@ -67,7 +67,8 @@ impl Image {
     }
 
     /// Opens the image at `path`. It is known to drivers by its file's name. Its method is
-    /// [`Method::Adaptive`], or [`Method::Blocking`] where the system refuses rings.
+    /// [`Method::Adaptive`]; where the system refuses rings, [`Method::Mapped`] if it is in memory, and
+    /// [`Method::Blocking`] if it is not.
     ///
     /// # Errors
     ///
@@ -106,13 +107,14 @@ impl Image {
         }
         let to_map = system == TMPFS && direct.is_none();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mapped = to_map.then(|| Mapped::new(&file, bytes)).flatten();
         Ok(Self {
-            method: if uring::is_available(&file) {
-                Method::Adaptive
-            } else {
-                Method::Blocking
+            method: match &mapped {
+                _ if uring::is_available(&file) => Method::Adaptive,
+                Some(_) => Method::Mapped,
+                None => Method::Blocking,
             },
-            mapped: to_map.then(|| Mapped::new(&file, bytes)).flatten(),
+            mapped,
             in_memory,
             direct,
             file,
@@ -138,9 +140,10 @@ impl Image {
     #[must_use]
     pub fn with_method(self, method: Method) -> Self {
         let needs_rings = matches!(method, Method::Adaptive | Method::Uring);
-        let method = match self.method {
-            Method::Blocking if needs_rings && !uring::is_available(&self.file) => Method::Blocking,
-            _ => method,
+        let method = if needs_rings && !uring::is_available(&self.file) {
+            Method::Blocking
+        } else {
+            method
         };
         let mapped = match method {
             Method::Adaptive => self.mapped,

@@ -81,21 +81,20 @@ fn is_ours(file: &File, access: Access) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// Opened twice: two files to the system, as of two programs.
-    fn taken(first: Access, second: Access) -> bool {
-        let named = tempfile::NamedTempFile::new().unwrap();
-        let open = || {
-            let mut options = std::fs::OpenOptions::new();
-            options.read(true).write(true).open(named.path()).unwrap()
-        };
-        let (one, other) = (open(), open());
-        assert!(is_ours(&one, first).unwrap());
-        is_ours(&other, second).unwrap()
+    /// A file of its own to the system, as another program's.
+    fn opened(named: &tempfile::NamedTempFile) -> File {
+        named.reopen().unwrap()
     }
 
     #[test]
     fn many_may_read_and_whoever_writes_is_alone() {
         use Access::{ReadOnly, ReadWrite};
+        let taken = |first, second| {
+            let named = tempfile::NamedTempFile::new().unwrap();
+            let (one, other) = (opened(&named), opened(&named));
+            assert!(is_ours(&one, first).unwrap());
+            is_ours(&other, second).unwrap()
+        };
 
         assert!(taken(ReadOnly, ReadOnly));
         assert!(!taken(ReadOnly, ReadWrite));
@@ -106,11 +105,7 @@ mod tests {
     #[test]
     fn one_that_was_refused_keeps_nobody_out_and_one_that_is_closed_neither() {
         let named = tempfile::NamedTempFile::new().unwrap();
-        let open = || {
-            let mut options = std::fs::OpenOptions::new();
-            options.read(true).write(true).open(named.path()).unwrap()
-        };
-        let (reader, writer, another) = (open(), open(), open());
+        let (reader, writer, another) = (opened(&named), opened(&named), opened(&named));
         assert!(is_ours(&reader, Access::ReadOnly).unwrap());
 
         assert!(!is_ours(&writer, Access::ReadWrite).unwrap());
@@ -118,5 +113,29 @@ mod tests {
         drop((reader, another));
 
         assert!(is_ours(&writer, Access::ReadWrite).unwrap());
+    }
+
+    /// QEMU's rules, by its bytes: what it holds keeps us out, and what we hold
+    /// it would find.
+    #[test]
+    fn the_bytes_are_those_that_qemu_locks() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let (ours, qemu) = (opened(&named), opened(&named));
+
+        // It has the image open to be written by nobody else, and writes it.
+        sys::lock(&qemu, 101).unwrap();
+        sys::lock(&qemu, 201).unwrap();
+        let beside_a_writer = is_ours(&ours, Access::ReadOnly).unwrap();
+        sys::unlock(&qemu, 101).unwrap();
+        let (read, written) = (
+            is_ours(&ours, Access::ReadOnly).unwrap(),
+            is_ours(&ours, Access::ReadWrite).unwrap(),
+        );
+        sys::unlock(&qemu, 201).unwrap();
+        assert!(is_ours(&ours, Access::ReadWrite).unwrap());
+        let found = [100, 101, 201, 203].map(|byte| sys::is_locked(&qemu, byte).unwrap());
+
+        assert!(!beside_a_writer && read && !written);
+        assert_eq!(found, [true; 4]);
     }
 }

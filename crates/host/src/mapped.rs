@@ -51,11 +51,10 @@ impl Mapped {
 
     fn copy(&self, offset: u64, bytes: u64, mut into: Writable<'_>) -> Option<()> {
         let mut at = usize::try_from(offset).ok()?;
-        let len = usize::try_from(bytes).ok()?;
-        if !self.0.is_resident(at, len) {
+        if !self.0.is_resident(at, usize::try_from(bytes).ok()?) {
             return None;
         }
-        while at < usize::try_from(offset.checked_add(bytes)?).ok()? {
+        while into.remaining() != 0 {
             let run = into.next_run().ok()?;
             self.0.read(at, run.view()).ok()?;
             at = at.checked_add(run.view().len())?;
