@@ -64,9 +64,11 @@ pub(super) fn start(what: What, programs: &Programs) -> Result<(Export, Export),
         }
         What::Raw => {
             let image = image(&programs.memory)?;
-            ringway.arg("--image").arg(&image);
+            // Both have it.
+            ringway.arg("--no-lock").arg("--image").arg(&image);
             daemon.arg("--blockdev").arg(format!(
-                "driver=file,node-name=theirs,filename={},aio=io_uring,cache.direct=off",
+                "driver=file,node-name=theirs,filename={},aio=io_uring,cache.direct=off,\
+                 locking=off",
                 image.display()
             ));
         }

@@ -143,6 +143,72 @@ fn a_disk_that_is_read_only_is_not_written_to() {
 }
 
 #[test]
+fn an_image_that_another_server_has_is_refused_unless_no_lock_is_wanted() {
+    let place = Place::new();
+    place.image("disk.img", 8192);
+    let serve = |socket| ["blk", "--image", "disk.img", "--vhost-user", socket];
+    let first = place.serve(&serve("first.sock"));
+
+    let refused = place.run(&[&["serve"], &serve("second.sock")[..]].concat());
+    let unlocked = place.serve(&[&serve("third.sock")[..], &["--no-lock"]].concat());
+
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        error.contains("disk.img is in use: stop the server"),
+        "{error}"
+    );
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!((first.stop(), unlocked.stop()), (Some(0), Some(0)));
+    let free = place.serve(&serve("first.sock"));
+    assert_eq!(free.stop(), Some(0));
+}
+
+/// In a folder whose files are in memory, and past the cache where they are not: the calls of both
+/// are those of a confined process.
+#[test]
+fn an_image_is_served_as_its_file_system_has_it() {
+    let place = Place::new();
+    let content = place.image("disk.img", 1 << 20);
+    let memory = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    fs::write(&memory, &content).unwrap();
+    let in_memory = memory.path().to_str().unwrap();
+    let direct = |image| {
+        let args = [
+            "blk",
+            "--direct",
+            "--image",
+            image,
+            "--vhost-user",
+            "d.sock",
+        ];
+        [&args[..], &["--sandbox"]].concat()
+    };
+    let mapped = [
+        "blk",
+        "--image",
+        in_memory,
+        "--vhost-user",
+        "m.sock",
+        "--sandbox",
+    ];
+
+    let refused = place.run(&[&["serve"], &direct(in_memory)[..]].concat());
+    let (mapped, direct) = (place.serve(&mapped), place.serve(&direct("disk.img")));
+
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("leave out --direct"), "{error}");
+    for (server, socket) in [(mapped, "m.sock"), (direct, "d.sock")] {
+        succeeded(&place.drive(&[socket, "read", "copy.img"]));
+        assert!(
+            fs::read(place.path("copy.img")).unwrap() == content,
+            "{socket}"
+        );
+        fs::remove_file(place.path("copy.img")).unwrap();
+        assert_eq!(server.stop(), Some(0));
+    }
+}
+
+#[test]
 fn entropy_and_a_disk_without_bytes_say_what_they_are() {
     let place = Place::new();
     let null = [

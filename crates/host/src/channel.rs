@@ -7,23 +7,26 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use ringway_device as device;
-use ringway_device::blk::{Blocking, Channel, Pace, Range, Stable, Tag};
-use ringway_ring::device::{Readable, TooShort, Writable};
+use ringway_device::blk::{Blocking, Bounced, Channel, Pace, Range, Stable, Tag};
+use ringway_ring::device::{Readable, Run, TooShort, Writable};
 use ringway_ring::shared::Shared;
 
-use crate::disk::{Image, Method, medium};
+use crate::disk::{Image, medium};
+use crate::options::Method;
 use crate::sys::{Lent, Room, Wait};
 use crate::uring::{Uring, Work};
 
 /// A queue's way to an image.
 pub(crate) struct Reach {
     image: Arc<Image>,
-    /// Absent if the method is [`Method::Blocking`].
+    /// Absent if the method is [`Method::Blocking`] or [`Method::Mapped`].
     uring: Option<Uring>,
     /// How a read, and a write, is tried at once; not at all if absent.
     reads: Option<Wait>,
     writes: Option<Wait>,
     room: Room,
+    /// For memory that the medium cannot be told of, where it is reached without a cache.
+    bounced: Option<Bounced<Image>>,
 }
 
 /// How far a transfer got at once.
@@ -37,23 +40,41 @@ enum Got {
 impl Reach {
     pub(crate) fn new(image: Arc<Image>) -> Self {
         let uring = match image.method() {
-            Method::Blocking => None,
+            Method::Blocking | Method::Mapped => None,
             // Without a ring, for this queue alone: the way without rings does.
             Method::Adaptive | Method::Uring => Uring::new(image.clone()).ok(),
         };
         let at_once = match (&uring, image.method()) {
             (None, _) => Some(Wait::Maybe),
             (Some(_), Method::Uring) => None,
+            // All of it waits.
+            (Some(_), _) if image.direct().is_some() => None,
             (Some(_), _) if image.is_in_memory() => Some(Wait::Maybe),
             (Some(_), _) => Some(Wait::Never),
         };
+        let bounced = image.direct().map(|_| Bounced::new(image.clone()));
         Self {
             image,
             uring,
             reads: at_once,
             writes: at_once,
             room: Room::default(),
+            bounced,
         }
+    }
+
+    /// The way for memory of which some run is not as the medium needs it.
+    fn bounced<'m>(
+        &mut self,
+        mut next: impl FnMut() -> Result<Run<'m>, TooShort>,
+    ) -> Option<&mut Bounced<Image>> {
+        let (bounced, direct) = (self.bounced.as_mut()?, self.image.direct()?);
+        while let Ok(run) = next() {
+            if !direct.suits(run.view()) {
+                return Some(bounced);
+            }
+        }
+        None
     }
 
     /// Whether what may wait is done at once all the same: there is no other way, or it does not in
@@ -65,6 +86,13 @@ impl Reach {
 
 impl Channel for Reach {
     fn read(&mut self, tag: Tag, offset: u64, into: Writable<'_>) -> Poll<device::Result> {
+        if self.image.copy(offset, into.clone()) {
+            return Poll::Ready(Ok(()));
+        }
+        let mut views = into.clone();
+        if let Some(bounced) = self.bounced(|| views.next_run()) {
+            return bounced.read(tag, offset, into);
+        }
         let mut done = 0;
         if let Some(wait) = self.reads {
             let mut views = into.clone();
@@ -112,6 +140,10 @@ impl Channel for Reach {
         from: Readable<'_>,
         stable: Stable,
     ) -> Poll<device::Result> {
+        let mut views = from.clone();
+        if let Some(bounced) = self.bounced(|| views.next_run()) {
+            return bounced.write(tag, offset, from, stable);
+        }
         let mut done = 0;
         if let Some(wait) = self.writes
             && (stable == Stable::WhenFlushed || wait == Wait::Maybe)

@@ -1,52 +1,42 @@
 //! Raw disk images: files, or block devices, whose bytes are the disk's.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use ringway_device as device;
 use ringway_device::blk::{Abilities, Blocking, Channel, Disk, Stable, Unmap};
+use ringway_ring::device::Writable;
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE, Topology};
-use rustix::fs::{FallocateFlags, fallocate, fstatfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatfs};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::channel::Reach;
+use crate::direct::Direct;
 use crate::error::{Error, Result};
+use crate::lock;
+use crate::mapped::Mapped;
+use crate::options::{Access, Cache, Locking, Method, Options};
 use crate::uring;
 
 /// Bytes of a sector.
 const SECTOR: u64 = SECTOR_SIZE as u64;
 
-/// File systems whose files are nowhere but in memory, by their magic numbers: tmpfs and ramfs. A
+/// tmpfs, by its magic number.
+const TMPFS: u32 = 0x0102_1994;
+
+/// File systems whose files are nowhere but in memory: tmpfs, ramfs, and that of huge pages. A
 /// call for such a file need not wait, and they do not know how to say so.
-const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
+const IN_MEMORY: [u32; 3] = [TMPFS, 0x8584_58f6, HUGE_PAGES];
+
+/// The file system of huge pages, whose files no call writes.
+const HUGE_PAGES: u32 = 0x9584_58f6;
 
 /// Zeroes written at a time where there is no short cut.
 static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
-
-/// How an image is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing can be written to it.
-    ReadOnly,
-    /// It can be read and written.
-    ReadWrite,
-}
-
-/// How what is asked of an image reaches the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// At once, by a call, where that need not wait: for bytes that the system has in memory.
-    /// Everything else goes through a ring of the kernel (`io_uring`), many requests at a time.
-    Adaptive,
-    /// Everything goes through a ring of the kernel.
-    Uring,
-    /// By calls, each of which may wait, one after the other.
-    Blocking,
-}
 
 /// A raw disk image: as many sectors as the file has, fixed when it is opened.
 #[derive(Debug)]
@@ -54,6 +44,10 @@ pub struct Image {
     file: File,
     access: Access,
     method: Method,
+    /// Present if it is to be copied from.
+    mapped: Option<Mapped>,
+    /// What the file asks for, if the system's cache is passed by.
+    direct: Option<Direct>,
     /// Whether the file system keeps its files in memory.
     in_memory: bool,
     sectors: u64,
@@ -63,42 +57,66 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the image at `path`. It is known to drivers by its file's name. Its method is
-    /// [`Method::Adaptive`], or [`Method::Blocking`] where the system refuses rings.
+    /// Opens the image at `path`, through the system's cache, and takes its lock.
     ///
     /// # Errors
     ///
-    /// [`Error`] if it cannot be opened so, is no file or block device, or its size is 0 or no
-    /// multiple of 512.
+    /// As for [`open_with`](Self::open_with).
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Self> {
+        Self::open_with(path, Options::new(access))
+    }
+
+    /// Opens the image at `path`. It is known to drivers by its file's name. Its method is
+    /// [`Method::Adaptive`]; where the system refuses rings, [`Method::Mapped`] if it is in memory, and
+    /// [`Method::Blocking`] if it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it cannot be opened so, is no file or block device, its size is 0 or not as many
+    /// whole blocks, or somebody has a lock on it.
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let path = path.as_ref();
         // Before it is opened: opening a pipe waits for its other end.
         let found = fs::metadata(path).map_err(Error::io(path))?;
         if !found.is_file() && !found.file_type().is_block_device() {
             return Err(Error::NotADisk(path.to_path_buf()));
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::ReadWrite)
-            .open(path)
-            .map_err(Error::io(path))?;
+        let access = options.access;
+        let (mut file, direct) = opened(path, access, options.cache)?;
+        let system = fstatfs(&file).map_or(0, |found| found.f_type as u32);
+        let in_memory = IN_MEMORY.contains(&system);
+        if in_memory && direct.is_some() {
+            // Some say that they can, and do as with a cache.
+            return Err(Error::NotDirect(path.to_path_buf()));
+        }
         // A block device says its size only so.
         let bytes = file.seek(SeekFrom::End(0)).map_err(Error::io(path))?;
         if bytes == 0 {
             return Err(Error::Empty(path.to_path_buf()));
         }
-        if !bytes.is_multiple_of(SECTOR) {
+        let block = direct.as_ref().map_or(SECTOR, Direct::block);
+        if !bytes.is_multiple_of(block) {
             let path = path.to_path_buf();
-            return Err(Error::OddSize { path, bytes });
+            return Err(Error::OddSize { path, bytes, block });
         }
+        if options.locking == Locking::Taken {
+            lock::take(&file, access).map_err(Error::lock(path))?;
+        }
+        if system == HUGE_PAGES && access == Access::ReadWrite {
+            return Err(Error::HugePages(path.to_path_buf()));
+        }
+        let to_map = system == TMPFS && direct.is_none();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mapped = to_map.then(|| Mapped::new(&file, bytes)).flatten();
         Ok(Self {
-            in_memory: fstatfs(&file).is_ok_and(|found| IN_MEMORY.contains(&(found.f_type as u32))),
-            method: if uring::is_available(&file) {
-                Method::Adaptive
-            } else {
-                Method::Blocking
+            method: match &mapped {
+                _ if uring::is_available(&file) => Method::Adaptive,
+                Some(_) => Method::Mapped,
+                None => Method::Blocking,
             },
+            mapped,
+            in_memory,
+            direct,
             file,
             access,
             sectors: bytes.div_ceil(SECTOR),
@@ -118,14 +136,28 @@ impl Image {
     }
 
     /// The image, to be reached by `method`, or by [`Method::Blocking`] where the system refuses
-    /// rings.
+    /// rings, and this needs one.
     #[must_use]
     pub fn with_method(self, method: Method) -> Self {
-        let method = match self.method {
-            Method::Blocking if !uring::is_available(&self.file) => Method::Blocking,
-            _ => method,
+        let needs_rings = matches!(method, Method::Adaptive | Method::Uring);
+        let method = if needs_rings && !uring::is_available(&self.file) {
+            Method::Blocking
+        } else {
+            method
         };
-        Self { method, ..self }
+        let mapped = match method {
+            Method::Adaptive => self.mapped,
+            Method::Mapped if self.direct.is_none() => {
+                let bytes = self.sectors.saturating_mul(SECTOR);
+                self.mapped.or_else(|| Mapped::new(&self.file, bytes))
+            }
+            _ => None,
+        };
+        Self {
+            method,
+            mapped,
+            ..self
+        }
     }
 
     /// How it is reached.
@@ -135,6 +167,17 @@ impl Image {
 
     pub(crate) fn is_in_memory(&self) -> bool {
         self.in_memory
+    }
+
+    /// Fills `into` from where the image is in memory. Says whether it did.
+    pub(crate) fn copy(&self, offset: u64, into: Writable<'_>) -> bool {
+        let mapped = self.mapped.as_ref();
+        mapped.is_some_and(|mapped| mapped.read(&self.file, offset, into))
+    }
+
+    /// What the file asks of memory and places, if it passes the system's cache by.
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
     }
 
     /// Makes stable what was written, if it is to be when it is done.
@@ -179,6 +222,11 @@ impl Disk for Image {
         self.id
     }
 
+    fn block_size(&self) -> u32 {
+        let block = self.direct.as_ref().map_or(SECTOR, Direct::block);
+        u32::try_from(block).unwrap_or(SECTOR_SIZE as u32)
+    }
+
     fn topology(&self) -> Option<Topology> {
         let sectors = self
             .block
@@ -207,11 +255,19 @@ impl Disk for Image {
 
 impl Blocking for Image {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> device::Result {
-        self.file.read_exact_at(into, offset).map_err(medium)
+        let read = match &self.direct {
+            Some(direct) => direct.read(&self.file, offset, into),
+            None => self.file.read_exact_at(into, offset),
+        };
+        read.map_err(medium)
     }
 
     fn write_at(&self, offset: u64, from: &[u8]) -> device::Result {
-        self.file.write_all_at(from, offset).map_err(medium)
+        let written = match &self.direct {
+            Some(direct) => direct.write(&self.file, offset, from),
+            None => self.file.write_all_at(from, offset),
+        };
+        written.map_err(medium)
     }
 
     fn flush(&self) -> device::Result {
@@ -250,6 +306,25 @@ impl AsFd for Image {
     }
 }
 
+/// The file at `path`, and what it asks for if the cache is passed by.
+fn opened(path: &Path, access: Access, cache: Cache) -> Result<(File, Option<Direct>)> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(access == Access::ReadWrite);
+    if cache == Cache::System {
+        return Ok((options.open(path).map_err(Error::io(path))?, None));
+    }
+    let refused = || Error::NotDirect(path.to_path_buf());
+    let file = options
+        .custom_flags(OFlags::DIRECT.bits() as i32)
+        .open(path);
+    let file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => refused(),
+        _ => Error::io(path)(error),
+    })?;
+    let direct = Direct::of(&file).ok_or_else(refused)?;
+    Ok((file, Some(direct)))
+}
+
 /// Any failure of the file is one of the medium: also an end that came too soon, because the file
 /// was made shorter.
 pub(crate) fn medium(_: io::Error) -> device::Error {
@@ -267,161 +342,4 @@ fn id(name: &str) -> [u8; ID_BYTES] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::error::Error as _;
-    use tempfile::{NamedTempFile, TempDir};
-
-    /// An image whose sectors each hold their own number.
-    fn image(sectors: u8) -> NamedTempFile {
-        let file = NamedTempFile::new().unwrap();
-        let bytes: Vec<u8> = (0..sectors).flat_map(|sector| [sector; 512]).collect();
-        fs::write(&file, bytes).unwrap();
-        file
-    }
-
-    fn read(disk: &Image, offset: u64, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0xaa; len];
-        disk.read_at(offset, &mut bytes).unwrap();
-        bytes
-    }
-
-    fn refusal(path: impl AsRef<Path>, access: Access) -> String {
-        let error = Image::open(path, access).unwrap_err();
-        assert!(error.source().is_none(), "{error:?}");
-        error.to_string()
-    }
-
-    #[test]
-    fn sectors_are_read_and_written_where_they_are() {
-        let file = image(8);
-        let disk = Image::open(&file, Access::ReadWrite).unwrap();
-
-        disk.write_at(512, &[0x55; 1024]).unwrap();
-        disk.flush().unwrap();
-
-        assert_eq!(disk.sectors(), 8);
-        assert_eq!(read(&disk, 0, 512), [0; 512]);
-        assert_eq!(read(&disk, 512, 1024), [0x55; 1024]);
-        assert_eq!(fs::read(&file).unwrap()[1536..2048], [3; 512]);
-    }
-
-    #[test]
-    fn what_is_discarded_keeps_its_place_and_what_is_zeroed_reads_as_zero() {
-        let file = image(32);
-        let disk = Image::open(&file, Access::ReadWrite).unwrap();
-
-        disk.discard(8192, 4096).unwrap();
-        disk.write_zeroes(512, 512, Unmap::Keep).unwrap();
-        disk.write_zeroes(1536, 512, Unmap::Allow).unwrap();
-        disk.write_zeroes(0, 0, Unmap::Keep).unwrap();
-
-        assert_eq!(read(&disk, 0, 512), [0; 512]);
-        assert_eq!(read(&disk, 512, 512), [0; 512]);
-        assert_eq!(read(&disk, 1024, 512), [2; 512]);
-        assert_eq!(read(&disk, 1536, 512), [0; 512]);
-        assert_eq!(read(&disk, 2048, 512), [4; 512]);
-        assert_eq!(read(&disk, 12288, 512), [24; 512]);
-        assert_eq!(fs::metadata(&file).unwrap().len(), 32 * 512);
-    }
-
-    #[test]
-    fn zeroes_are_written_where_there_is_no_short_cut() {
-        let file = image(200);
-        let disk = Image::open(&file, Access::ReadWrite).unwrap();
-
-        disk.write_zeroes_at(512, 198 * 512).unwrap();
-
-        let mut expected = vec![0; 200 * 512];
-        expected[199 * 512..].fill(199);
-        assert_eq!(fs::read(&file).unwrap(), expected);
-    }
-
-    #[test]
-    fn an_image_opened_read_only_says_so_and_is_not_written() {
-        let file = image(2);
-        let disk = Image::open(&file, Access::ReadOnly).unwrap();
-
-        let written = disk.write_at(0, &[9; 512]);
-
-        assert!(disk.is_read_only());
-        assert_eq!(disk.abilities(), Abilities::default());
-        assert_eq!(written, Err(device::Error::Medium));
-        assert_eq!(read(&disk, 0, 512), [0; 512]);
-    }
-
-    #[test]
-    fn an_image_made_shorter_fails_the_read_and_not_the_program() {
-        let file = image(4);
-        let disk = Image::open(&file, Access::ReadOnly).unwrap();
-
-        file.as_file().set_len(1024).unwrap();
-
-        assert_eq!(
-            disk.read_at(512, &mut [0; 1024]),
-            Err(device::Error::Medium)
-        );
-        assert_eq!(read(&disk, 0, 1024).len(), 1024);
-    }
-
-    #[test]
-    fn an_image_is_known_by_its_name_or_a_given_one() {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("größe-of-a-long-name.img");
-        fs::write(&path, [0; 512]).unwrap();
-
-        let disk = Image::open(&path, Access::ReadOnly).unwrap();
-
-        assert_eq!(&disk.id(), b"gr__e-of-a-long-name");
-        assert_eq!(
-            &disk.named("root").id(),
-            b"root\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-        );
-    }
-
-    #[test]
-    fn an_image_that_is_not_there_is_refused() {
-        let folder = TempDir::new().unwrap();
-
-        let said = refusal(folder.path().join("none.img"), Access::ReadOnly);
-
-        assert!(
-            said.ends_with("none.img does not exist: give the path of a disk image"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn an_empty_image_is_refused() {
-        let said = refusal(image(0).path(), Access::ReadOnly);
-
-        assert!(said.contains("is empty"), "{said}");
-    }
-
-    #[test]
-    fn an_image_of_no_whole_sectors_is_refused() {
-        let file = image(1);
-        file.as_file().set_len(513).unwrap();
-
-        let said = refusal(&file, Access::ReadWrite);
-
-        assert!(
-            said.contains("has 513 bytes, which is not a multiple of 512"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn a_directory_or_a_character_device_is_no_disk() {
-        let folder = TempDir::new().unwrap();
-
-        for path in [folder.path(), Path::new("/dev/null")] {
-            let said = refusal(path, Access::ReadOnly);
-
-            assert!(
-                said.contains("is neither a file nor a block device"),
-                "{said}"
-            );
-        }
-    }
-}
+mod tests;

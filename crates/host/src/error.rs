@@ -19,13 +19,28 @@ pub enum Error {
     NotADisk(PathBuf),
     /// It has no bytes.
     Empty(PathBuf),
-    /// Its size is not a whole number of sectors.
+    /// Its size is not a whole number of blocks.
     OddSize {
         /// The image.
         path: PathBuf,
         /// How many bytes it has.
         bytes: u64,
+        /// How many each of its blocks has.
+        block: u64,
     },
+    /// Somebody has a lock on it that does not go with this one.
+    InUse(PathBuf),
+    /// The system cannot lock it.
+    NoLock {
+        /// The image.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Its file system cannot pass the system's cache by.
+    NotDirect(PathBuf),
+    /// It is to be written, in a file system of huge pages, whose files calls do not write.
+    HugePages(PathBuf),
     /// The system failed otherwise.
     Io {
         /// The image.
@@ -45,6 +60,18 @@ impl Error {
                     Self::NotPermitted(path)
                 }
                 _ => Self::Io { path, source },
+            }
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn lock(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| {
+            let path = path.to_path_buf();
+            match source.kind() {
+                io::ErrorKind::WouldBlock => Self::InUse(path),
+                _ => Self::NoLock { path, source },
             }
         }
     }
@@ -73,9 +100,33 @@ impl fmt::Display for Error {
                 "{} is empty: a disk has at least one sector of 512 bytes",
                 path.display()
             ),
-            Self::OddSize { path, bytes } => write!(
+            Self::OddSize { path, bytes, block } => write!(
                 f,
-                "{} has {bytes} bytes, which is not a multiple of 512: extend it with `truncate -s %512`",
+                "{} has {bytes} bytes, which is not a multiple of {block}: extend it with `truncate -s %{block}`",
+                path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "{} is in use: stop the server or the virtual machine that has it, or, where both are to \
+                 have it, serve it with --no-lock",
+                path.display()
+            ),
+            Self::NoLock { path, source } => write!(
+                f,
+                "{} cannot be locked: {source}; serve it with --no-lock, and see to it that nobody else \
+                 writes to it",
+                path.display()
+            ),
+            Self::NotDirect(path) => write!(
+                f,
+                "{} is in a file system that cannot be read past the system's cache: leave out --direct, \
+                 or move it",
+                path.display()
+            ),
+            Self::HugePages(path) => write!(
+                f,
+                "{} is in a file system of huge pages, which cannot be written: open it read-only, or \
+                 move it to tmpfs",
                 path.display()
             ),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
@@ -86,7 +137,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::NoLock { source, .. } => Some(source),
             _ => None,
         }
     }

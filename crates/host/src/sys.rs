@@ -1,14 +1,15 @@
 //! The system's calls that take memory shared with a peer: reads and writes of files, at once or
-//! through a ring of the kernel.
+//! through a ring of the kernel; and those that lock bytes of files.
 //!
 //! The kernel copies to and from that memory while the peer may be writing it. To this program it is
 //! one more party that does: nothing here makes a reference to a byte of it.
 #![expect(
     unsafe_code,
-    reason = "memory shared with a peer goes to the kernel by its address"
+    reason = "memory shared with a peer, and what is said of locks, goes to the kernel by its address"
 )]
 
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -158,6 +159,39 @@ impl Wait {
             Self::Maybe => 0,
         }
     }
+}
+
+/// Takes a shared lock on byte `byte` of `file`, which others may share. It is the open file's.
+pub(crate) fn lock(file: impl AsFd, byte: u64) -> io::Result<()> {
+    lock_call(file, libc::F_OFD_SETLK, libc::F_RDLCK, byte).map(drop)
+}
+
+/// Gives it back.
+pub(crate) fn unlock(file: impl AsFd, byte: u64) -> io::Result<()> {
+    lock_call(file, libc::F_OFD_SETLK, libc::F_UNLCK, byte).map(drop)
+}
+
+/// Whether another open file has a lock on that byte, shared or not.
+pub(crate) fn is_locked(file: impl AsFd, byte: u64) -> io::Result<bool> {
+    let found = lock_call(file, libc::F_OFD_GETLK, libc::F_WRLCK, byte)?;
+    Ok(found != libc::F_UNLCK)
+}
+
+/// Calls the system for a lock of this kind on one byte. Returns the kind that it answers with.
+fn lock_call(file: impl AsFd, call: c_int, kind: c_int, byte: u64) -> io::Result<c_int> {
+    // SAFETY: all zeroes are a valid value of this C structure.
+    let mut lock: libc::flock = unsafe { MaybeUninit::zeroed().assume_init() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = position(byte)?;
+    lock.l_len = 1;
+    // SAFETY: these calls take a pointer to such a structure, which is ours, and read and write
+    // nothing else.
+    let done = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), call, &raw mut lock) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(lock.l_type.into())
 }
 
 /// A place in a file, as calls take it.

@@ -10,15 +10,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use ringway_mapping::{Mapping, page_of};
 use ringway_ring::map::{self, Map, MapError};
 use ringway_ring::shared::Shared;
 use rustix::fs::{FileType, MemfdFlags, SealFlags};
-use rustix::fs::{fcntl_add_seals, fstat, fstatfs, ftruncate, memfd_create};
+use rustix::fs::{fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::io::Errno;
-use rustix::param::page_size;
 
 use crate::protocol::Region;
-use crate::sys::{self, Mapping};
 
 /// Most regions of a table. A front-end that asks is told so; it is what QEMU takes at most.
 pub const SLOTS_MAX: usize = 509;
@@ -26,9 +25,6 @@ pub const SLOTS_MAX: usize = 509;
 /// To how many bytes an address of the driver's and its place in the file must be aligned alike:
 /// what a ring is aligned to for the driver (§2.7, §2.8) then is here, too.
 const ALIGNMENT: u64 = 16;
-
-/// What a file system of huge pages says of itself.
-const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 /// Why memory cannot be shared so. The front-end's fault, but for [`System`](Self::System).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,7 +293,7 @@ pub struct Losses(Arc<[Arc<Mapping>]>);
 impl Losses {
     /// Whether any of it is. Costs next to nothing as long as nothing is lost in the whole program.
     pub fn any(&self) -> bool {
-        sys::losses() != 0 && self.0.iter().any(|mapping| mapping.is_lost())
+        ringway_mapping::losses() != 0 && self.0.iter().any(|mapping| mapping.is_lost())
     }
 }
 
@@ -362,18 +358,6 @@ fn mapping(file: &OwnedFd, offset: u64, len: u64) -> Result<Mapping, MemoryError
 
 fn failed(what: &'static str) -> impl FnOnce(Errno) -> MemoryError {
     move |error| MemoryError::System { what, error }
-}
-
-/// How many bytes a page of this file has, a power of two.
-fn page_of(file: &OwnedFd) -> Result<usize, Errno> {
-    let about = fstatfs(file)?;
-    let huge = about.f_type as u64 == HUGETLBFS_MAGIC;
-    let page = usize::try_from(about.f_bsize).unwrap_or_default();
-    Ok(if huge && page.is_power_of_two() {
-        page
-    } else {
-        page_size()
-    })
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ Examples:
                                         a disk for one virtual machine after another
   ringway serve blk --image disk.img --read-only --vhost-user disk.sock --sandbox
                                         confined: no file but these two, few calls of the system
+  ringway serve blk --image disk.img --direct --vhost-user disk.sock
+                                        nothing of it stays in the system's memory
   ringway serve blk --image disk.img --queues 4 --vhost-user disk.sock
                                         a queue for each of four processors
   ringway serve blk --null 1T --vhost-user disk.sock --json
@@ -117,6 +119,18 @@ pub(crate) struct Blk {
     /// Nothing can be written to the image
     #[arg(long, conflicts_with = "null")]
     pub(crate) read_only: bool,
+
+    /// Read and write the image past the system's cache (`O_DIRECT`). Refused where its file system cannot
+    #[arg(long, conflicts_with = "null")]
+    pub(crate) direct: bool,
+
+    /// Take no lock on the image
+    ///
+    /// Without this, nobody else writes to the image meanwhile, and whoever can write to it has it
+    /// alone, of all who ask: other servers of this program, and QEMU. Where a virtual machine moves,
+    /// both ends have the image for a moment: then neither takes a lock.
+    #[arg(long, conflicts_with = "null")]
+    pub(crate) no_lock: bool,
 
     /// How many queues there are at most: a driver with several processors may use as many
     #[arg(

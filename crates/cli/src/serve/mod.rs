@@ -16,10 +16,10 @@ use std::thread;
 use ringway_device::blk::{self, Disk, Null};
 use ringway_device::entropy::Entropy;
 use ringway_device::{Device as Model, Offer};
-use ringway_host::{Access, Image, OsEntropy};
+use ringway_host::{Access, Cache, Image, Locking, Options, OsEntropy};
 use ringway_spec::blk::SECTOR_SIZE;
 use ringway_vhost::backend::{DeviceCarrier, Place, Server};
-use ringway_vhost::event_loop::{EventLoop, Options};
+use ringway_vhost::event_loop::{self, EventLoop};
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 
@@ -136,8 +136,21 @@ fn disk(args: &Blk) -> Result<Arc<dyn Disk>> {
     } else {
         Access::ReadWrite
     };
+    let options = Options {
+        cache: if args.direct {
+            Cache::Direct
+        } else {
+            Cache::System
+        },
+        locking: if args.no_lock {
+            Locking::None
+        } else {
+            Locking::Taken
+        },
+        ..Options::new(access)
+    };
     Ok(match (&args.image, args.null) {
-        (Some(path), _) => Arc::new(Image::open(path, access)?),
+        (Some(path), _) => Arc::new(Image::open_with(path, options)?),
         (None, size) => {
             let bytes = size.map_or(0, NonZeroU64::get);
             Arc::new(Null::new(bytes / SECTOR_SIZE as u64))
@@ -148,7 +161,7 @@ fn disk(args: &Blk) -> Result<Arc<dyn Disk>> {
 /// Those who serve the queues.
 fn loops(threads: usize) -> Result<Vec<EventLoop>> {
     (0..threads)
-        .map(|number| EventLoop::spawn(&format!("rings {number}"), Options::default()))
+        .map(|number| EventLoop::spawn(&format!("rings {number}"), event_loop::Options::default()))
         .collect::<io::Result<_>>()
         .map_err(cannot("start a thread"))
 }

@@ -153,6 +153,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
+    libc::SYS_mincore,
     libc::SYS_memfd_create,
     libc::SYS_ftruncate,
     libc::SYS_getrandom,

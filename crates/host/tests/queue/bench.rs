@@ -30,6 +30,8 @@ pub(crate) struct Bench {
     ram: Shared,
     map: Arc<Mutex<Arc<Map>>>,
     free: usize,
+    /// What places of memory are multiples of.
+    align: usize,
     driver: driver::Queue<Vec<Segment>>,
     task: Option<Task>,
     told: Arc<Told>,
@@ -98,11 +100,17 @@ impl Bench {
         Self {
             driver: driver::Queue::new(&memory, geometry, features, start).unwrap(),
             free: geometry.bytes().next_multiple_of(4096),
+            align: 1,
             ram,
             map,
             task: Some(task),
             told,
         }
+    }
+
+    /// The same, whose memory is in places that are multiples of `align`.
+    pub(crate) fn aligned(self, align: usize) -> Self {
+        Self { align, ..self }
     }
 
     /// Memory that holds `bytes`, in pieces of these lengths, the last of which goes to the end.
@@ -113,6 +121,7 @@ impl Bench {
         while !left.is_empty() {
             let len = cuts.next().map_or(left.len(), |&cut| cut.min(left.len()));
             let (now, later) = left.split_at(len);
+            self.free = self.free.next_multiple_of(self.align);
             if self.free + len > RAM_BYTES {
                 self.free = 1 << 20;
             }

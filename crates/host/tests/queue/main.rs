@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bench;
+mod direct;
+mod mapped;
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 
 use bench::{Answer, Bench, UNTOUCHED};
 use ringway_device::blk::{Abilities, Blocking, Bounced, Channel, Disk, Unmap};
-use ringway_host::{Access, Image, Method};
+use ringway_host::{Access, Cache, Image, Method, Options};
 use ringway_spec::blk::{
     F as Blk, ID_BYTES, RequestHeader, RequestStatus, RequestType, SECTOR_SIZE, Segment,
 };
@@ -26,13 +28,17 @@ const IOERR: u8 = RequestStatus::IOERR.0;
 enum Way {
     By(Method),
     Bounced,
+    /// Past the system's cache, where that can be.
+    Direct,
 }
 
-const WAYS: [Way; 4] = [
+const WAYS: [Way; 6] = [
     Way::By(Method::Adaptive),
+    Way::By(Method::Mapped),
     Way::By(Method::Uring),
     Way::By(Method::Blocking),
     Way::Bounced,
+    Way::Direct,
 ];
 
 /// Formats of a ring.
@@ -108,6 +114,17 @@ fn disk(file: &NamedTempFile, way: Way) -> Arc<dyn Disk> {
     let image = Image::open(file, Access::ReadWrite).unwrap();
     match way {
         Way::By(method) => Arc::new(image.with_method(method)),
+        Way::Direct => {
+            // One is locked at a time.
+            drop(image);
+            let options = Options::new(Access::ReadWrite);
+            let direct = Options {
+                cache: Cache::Direct,
+                ..options
+            };
+            let image = Image::open_with(file, direct).or_else(|_| Image::open_with(file, options));
+            Arc::new(image.unwrap())
+        }
         Way::Bounced => Arc::new(ByBounce(image)),
     }
 }

@@ -107,7 +107,8 @@ impl Servers {
                 let mut command = Command::new(&self.ringway);
                 let queues = queues.to_string();
                 command
-                    .args(["serve", "blk", "--image", &image.to_string()])
+                    // A machine that moves has it at both ends.
+                    .args(["serve", "blk", "--no-lock", "--image", &image.to_string()])
                     .args(["--queues", &queues, "--vhost-user", &socket.to_string()]);
                 if rings == Rings::Split {
                     command.args(["--ring", "split"]);
