@@ -157,6 +157,19 @@ impl Task {
         }
     }
 
+    /// Completes what can be completed of the chains that were taken, and takes no others: for a queue
+    /// that is to stop, whose driver may go on adding chains. They are there when the task is
+    /// [run](Self::run) again.
+    ///
+    /// # Errors
+    ///
+    /// The [`Violation`] of a driver that broke a rule. Nothing is served before a reset.
+    pub fn finish(&mut self) -> Result<(), Violation> {
+        let map = self.memory.map();
+        let served = self.worker.serve(&mut self.queue.last_batch(&*map));
+        self.served(served)
+    }
+
     fn serve(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
         // The driver reads what this writes: it is not written over and over.
@@ -164,6 +177,12 @@ impl Task {
             self.queue.disarm();
         }
         let served = self.worker.serve(&mut self.queue.batch(&*map));
+        self.served(served)
+    }
+
+    /// Tells of what a batch has led to.
+    #[inline]
+    fn served(&mut self, served: Result<(), Violation>) -> Result<(), Violation> {
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }

@@ -39,14 +39,35 @@ impl Served {
         Self::at(device, Place::Listen(path.clone()), path, folder)
     }
 
+    /// `device`, which is given up soon if it does not complete what it keeps.
+    pub(crate) fn impatiently(device: impl Device + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vhost.sock");
+        let options = Options {
+            stop_max: Duration::from_millis(20),
+            ..Options::default()
+        };
+        Self::by(options, device, Place::Listen(path.clone()), path, folder)
+    }
+
     pub(crate) fn at(
         device: impl Device + 'static,
         place: Place,
         path: PathBuf,
         folder: tempfile::TempDir,
     ) -> Self {
+        Self::by(Options::default(), device, place, path, folder)
+    }
+
+    fn by(
+        options: Options,
+        device: impl Device + 'static,
+        place: Place,
+        path: PathBuf,
+        folder: tempfile::TempDir,
+    ) -> Self {
         let events = Arc::new(Events::default());
-        let spawn = |name| EventLoop::spawn(name, Options::default()).unwrap();
+        let spawn = |name| EventLoop::spawn(name, options).unwrap();
         let loops: Vec<_> = ["even", "odd"].map(spawn).into();
         let handles = loops.iter().map(EventLoop::handle).collect();
         let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER | F::ACCESS_PLATFORM);
