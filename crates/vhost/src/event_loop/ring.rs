@@ -29,6 +29,8 @@ pub(super) struct Ring {
     counters: Arc<Counters>,
     stopping: Option<Stopping>,
     settling: Vec<Settling>,
+    /// There was something to do, or may have been, that it has not done because it is to settle.
+    owes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl Ring {
             counters,
             stopping: None,
             settling: Vec::new(),
+            owes: false,
         }
     }
 
@@ -141,6 +144,7 @@ impl Ring {
         match (waited, &self.kick) {
             (Waited::Kick, source) => {
                 self.counters.kicked();
+                self.owes |= self.stopping.is_some() || !self.settling.is_empty();
                 if let Source::Read(event) = source
                     && event.take().is_err()
                 {
@@ -159,8 +163,9 @@ impl Ring {
     }
 
     /// It was kicked by a call.
-    pub(super) fn called(&self) {
+    pub(super) fn called(&mut self) {
         self.counters.kicked();
+        self.owes |= self.is_finishing();
     }
 
     /// Makes it due. Says whether it slept.
@@ -245,6 +250,7 @@ impl Ring {
 
     /// Somebody wants to know when nothing is kept of what was taken.
     pub(super) fn settle(&mut self, reply: SyncSender<Settled>, until: Instant) {
+        self.owes |= self.state != State::Asleep;
         self.settling.push(Settling { reply, until });
     }
 
@@ -267,6 +273,11 @@ impl Ring {
             let _ = settling.reply.send(Settled::Late);
         }
         told
+    }
+
+    /// Whether there is something to do that was put off.
+    pub(super) fn take_debt(&mut self) -> bool {
+        std::mem::take(&mut self.owes)
     }
 
     /// Whether nothing is kept of what was taken, or will ever be completed.

@@ -226,7 +226,7 @@ impl Turns {
         }
         for ring in left.kicks {
             if let Some(at) = self.find(ring) {
-                if let Some(Some(ring)) = self.rings.get(at) {
+                if let Some(Some(ring)) = self.rings.get_mut(at) {
                     ring.called();
                 }
                 self.wake(at);
@@ -292,12 +292,14 @@ impl Turns {
                 continue;
             };
             let told = ring.tell_settled();
+            let owes = told != 0 && ring.take_debt();
             let can_stop = ring.can_stop();
             if told != 0 {
                 self.waited_for -= told;
                 self.silence_broken(at);
-                // What came meanwhile waits.
-                self.wake(at);
+                if owes {
+                    self.wake(at);
+                }
             }
             if can_stop {
                 self.end(at);

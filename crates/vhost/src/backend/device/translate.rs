@@ -40,9 +40,10 @@ impl DeviceCarrier {
             return Ok(());
         };
         let hidden = self.view.hide(&self.table, iotlb);
+        // Before rings go on, or what they then ask for would be asked for again.
+        self.wires.told(|_| true);
         let settled = self.settle();
         let hidden = hidden.and(settled);
-        self.wires.told(|_| true);
         // What was written as long as they saw it is in the log.
         self.log_translated().and(hidden)
     }
