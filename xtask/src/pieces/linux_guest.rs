@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`machine`] | the virtual machine, and what Linux starts with |
 //! | [`load`] | what is done to a disk under load: its back-end is killed, its machine moves |
+//! | [`forgotten`] | whether that finds a back-end that forgets what it is to write down |
 //! | `*.sh` | the scripts of the guest; those of block devices are in `linux` |
 
+mod forgotten;
 mod load;
 mod machine;
 
@@ -23,7 +25,7 @@ use crate::fetch;
 use crate::scratch::Scratch;
 use machine::Machine;
 
-/// Most time for one machine: many times what a slow one takes.
+/// Most time for one machine, and for each step of one under load: many times what a slow one takes.
 const LIMIT: Duration = Duration::from_secs(180);
 /// Queues of a disk, and processors of the machine.
 const SEVERAL: u16 = 2;
@@ -45,6 +47,8 @@ struct Case {
     switches: &'static str,
     does: Does,
     expect: &'static [Expect],
+    /// Most time for each step of it.
+    limit: Duration,
 }
 
 /// What a case is about.
@@ -70,6 +74,7 @@ impl Case {
             switches: "",
             does,
             expect,
+            limit: LIMIT,
         }
     }
 
@@ -155,6 +160,10 @@ pub(super) fn run_long(desk: &Desk<'_>) -> Result<Vec<String>> {
     run_set(desk, Set::All)
 }
 
+pub(super) fn run_forgotten(desk: &Desk<'_>) -> Result<Vec<String>> {
+    forgotten::run(desk)
+}
+
 fn run_set(desk: &Desk<'_>, set: Set) -> Result<Vec<String>> {
     let tools = Tools::find(desk)?;
     let mut rows = Rows::default();
@@ -183,6 +192,14 @@ impl Tools {
             busybox: find(&fetch::BUSYBOX)?,
             mke2fs: find(&fetch::E2FSPROGS)?,
             servers: Servers::new(desk)?,
+        })
+    }
+
+    /// These, and a back-end that forgets.
+    fn with_forgetful(self, desk: &Desk<'_>) -> Result<Self> {
+        Ok(Self {
+            servers: self.servers.with_forgetful(desk)?,
+            ..self
         })
     }
 }
@@ -225,7 +242,7 @@ impl Case {
             others.push(servers.start(desk, server, Served::Entropy, image, &socket)?);
             machine.add_entropy(&socket);
         }
-        let done = desk.run.run(&mut machine.command, LIMIT);
+        let done = desk.run.run(&mut machine.command, self.limit);
         let several = if self.queues == SEVERAL { MSIX } else { &[] };
         let expect = [self.expect, several].concat();
         let report = done.and_then(|done| check(&done, &expect));
