@@ -172,6 +172,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "`linux-guest` in more ways, and over qemu-storage-daemon",
         linux_guest::run_long,
     ),
+    long(
+        "linux-guest-forgotten",
+        "`linux-guest` finds back-ends that forget the log, or what is in flight",
+        linux_guest::run_forgotten,
+    ),
     long("up-1g", "`up` with a disk of 1 GiB", up::here_large),
     long(
         "up-qemu-1g",

@@ -152,6 +152,10 @@ impl Device for Blk {
         &self.queue_sizes
     }
 
+    fn config_bytes(&self) -> usize {
+        size_of::<Config>()
+    }
+
     fn read_config(&self, offset: usize, into: &mut [u8]) {
         let config = self.config();
         for (to, from) in into.iter_mut().zip(config.as_bytes().iter().skip(offset)) {

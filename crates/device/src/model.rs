@@ -24,6 +24,12 @@ pub trait Device: Send {
     /// once.
     fn queue_sizes(&self) -> &[u16];
 
+    /// How many bytes configuration space has. Carriers that can say so offer none to drivers of a device
+    /// that has none.
+    fn config_bytes(&self) -> usize {
+        0
+    }
+
     /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which
     /// is what `into` holds.
     fn read_config(&self, offset: usize, into: &mut [u8]);

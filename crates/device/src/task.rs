@@ -79,15 +79,6 @@ pub struct Task {
     armed: bool,
 }
 
-/// Which chains a batch is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chains {
-    /// Those that the driver has made available, and those that were kept.
-    New,
-    /// Those that were kept.
-    Kept,
-}
-
 /// What became of a task that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ran {
@@ -155,7 +146,7 @@ impl Task {
         if self.signal.is_suspended() {
             return self.rest();
         }
-        if self.serve(Chains::New).is_err() {
+        if self.serve().is_err() {
             return Ran::Broken;
         }
         self.armed = true;
@@ -177,7 +168,7 @@ impl Task {
         }
         let progress = |queue: &Queue| (queue.position(), queue.in_flight());
         let before = progress(&self.queue);
-        match self.serve(Chains::New) {
+        match self.serve() {
             Err(_) => Looked::Broken,
             Ok(()) if progress(&self.queue) == before => Looked::Nothing,
             Ok(()) => Looked::Something,
@@ -186,7 +177,7 @@ impl Task {
 
     /// Completes what is kept, and then leaves the queue alone (§3.4.2).
     fn rest(&mut self) -> Ran {
-        if self.worker.is_busy() && self.serve(Chains::Kept).is_err() {
+        if self.worker.is_busy() && self.finish().is_err() {
             return Ran::Broken;
         }
         if !self.worker.is_busy() {
@@ -195,18 +186,32 @@ impl Task {
         Ran::Idle
     }
 
-    fn serve(&mut self, chains: Chains) -> Result<(), Violation> {
+    /// Completes what can be completed of the chains that were taken, and takes no others: for a queue
+    /// that is to stop, whose driver may go on adding chains. They are there when the task is
+    /// [run](Self::run) again.
+    ///
+    /// # Errors
+    ///
+    /// The [`Violation`] of a driver that broke a rule. Nothing is served before a reset.
+    pub fn finish(&mut self) -> Result<(), Violation> {
+        let map = self.memory.map();
+        let served = self.worker.serve(&mut self.queue.last_batch(&*map));
+        self.served(served)
+    }
+
+    fn serve(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
         // The driver reads what this writes: it is not written over and over.
         if core::mem::take(&mut self.armed) {
             self.queue.disarm();
         }
-        let mut batch = self.queue.batch(&*map);
-        if chains == Chains::Kept {
-            batch.take_no_more();
-        }
-        let served = self.worker.serve(&mut batch);
-        drop(batch);
+        let served = self.worker.serve(&mut self.queue.batch(&*map));
+        self.served(served)
+    }
+
+    /// Tells of what a batch has led to.
+    #[inline]
+    fn served(&mut self, served: Result<(), Violation>) -> Result<(), Violation> {
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }

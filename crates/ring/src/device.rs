@@ -332,8 +332,29 @@ impl<S: Slab> Queue<S> {
             Ring::Split(ring) => ring.size().saturating_sub(ring.seen()),
             Ring::Packed(ring) => ring.size(),
         };
+        self.begin(regions.into(), left)
+    }
+
+    /// Begins to serve as [`batch`](Self::batch) does, and takes no chain of the driver's that was not
+    /// taken before, by this device or by the one in whose place it [goes on](Queue::resume): for a
+    /// device that is to stop. What is left there is found by a later batch.
+    pub fn last_batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {
+        let resuming = self.books.resuming();
+        let left = match &mut self.ring {
+            Ring::Split(ring) => {
+                if resuming == 0 {
+                    ring.forget_seen();
+                }
+                0
+            }
+            Ring::Packed(_) => resuming,
+        };
+        self.begin(regions.into(), left)
+    }
+
+    #[inline]
+    fn begin<'q>(&'q mut self, regions: Regions<'q>, left: u16) -> Batch<'q, S> {
         (self.starved, self.missing) = (false, None);
-        let regions = regions.into();
         let look = Look {
             regions,
             found: regions.guess(self.region),
@@ -446,6 +467,15 @@ impl Books {
         }
     }
 
+    /// How many chains that a device before had taken are still to be taken again.
+    fn resuming(&self) -> u16 {
+        match self {
+            #[cfg(feature = "alloc")]
+            Self::Ledger(kept) => kept.resuming(),
+            _ => 0,
+        }
+    }
+
     #[inline]
     fn published(&mut self) {
         #[cfg(feature = "alloc")]
@@ -529,12 +559,6 @@ impl<'q, S: Slab> Batch<'q, S> {
         }
         let queue = queue.number;
         Ok(Some(Chain { walked, queue }))
-    }
-
-    /// Has no chain be taken that the queue has not seen yet: the batch is for completing those that
-    /// were kept.
-    pub fn take_no_more(&mut self) {
-        self.look.left = 0;
     }
 
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier

@@ -99,6 +99,11 @@ impl<S: Slab> Queue<S> {
 }
 
 impl Kept {
+    /// How many chains are to be taken again.
+    pub(crate) fn resuming(&self) -> u16 {
+        self.resuming
+    }
+
     #[cold]
     pub(crate) fn taken<S: Slab>(
         &mut self,

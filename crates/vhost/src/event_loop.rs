@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 
 use ringway_device::task::{Runner, Task};
@@ -168,6 +169,13 @@ impl Handle {
         self.0.stop(ring)
     }
 
+    /// Has the ring complete what it has taken, and take nothing more meanwhile; then it goes on. For
+    /// whoever takes memory back of what a driver asked for before. What takes longer than a task has
+    /// to [stop](Options::stop_max) breaks the ring: it is served no more.
+    pub fn settle(&self, ring: Key) -> Settling {
+        Settling(self.0.settle(ring))
+    }
+
     /// Says where the driver is of rings that are started from here on.
     pub fn set_neighbour(&self, neighbour: Neighbour) {
         self.0.set_neighbour(neighbour);
@@ -184,6 +192,27 @@ impl Handle {
             handle: self.clone(),
             device,
         }
+    }
+}
+
+/// What was asked of a ring that is to [settle](Handle::settle).
+#[derive(Debug)]
+pub struct Settling(Receiver<Settled>);
+
+/// What became of what a ring had taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is completed, or there was nothing.
+    Done,
+    /// It took too long, and the ring is broken.
+    Late,
+}
+
+impl Settling {
+    /// Waits for it.
+    pub fn wait(self) -> Settled {
+        // A loop that has ended has nothing.
+        self.0.recv().unwrap_or(Settled::Done)
     }
 }
 

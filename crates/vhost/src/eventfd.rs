@@ -1,9 +1,14 @@
 //! Notifications between processes: one side signals, the other finds its end readable.
+//!
+//! Whether an operation waits is a property of what is open, not of the descriptor: a peer that has it,
+//! too, can change that at any time, and fill the counter, so that a signal would wait for ever. Before
+//! each operation on what a peer has it is therefore asked whether it can be done at once. That is one
+//! call of the system more. What is left to a peer is the moment between the two, in which it would
+//! have to do both: there is no call that writes to a counter and never waits (`RWF_NOWAIT` is refused).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{self, Errno};
 
 /// A counter of the kernel's: a signal adds to it, and it is readable unless it is zero. What a peer
@@ -14,11 +19,12 @@ pub struct EventFd {
     waits: Waits,
 }
 
-/// What an operation does that cannot be done at once. It is so for all who have the descriptor,
-/// and only they may change it.
+/// What an operation does that cannot be done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
+    /// It fails. It is this end's alone, and was made so.
     Never,
+    /// Whatever the peer likes that has it, too.
     Perhaps,
 }
 
@@ -26,7 +32,7 @@ enum Waits {
 const BYTES: usize = 8;
 
 impl EventFd {
-    /// A new one, for whose operations nobody ever waits.
+    /// A new one, which no peer is given: its operations never wait.
     ///
     /// # Errors
     ///
@@ -36,6 +42,18 @@ impl EventFd {
         Ok(Self {
             descriptor: eventfd(0, flags)?,
             waits: Waits::Never,
+        })
+    }
+
+    /// A new one, which a peer is to be given.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn shared() -> io::Result<Self> {
+        Ok(Self {
+            waits: Waits::Perhaps,
+            ..Self::new()?
         })
     }
 
@@ -105,10 +123,7 @@ impl EventFd {
 /// One that a peer gave.
 impl From<OwnedFd> for EventFd {
     fn from(descriptor: OwnedFd) -> Self {
-        let waits = match fcntl_getfl(&descriptor) {
-            Ok(flags) if flags.contains(OFlags::NONBLOCK) => Waits::Never,
-            _ => Waits::Perhaps,
-        };
+        let waits = Waits::Perhaps;
         Self { descriptor, waits }
     }
 }
@@ -129,6 +144,7 @@ impl AsFd for EventFd {
 mod tests {
     use super::*;
 
+    use rustix::fs::{OFlags, fcntl_setfl};
     use rustix::pipe::{PipeFlags, pipe_with};
 
     #[test]
@@ -156,6 +172,21 @@ mod tests {
         for _ in 0..signals {
             pipe.signal();
         }
+    }
+
+    #[test]
+    fn a_signal_to_a_peer_that_has_it_wait_and_fills_the_counter_later_does_not_wait() {
+        let theirs = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        let ours = EventFd::from(theirs.try_clone().unwrap());
+        ours.signal();
+
+        fcntl_setfl(&theirs, OFlags::empty()).unwrap();
+        io::write(&theirs, &(u64::MAX - 2).to_ne_bytes()).unwrap();
+        ours.signal();
+        let filled = ours.take();
+        let emptied = ours.take();
+
+        assert_eq!((filled, emptied), (Ok(true), Ok(false)));
     }
 
     #[test]

@@ -79,6 +79,8 @@ struct Table {
 struct Life {
     queue: Queue,
     kept: Vec<Chain>,
+    /// How many of what its predecessor had taken it has not taken again.
+    again: usize,
 }
 
 impl Table {
@@ -176,6 +178,7 @@ impl Table {
         Ok(Life {
             queue,
             kept: Vec::new(),
+            again: start.in_flight.len(),
         })
     }
 
@@ -219,13 +222,23 @@ impl Table {
 impl Life {
     /// Takes some chains, and gives some back, in any order.
     fn live(&mut self, map: &Map, random: &mut Random, all: bool) {
-        let mut batch = self.queue.batch(map);
+        // Who is to stop takes none but those that were taken before.
+        let stops = !all && random.below(4) == 0;
+        let mut batch = if stops {
+            self.queue.last_batch(map)
+        } else {
+            self.queue.batch(map)
+        };
         let mut turns = random.below(10);
         while all || turns != 0 {
             turns = turns.saturating_sub(1);
             if all || random.below(2) == 0 {
                 match batch.next_chain() {
-                    Ok(Some(chain)) => self.kept.push(chain),
+                    Ok(Some(chain)) => {
+                        assert!(!stops || self.again != 0, "taken by one that stops");
+                        self.again = self.again.saturating_sub(1);
+                        self.kept.push(chain);
+                    }
                     Ok(None) if all && self.kept.is_empty() => break,
                     Ok(None) => {}
                     Err(_) if is_dead() => return,

@@ -115,7 +115,7 @@ impl Bench<'_> {
         let first = self.serve()?;
         // A back-end whose successor does not know what was in flight is right one request at a time.
         let depth = match self.server {
-            Server::Ringway => "64",
+            Server::Ringway | Server::Forgetful(_) => "64",
             Server::StorageDaemon => "1",
         };
         let mut writing = self.command(&["write", "--depth", depth], self.after);

@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`machine`] | the virtual machine, and what Linux starts with |
 //! | [`load`] | what is done to a disk under load: its back-end is killed, its machine moves |
+//! | [`forgotten`] | whether that finds a back-end that forgets what it is to write down |
 //! | [`ls`] | what `ringway ls` says there, of devices of QEMU's own |
 //! | `*.sh` | the scripts of the guest; those of block devices are in `linux` |
 
+mod forgotten;
 mod load;
 pub(super) mod ls;
 mod machine;
@@ -25,7 +27,7 @@ use crate::fetch;
 use crate::scratch::Scratch;
 use machine::{Machine, Parts};
 
-/// Most time for one machine: many times what a slow one takes.
+/// Most time for one machine, and for each step of one under load: many times what a slow one takes.
 const LIMIT: Duration = Duration::from_secs(180);
 /// Queues of a disk, and processors of the machine.
 const SEVERAL: u16 = 2;
@@ -47,6 +49,8 @@ struct Case {
     switches: &'static str,
     does: Does,
     expect: &'static [Expect],
+    /// Most time for each step of it.
+    limit: Duration,
 }
 
 /// What a case is about.
@@ -72,6 +76,7 @@ impl Case {
             switches: "",
             does,
             expect,
+            limit: LIMIT,
         }
     }
 
@@ -157,6 +162,10 @@ pub(super) fn run_long(desk: &Desk<'_>) -> Result<Vec<String>> {
     run_set(desk, Set::All)
 }
 
+pub(super) fn run_forgotten(desk: &Desk<'_>) -> Result<Vec<String>> {
+    forgotten::run(desk)
+}
+
 fn run_set(desk: &Desk<'_>, set: Set) -> Result<Vec<String>> {
     let tools = Tools::find(desk)?;
     let mut rows = Rows::default();
@@ -180,6 +189,14 @@ impl Tools {
             parts: Parts::find(desk)?,
             mke2fs: fetch::E2FSPROGS.find(&desk.run, desk.repo)?,
             servers: Servers::new(desk)?,
+        })
+    }
+
+    /// These, and a back-end that forgets.
+    fn with_forgetful(self, desk: &Desk<'_>) -> Result<Self> {
+        Ok(Self {
+            servers: self.servers.with_forgetful(desk)?,
+            ..self
         })
     }
 }
@@ -222,7 +239,7 @@ impl Case {
             others.push(servers.start(desk, server, Served::Entropy, image, &socket)?);
             machine.add_entropy(&socket);
         }
-        let done = desk.run.run(&mut machine.command, LIMIT);
+        let done = desk.run.run(&mut machine.command, self.limit);
         let several = if self.queues == SEVERAL { MSIX } else { &[] };
         let expect = [self.expect, several].concat();
         let report = done.and_then(|done| check(&done, &expect));

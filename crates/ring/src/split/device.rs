@@ -255,6 +255,14 @@ impl Device {
         self.broken
     }
 
+    /// Forgets which chains it saw and did not take: they are there still when it looks again. Not those
+    /// that another device had taken, which come from elsewhere.
+    pub(crate) fn forget_seen(&mut self) {
+        if self.later.is_none() {
+            self.available_seen = self.next_available;
+        }
+    }
+
     #[cold]
     pub(crate) fn latch(&mut self, violation: Violation) -> Violation {
         // What was seen and not taken never will be: the next look finds the queue broken.

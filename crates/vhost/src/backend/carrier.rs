@@ -48,9 +48,9 @@ pub trait Carrier {
     /// Bits that the device sets in its status.
     fn status(&self) -> Status;
 
-    /// Returns to the state in which the device was made. No ring runs. Memory and the descriptors
-    /// of rings stay.
-    fn reset(&mut self);
+    /// Returns to the state in which the device was made, as far as `by` says. No ring runs. Memory and
+    /// the descriptors of rings stay.
+    fn reset(&mut self, by: ResetBy);
 
     /// Reads configuration space.
     fn read_config(&self, offset: usize, into: &mut [u8]);
@@ -176,6 +176,17 @@ pub trait Carrier {
     /// The front-end is gone. No ring runs. Everything that came from it is let go of, and the
     /// device returns to the state in which it was made.
     fn disconnected(&mut self);
+}
+
+/// What resets a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetBy {
+    /// The request for it: nothing is left.
+    Request,
+    /// Its status, which becomes 0. That is so if the driver resets it, and in QEMU also if a machine
+    /// stands still, whose driver notices nothing of it: if it comes to be used with the features of
+    /// before, what the driver chose of its configuration holds. QEMU's own back-end never forgets it.
+    Status,
 }
 
 /// Whether writes to memory are logged.

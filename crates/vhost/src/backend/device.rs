@@ -16,7 +16,7 @@ use super::ring::{Ring, State};
 use super::state::{self, Transfer};
 use super::view::View;
 use super::wires::{ConfigNotifier, Wires};
-use super::{Carrier, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, Start};
+use super::{Carrier, Event, Kick, Logging, Observer, RINGS_MAX, Refusal, ResetBy, Start};
 use crate::event_loop::{Handle, Key, Neighbour};
 use crate::iotlb::Iotlb;
 use crate::memory::{SLOTS_MAX, Table};
@@ -32,7 +32,6 @@ use ringway_spec::{DeviceId, F, Features, Status, split};
 const PROTOCOL: ProtocolFeatures = ProtocolFeatures::MQ
     .union(ProtocolFeatures::REPLY_ACK)
     .union(ProtocolFeatures::BACKEND_REQ)
-    .union(ProtocolFeatures::CONFIG)
     .union(ProtocolFeatures::RESET_DEVICE)
     .union(ProtocolFeatures::INBAND_NOTIFICATIONS)
     .union(ProtocolFeatures::MEM_SLOTS)
@@ -66,6 +65,8 @@ pub struct DeviceCarrier {
     accepted: Option<Features>,
     protocol: ProtocolFeatures,
     transfer: Transfer,
+    /// What the device was when its status became 0, with the features of then.
+    stood_still: Option<(Features, Vec<u8>)>,
 }
 
 impl DeviceCarrier {
@@ -86,10 +87,9 @@ impl DeviceCarrier {
         };
         let sizes = device.queue_sizes().iter().take(RINGS_MAX);
         let sizes: Vec<u16> = sizes.map(possible).collect();
-        let protocol = match device.save() {
-            Some(_) => PROTOCOL | ProtocolFeatures::DEVICE_STATE,
-            None => PROTOCOL,
-        };
+        let mut protocol = PROTOCOL;
+        protocol.set(ProtocolFeatures::DEVICE_STATE, device.save().is_some());
+        protocol.set(ProtocolFeatures::CONFIG, device.config_bytes() != 0);
         Self {
             features: offer
                 .without(IMPOSSIBLE)
@@ -107,6 +107,7 @@ impl DeviceCarrier {
             accepted: None,
             protocol,
             transfer: Transfer::Nothing,
+            stood_still: None,
         }
     }
 
@@ -198,6 +199,12 @@ impl Carrier for DeviceCarrier {
         self.iotlb = features.contains(F::ACCESS_PLATFORM).then(Iotlb::new);
         self.look_anew();
         self.device.negotiated(features);
+        if let Some((before, state)) = self.stood_still.take()
+            && before == features
+        {
+            // It is the device's own, as it is now: it goes on with it.
+            let _ = self.device.load(&state);
+        }
         self.observer().event(Event::Features(features));
     }
 
@@ -219,8 +226,12 @@ impl Carrier for DeviceCarrier {
         }
     }
 
-    fn reset(&mut self) {
-        self.accepted = None;
+    fn reset(&mut self, by: ResetBy) {
+        let accepted = self.accepted.take();
+        self.stood_still = match by {
+            ResetBy::Status => accepted.zip(self.device.save()).or(self.stood_still.take()),
+            ResetBy::Request => None,
+        };
         self.iotlb = None;
         self.records.forget();
         self.look_anew();
@@ -394,6 +405,7 @@ impl Carrier for DeviceCarrier {
         self.look_anew();
         self.rings.fill_with(Ring::new);
         self.accepted = None;
+        self.stood_still = None;
         self.device.reset();
     }
 }

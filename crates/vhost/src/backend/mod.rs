@@ -21,7 +21,7 @@ mod state;
 mod view;
 mod wires;
 
-pub use carrier::{Carrier, Kick, Logging, Start};
+pub use carrier::{Carrier, Kick, Logging, ResetBy, Start};
 pub use device::DeviceCarrier;
 pub use event::{Chains, Event, Observer, Reason, Traffic};
 pub use refusal::{Fault, Refusal};

@@ -17,7 +17,7 @@ mod rings;
 use ringway_spec::{F, Features, Status};
 
 use self::ring::Ring;
-use super::{Carrier, Logging, Refusal};
+use super::{Carrier, Logging, Refusal, ResetBy};
 use crate::protocol::{
     Body, Code, ConfigSpace, Flags, Header, Inflight, LOG_ALL, Malformed, PROTOCOL_FEATURES,
     ProtocolFeatures, Reply, Request,
@@ -178,7 +178,7 @@ impl<'c, C: Carrier> Session<'c, C> {
                 self.at_rest(code)?;
                 self.carrier.set_inflight(inflight, file)?;
             }
-            Request::ResetDevice => self.reset()?,
+            Request::ResetDevice => self.reset(ResetBy::Request)?,
             Request::SetStatus(status) => self.set_status(status)?,
             Request::GetStatus => {
                 return value((self.status | self.carrier.status()).bits().into());
@@ -282,7 +282,7 @@ impl<'c, C: Carrier> Session<'c, C> {
     fn set_status(&mut self, status: u64) -> Result<(), Refusal> {
         let bits = u8::try_from(status).map_err(|_| Refusal::Status(status))?;
         if bits == 0 {
-            self.reset()?;
+            self.reset(ResetBy::Status)?;
         }
         self.status = Status::from_bits_retain(bits);
         Ok(())
@@ -290,13 +290,13 @@ impl<'c, C: Carrier> Session<'c, C> {
 
     /// Everything begins anew, but for the connection, what was agreed on of the protocol, and
     /// memory.
-    fn reset(&mut self) -> Result<(), Refusal> {
+    fn reset(&mut self, by: ResetBy) -> Result<(), Refusal> {
         self.disable_all()?;
         self.rings.fill(Ring::default());
         self.accepted = None;
         self.has_enable = false;
         self.status = Status::empty();
-        self.carrier.reset();
+        self.carrier.reset(by);
         Ok(())
     }
 

@@ -42,7 +42,7 @@ impl View {
     }
 
     /// Shows what there is now: less than before. When this returns, no batch is served that sees it.
-    /// What a device was asked for before, and has not done yet, it does.
+    /// What a device was asked for before, and has not done yet, it does: that is to be waited for.
     pub(super) fn hide(&self, table: &Table, iotlb: &Iotlb) -> Result<(), Refusal> {
         let before = self.replace(table, iotlb);
         let limit = Instant::now() + BATCH_MAX;

@@ -4,14 +4,14 @@ use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
 
 use ringway_device::task::Task;
 
 use super::counters::Counters;
-use super::{Key, Kick, Neighbour};
+use super::{Key, Kick, Neighbour, Settled};
 use crate::eventfd::EventFd;
 use crate::sync::lock;
 
@@ -58,6 +58,10 @@ pub(super) enum Order {
     Stop {
         ring: Key,
         reply: SyncSender<Option<Task>>,
+    },
+    Settle {
+        ring: Key,
+        reply: SyncSender<Settled>,
     },
     End,
 }
@@ -124,6 +128,13 @@ impl Desk {
         answer.recv().ok().flatten()
     }
 
+    /// Where it is heard that what the ring had taken is completed.
+    pub(super) fn settle(&self, ring: Key) -> Receiver<Settled> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.order(Order::Settle { ring, reply });
+        answer
+    }
+
     pub(super) fn counters(&self, ring: Key) -> Arc<Counters> {
         Arc::clone(self.papers().counters.entry(ring).or_default())
     }
@@ -169,6 +180,7 @@ impl core::fmt::Debug for Order {
             Self::Start { ring, .. } => write!(f, "Start({ring:?})"),
             Self::SetKick { ring, .. } => write!(f, "SetKick({ring:?})"),
             Self::Stop { ring, .. } => write!(f, "Stop({ring:?})"),
+            Self::Settle { ring, .. } => write!(f, "Settle({ring:?})"),
             Self::End => f.write_str("End"),
         }
     }

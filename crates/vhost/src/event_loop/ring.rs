@@ -11,7 +11,7 @@ use rustix::fs::{FileType, fstat};
 
 use super::counters::Counters;
 use super::pace::Pace;
-use super::{Key, Kick};
+use super::{Key, Kick, Settled};
 use crate::eventfd::EventFd;
 use crate::sys;
 
@@ -28,6 +28,9 @@ pub(super) struct Ring {
     worked: Instant,
     counters: Arc<Counters>,
     stopping: Option<Stopping>,
+    settling: Vec<Settling>,
+    /// There was something to do, or may have been, that it has not done because it is to settle.
+    owes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,12 @@ enum Source {
 /// Somebody waits for the task.
 struct Stopping {
     reply: SyncSender<Option<Task>>,
+    until: Instant,
+}
+
+/// Somebody waits until nothing is kept of what was taken.
+struct Settling {
+    reply: SyncSender<Settled>,
     until: Instant,
 }
 
@@ -90,6 +99,8 @@ impl Ring {
             worked: Instant::now(),
             counters,
             stopping: None,
+            settling: Vec::new(),
+            owes: false,
         }
     }
 
@@ -133,6 +144,7 @@ impl Ring {
         match (waited, &self.kick) {
             (Waited::Kick, source) => {
                 self.counters.kicked();
+                self.owes |= self.stopping.is_some() || !self.settling.is_empty();
                 if let Source::Read(event) = source
                     && event.take().is_err()
                 {
@@ -151,8 +163,9 @@ impl Ring {
     }
 
     /// It was kicked by a call.
-    pub(super) fn called(&self) {
+    pub(super) fn called(&mut self) {
         self.counters.kicked();
+        self.owes |= self.is_finishing();
     }
 
     /// Makes it due. Says whether it slept.
@@ -166,6 +179,9 @@ impl Ring {
 
     /// Serves a batch, if there is one.
     pub(super) fn step(&mut self, now: Instant) -> Stepped {
+        if self.is_finishing() && self.state != State::Broken {
+            return self.finish();
+        }
         match self.state {
             State::Asleep | State::Broken => Stepped::Asleep,
             State::Due if self.pace.never() => {
@@ -210,7 +226,7 @@ impl Ring {
     pub(super) fn ticks(&self) -> bool {
         let unheard = || matches!(self.kick, Source::Nowhere);
         let busy = || self.ready.is_none() && self.task.is_busy();
-        self.stopping.is_some() || self.state != State::Broken && (unheard() || busy())
+        self.is_finishing() || self.state != State::Broken && (unheard() || busy())
     }
 
     /// Whether it is broken.
@@ -229,17 +245,68 @@ impl Ring {
         let Some(stopping) = &self.stopping else {
             return false;
         };
-        self.state == State::Broken || !self.task.is_busy() || Instant::now() >= stopping.until
+        self.has_finished() || Instant::now() >= stopping.until
     }
 
-    /// Gives the task to whoever wants it. Says whether somebody does.
-    pub(super) fn end(self) -> bool {
+    /// Somebody wants to know when nothing is kept of what was taken.
+    pub(super) fn settle(&mut self, reply: SyncSender<Settled>, until: Instant) {
+        self.owes |= self.state != State::Asleep;
+        self.settling.push(Settling { reply, until });
+    }
+
+    /// Tells those that it can be told what they want to know: how many. One that takes longer than it
+    /// may is broken.
+    pub(super) fn tell_settled(&mut self) -> usize {
+        let told = self.settling.len();
+        if self.has_finished() {
+            for settling in self.settling.drain(..) {
+                let _ = settling.reply.send(Settled::Done);
+            }
+            return told;
+        }
+        let now = Instant::now();
+        if !self.settling.iter().any(|settling| now >= settling.until) {
+            return 0;
+        }
+        self.state = State::Broken;
+        for settling in self.settling.drain(..) {
+            let _ = settling.reply.send(Settled::Late);
+        }
+        told
+    }
+
+    /// Whether there is something to do that was put off.
+    pub(super) fn take_debt(&mut self) -> bool {
+        std::mem::take(&mut self.owes)
+    }
+
+    /// Whether nothing is kept of what was taken, or will ever be completed.
+    fn has_finished(&self) -> bool {
+        self.state == State::Broken || !self.task.is_busy()
+    }
+
+    /// Whether no more is to be taken for now.
+    fn is_finishing(&self) -> bool {
+        self.stopping.is_some() || !self.settling.is_empty()
+    }
+
+    /// Gives the task to whoever wants it. Says how many waited for something.
+    pub(super) fn end(mut self) -> usize {
+        let settled = if self.has_finished() {
+            Settled::Done
+        } else {
+            Settled::Late
+        };
+        let told = self.settling.len();
+        for settling in self.settling.drain(..) {
+            let _ = settling.reply.send(settled);
+        }
         let Some(stopping) = self.stopping else {
-            return false;
+            return told;
         };
         // Whoever asked from within does not wait for it.
         let _ = stopping.reply.send(Some(self.task));
-        true
+        told + 1
     }
 
     /// Serves what there is and asks for a kick.
@@ -255,6 +322,15 @@ impl Ring {
             }
             Ran::Broken => self.broken(),
         }
+    }
+
+    /// Completes what it can of what was taken.
+    fn finish(&mut self) -> Stepped {
+        if self.task.finish().is_err() {
+            return self.broken();
+        }
+        self.state = State::Asleep;
+        Stepped::Asleep
     }
 
     /// Work came, and was done: looks for more, or sleeps.

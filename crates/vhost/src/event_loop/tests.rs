@@ -433,6 +433,95 @@ fn a_ring_that_cannot_complete_what_it_keeps_is_stopped_in_the_end() {
 }
 
 #[test]
+fn a_ring_that_stops_takes_nothing_more_whatever_the_driver_adds() {
+    for (features, look_max) in [
+        (Features::NONE, NEVER),
+        (F::EVENT_IDX, LONG),
+        (F::RING_PACKED, NEVER),
+        (F::RING_PACKED | F::EVENT_IDX, LONG),
+    ] {
+        let keeper = Keeper::new(None);
+        let may = keeper.may.clone();
+        let (mut driver, task) = ring(features, keeper);
+        let event_loop = event_loop(look_max);
+        let handle = event_loop.handle();
+        driver.give();
+        handle.start(FIRST, task, driver.kick());
+        until("taken", || handle.counts(FIRST).batches >= 1);
+
+        let (reply, stopped) = mpsc::sync_channel(1);
+        handle.0.order(Order::Stop { ring: FIRST, reply });
+        until("asked to stop", || !handle.0.has_something());
+        for _ in 1..SIZE {
+            driver.give();
+            handle.kick(FIRST);
+        }
+        may.store(true, Ordering::Release);
+
+        let task = stopped.recv().unwrap().unwrap();
+        driver.take();
+        assert!(driver.queue.poll().unwrap().is_none(), "{features:?}");
+        assert!(!task.is_busy());
+        // Whoever goes on with it finds the rest.
+        handle.start(FIRST, task, driver.kick());
+        for _ in 1..SIZE {
+            driver.take();
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_settles_completes_what_it_keeps_and_then_takes_what_came_meanwhile() {
+    for features in [Features::NONE, F::RING_PACKED | F::EVENT_IDX] {
+        let keeper = Keeper::new(None);
+        let may = keeper.may.clone();
+        let (mut driver, task) = ring(features, keeper);
+        let event_loop = event_loop(NEVER);
+        let handle = event_loop.handle();
+        driver.give();
+        handle.start(FIRST, task, driver.kick());
+        until("taken", || handle.counts(FIRST).batches >= 1);
+
+        let settling = handle.settle(FIRST);
+        until("asked to settle", || !handle.0.has_something());
+        driver.give();
+        let before = driver.queue.poll().unwrap().is_some();
+        may.store(true, Ordering::Release);
+
+        assert_eq!((before, settling.wait()), (false, Settled::Done));
+        driver.take();
+        driver.take();
+        assert_eq!(handle.settle(FIRST).wait(), Settled::Done);
+        assert!(handle.stop(FIRST).is_some());
+        // There is nothing to wait for.
+        assert_eq!(handle.settle(FIRST).wait(), Settled::Done);
+    }
+}
+
+#[test]
+fn a_ring_that_does_not_settle_in_time_is_broken_and_its_task_can_be_had_at_once() {
+    let (mut driver, task) = ring(Features::NONE, Keeper::new(None));
+    let options = Options {
+        stop_max: Duration::from_millis(5),
+        ..Options::default()
+    };
+    let event_loop = EventLoop::spawn("rings", options).unwrap();
+    let handle = event_loop.handle();
+    driver.give();
+    handle.start(FIRST, task, driver.kick());
+    until("taken", || handle.counts(FIRST).batches >= 1);
+
+    let settled = handle.settle(FIRST).wait();
+
+    assert_eq!(settled, Settled::Late);
+    let batches = handle.counts(FIRST).batches;
+    driver.give();
+    handle.kick(FIRST);
+    assert!(handle.stop(FIRST).unwrap().is_busy());
+    assert_eq!(handle.counts(FIRST).batches, batches);
+}
+
+#[test]
 fn a_driver_that_is_looked_at_need_not_kick() {
     let (mut driver, task) = ring(F::EVENT_IDX, AtOnce);
     let event_loop = event_loop(LONG);
@@ -478,7 +567,7 @@ fn on_one_processor_nothing_is_looked_at_without_a_kick() {
 
     let counts = handle.counts(FIRST);
     assert_eq!((counts.hits, counts.misses), (0, 0));
-    assert!(counts.batches >= 100 && counts.kicks > 0, "{counts:?}");
+    assert!(counts.batches >= 100, "{counts:?}");
 }
 
 #[test]

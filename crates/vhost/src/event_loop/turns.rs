@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::desk::{Desk, Order};
 use super::pace::Pace;
 use super::ring::{Ring, Stepped, Waited};
-use super::{Key, Kick, Neighbour, Options};
+use super::{Key, Kick, Neighbour, Options, Settled};
 
 /// What a loop has in its hands.
 pub(super) struct Turns {
@@ -33,8 +33,8 @@ pub(super) struct Turns {
     idle: Option<Instant>,
     /// How much was done since the loop last heard what has happened.
     deaf_for: u32,
-    /// How many somebody waits for to stop.
-    stopping: usize,
+    /// How many somebody waits for to stop, and how many wait for one to settle.
+    waited_for: usize,
 }
 
 /// Most things that are heard of at once.
@@ -70,7 +70,7 @@ impl Turns {
             awake: Vec::new(),
             idle: None,
             deaf_for: 0,
-            stopping: 0,
+            waited_for: 0,
         })
     }
 
@@ -130,7 +130,7 @@ impl Turns {
             }
             next = self.awake.get(place).copied();
         }
-        self.end_stopped();
+        self.tell_who_waits();
     }
 
     /// Waits until something has happened, no longer than `timeout`, and wakes whom it is for.
@@ -170,7 +170,7 @@ impl Turns {
                 self.wake(at);
             }
         }
-        self.end_stopped();
+        self.tell_who_waits();
     }
 
     fn wake(&mut self, at: usize) {
@@ -205,17 +205,28 @@ impl Turns {
                         continue;
                     };
                     if let Some(ring) = self.rings.get_mut(at).and_then(Option::as_mut) {
-                        self.stopping +=
-                            usize::from(ring.stop(reply, Instant::now() + self.options.stop_max));
+                        let until = Instant::now() + self.options.stop_max;
+                        self.waited_for += usize::from(ring.stop(reply, until));
                     }
-                    self.end_stopped();
+                    self.tell_who_waits();
+                }
+                Order::Settle { ring, reply } => {
+                    let Some(at) = self.find(ring) else {
+                        let _ = reply.send(Settled::Done);
+                        continue;
+                    };
+                    if let Some(ring) = self.rings.get_mut(at).and_then(Option::as_mut) {
+                        ring.settle(reply, Instant::now() + self.options.stop_max);
+                        self.waited_for += 1;
+                    }
+                    self.tell_who_waits();
                 }
                 Order::End => return ControlFlow::Break(()),
             }
         }
         for ring in left.kicks {
             if let Some(at) = self.find(ring) {
-                if let Some(Some(ring)) = self.rings.get(at) {
+                if let Some(Some(ring)) = self.rings.get_mut(at) {
                     ring.called();
                 }
                 self.wake(at);
@@ -270,14 +281,27 @@ impl Turns {
         }
     }
 
-    /// Ends the rings whose tasks somebody wants, and can have.
-    fn end_stopped(&mut self) {
-        if self.stopping == 0 {
+    /// Tells who waits for a ring to settle that it has, and ends the rings whose tasks somebody wants,
+    /// and can have.
+    fn tell_who_waits(&mut self) {
+        if self.waited_for == 0 {
             return;
         }
         for at in 0..self.rings.len() {
-            let ring = self.rings.get(at).and_then(Option::as_ref);
-            if ring.is_some_and(Ring::can_stop) {
+            let Some(ring) = self.rings.get_mut(at).and_then(Option::as_mut) else {
+                continue;
+            };
+            let told = ring.tell_settled();
+            let owes = told != 0 && ring.take_debt();
+            let can_stop = ring.can_stop();
+            if told != 0 {
+                self.waited_for -= told;
+                self.silence_broken(at);
+                if owes {
+                    self.wake(at);
+                }
+            }
+            if can_stop {
                 self.end(at);
             }
         }
@@ -287,7 +311,7 @@ impl Turns {
         if let Some(mut ring) = self.rings.get_mut(at).and_then(Option::take) {
             ring.unwatch(&self.epoll);
             self.awake.retain(|&awake| awake != at);
-            self.stopping -= usize::from(ring.end());
+            self.waited_for -= ring.end();
         }
     }
 

@@ -74,7 +74,7 @@ impl Calls {
 
     /// One more, which calls `handler`. Its number. `None` if there are too many descriptors.
     pub(crate) fn provide(&self, handler: Handler<Platform>) -> Option<u32> {
-        let call = Arc::new(EventFd::new().ok()?);
+        let call = Arc::new(EventFd::shared().ok()?);
         let number = {
             let mut interrupts = write(&self.interrupts);
             let number = interrupts.next;

@@ -105,7 +105,7 @@ impl Link {
                 agreed: ProtocolFeatures::empty(),
                 queues: None,
             },
-            broken: Arc::new(EventFd::new().map_err(Error::os)?),
+            broken: Arc::new(EventFd::shared().map_err(Error::os)?),
             needs_reset: false,
             uncertain: false,
             generation: 0,

@@ -123,7 +123,7 @@ impl Transport {
         if let Some(kick) = self.kicks.get(&index) {
             return Ok(Arc::clone(kick));
         }
-        let kick = Arc::new(EventFd::new().map_err(Error::os)?);
+        let kick = Arc::new(EventFd::shared().map_err(Error::os)?);
         self.kicks.insert(index, Arc::clone(&kick));
         Ok(kick)
     }
@@ -299,7 +299,7 @@ impl transport::Transport for Transport {
         let vector = self.vectors.get(&index);
         let call = match vector.and_then(|vector| self.call(*vector)) {
             Some(call) => call,
-            None => Arc::new(EventFd::new().map_err(Error::os)?),
+            None => Arc::new(EventFd::shared().map_err(Error::os)?),
         };
         let mut state = self.link.state();
         let Options { kicks, calls, .. } = *state.options();

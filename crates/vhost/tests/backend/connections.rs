@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use ringway_device::entropy::Entropy;
 use ringway_ring::driver::{Geometry, Segment};
 use ringway_spec::Features;
 use ringway_vhost::backend::{Event, Fault, Place, Reason, Refusal};
@@ -13,7 +12,7 @@ use ringway_vhost::protocol::{
 use ringway_vhost::socket::SocketError;
 
 use crate::front::{Front, PROTOCOL, bytes};
-use crate::served::{Served, Sevens, entropy};
+use crate::served::{Served, entropy, sevens};
 
 fn header(request: Code, size: u32) -> [u8; HEADER_BYTES] {
     let header = Header {
@@ -148,7 +147,7 @@ fn a_server_connects_to_a_front_end_that_listens_and_again_when_it_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("front.sock");
     let place = Place::Connect(path.clone());
-    let _served = Served::at(Entropy::new(Sevens), place, path.clone(), folder);
+    let _served = Served::at(sevens(), place, path.clone(), folder);
     let listener = UnixListener::bind(&path).unwrap();
 
     for _ in 0..3 {
@@ -164,7 +163,7 @@ fn a_server_takes_a_connection_or_a_place_to_listen_at_from_others() {
     let given = |place| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("unused");
-        Served::at(Entropy::new(Sevens), place, path, folder)
+        Served::at(sevens(), place, path, folder)
     };
     let (ours, theirs) = UnixStream::pair().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,8 @@
 
 mod connections;
 mod front;
+mod held;
+mod holder;
 mod inflight;
 mod keeper;
 mod leaks;

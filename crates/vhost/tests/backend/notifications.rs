@@ -186,6 +186,11 @@ impl Device for Many {
         &[64; 300]
     }
 
+    fn config_bytes(&self) -> usize {
+        // So that a front-end hears of changes of it.
+        1
+    }
+
     fn read_config(&self, _offset: usize, _into: &mut [u8]) {}
 
     fn write_config(&mut self, _offset: usize, _from: &[u8]) {}

@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringway_device::entropy::{Entropy, Source};
-use ringway_device::{Device, Offer};
-use ringway_spec::F;
+use ringway_device::{Device, Offer, Worker};
+use ringway_spec::{DeviceId, F, Features};
 use ringway_vhost::backend::{
     ConfigNotifier, DeviceCarrier, Event, Observer, Place, Reason, Server,
 };
@@ -39,14 +39,35 @@ impl Served {
         Self::at(device, Place::Listen(path.clone()), path, folder)
     }
 
+    /// `device`, which is given up soon if it does not complete what it keeps.
+    pub(crate) fn impatiently(device: impl Device + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vhost.sock");
+        let options = Options {
+            stop_max: Duration::from_millis(20),
+            ..Options::default()
+        };
+        Self::by(options, device, Place::Listen(path.clone()), path, folder)
+    }
+
     pub(crate) fn at(
         device: impl Device + 'static,
         place: Place,
         path: PathBuf,
         folder: tempfile::TempDir,
     ) -> Self {
+        Self::by(Options::default(), device, place, path, folder)
+    }
+
+    fn by(
+        options: Options,
+        device: impl Device + 'static,
+        place: Place,
+        path: PathBuf,
+        folder: tempfile::TempDir,
+    ) -> Self {
         let events = Arc::new(Events::default());
-        let spawn = |name| EventLoop::spawn(name, Options::default()).unwrap();
+        let spawn = |name| EventLoop::spawn(name, options).unwrap();
         let loops: Vec<_> = ["even", "odd"].map(spawn).into();
         let handles = loops.iter().map(EventLoop::handle).collect();
         let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER | F::ACCESS_PLATFORM);
@@ -143,5 +164,42 @@ impl Source for Sevens {
 
 /// An entropy device that is served.
 pub(crate) fn entropy() -> Served {
-    Served::new(Entropy::new(Sevens))
+    Served::new(sevens())
+}
+
+/// An entropy device, as if it had a configuration, whose changes are heard in turn with all else.
+pub(crate) fn sevens() -> impl Device {
+    Configured(Entropy::new(Sevens))
+}
+
+struct Configured<D>(D);
+
+impl<D: Device> Device for Configured<D> {
+    fn id(&self) -> DeviceId {
+        self.0.id()
+    }
+
+    fn features(&self) -> Features {
+        self.0.features()
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        self.0.queue_sizes()
+    }
+
+    fn config_bytes(&self) -> usize {
+        1
+    }
+
+    fn read_config(&self, _offset: usize, _into: &mut [u8]) {}
+
+    fn write_config(&mut self, _offset: usize, _from: &[u8]) {}
+
+    fn worker(&mut self, index: u16, features: Features) -> Box<dyn Worker> {
+        self.0.worker(index, features)
+    }
+
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringway_device::blk::{Blk, RamDisk};
+use ringway_device::entropy::Entropy;
 use ringway_device::{STATE_MAX, StateError};
 use ringway_spec::Features;
 use ringway_spec::blk::{Config, F, WRITEBACK, WRITETHROUGH};
@@ -17,7 +18,7 @@ use ringway_vhost::protocol::{
 use rustix::pipe::pipe;
 
 use crate::front::{Front, PROTOCOL};
-use crate::served::{Served, entropy};
+use crate::served::{Served, Sevens, entropy};
 
 const MOVES: ProtocolFeatures = PROTOCOL.union(ProtocolFeatures::DEVICE_STATE);
 /// In the answer: no descriptor comes with it.
@@ -68,6 +69,53 @@ fn load(front: &Front, state: &[u8]) -> u64 {
     assert_eq!(begin(front, StateDirection::Load, from), NO_DESCRIPTOR);
     File::from(to).write_all(state).unwrap();
     front.value(Request::CheckDeviceState)
+}
+
+/// QEMU says so when a machine stands still, and its driver believes that each write is stable.
+#[test]
+fn a_cache_that_the_driver_has_turned_off_is_off_after_a_status_of_0_if_the_features_are_the_same()
+{
+    let (served, front) = disk();
+    let same = F::FLUSH | F::CONFIG_WCE;
+    let chosen = |front: &Front| {
+        front.tell(Request::SetConfig(cache(vec![WRITETHROUGH])));
+        assert_eq!(mode(front), WRITETHROUGH);
+    };
+
+    chosen(&front);
+    front.tell(Request::SetStatus(0));
+    front.tell(Request::SetStatus(0));
+    front.accept(same, 0);
+    let after_standing_still = mode(&front);
+    front.tell(Request::SetStatus(0));
+    front.accept(same | ringway_spec::F::EVENT_IDX, 0);
+    let with_other_features = mode(&front);
+    chosen(&front);
+    front.tell(Request::ResetDevice);
+    front.accept(same, 0);
+    let after_a_reset = mode(&front);
+    chosen(&front);
+    drop(front);
+    let front = Front::ready(served.connect(), MOVES, same);
+
+    assert_eq!(after_standing_still, WRITETHROUGH);
+    assert_eq!(with_other_features, WRITEBACK);
+    assert_eq!(after_a_reset, WRITEBACK);
+    assert_eq!(mode(&front), WRITEBACK, "another front-end");
+}
+
+#[test]
+fn a_device_without_a_configuration_offers_none() {
+    let offered = |served: &Served| {
+        let front = Front::new(served.connect());
+        let offered = front.value(Request::GetProtocolFeatures);
+        ProtocolFeatures::from_bits_retain(offered).contains(ProtocolFeatures::CONFIG)
+    };
+
+    let entropy = offered(&Served::new(Entropy::new(Sevens)));
+    let disk = offered(&Served::new(Blk::new(Arc::new(RamDisk::new(8)), 1)));
+
+    assert_eq!((entropy, disk), (false, true));
 }
 
 #[test]

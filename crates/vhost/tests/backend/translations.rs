@@ -22,7 +22,7 @@ use crate::served::{LIMIT, Served, entropy};
 
 /// Where the driver has the memory behind the IOMMU.
 const IOVA: u64 = 0x10_0000_0000;
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 const FORMATS: [Features; 3] = [
     Features::NONE,
     F::EVENT_IDX.union(F::INDIRECT_DESC).union(F::IN_ORDER),
@@ -39,15 +39,15 @@ fn iova(address: u64) -> u64 {
 }
 
 /// A front-end with an IOMMU.
-struct Behind {
-    front: Front,
-    channel: Socket,
+pub(crate) struct Behind {
+    pub(crate) front: Front,
+    pub(crate) channel: Socket,
     /// What it was asked for.
     asked: BTreeSet<(u64, u8)>,
 }
 
 impl Behind {
-    fn new(served: &Served, protocol: ProtocolFeatures, features: Features) -> Self {
+    pub(crate) fn new(served: &Served, protocol: ProtocolFeatures, features: Features) -> Self {
         let features = features | F::ACCESS_PLATFORM;
         let front = Front::ready(served.connect(), protocol, features);
         let channel = channel(&front);
@@ -59,13 +59,13 @@ impl Behind {
         }
     }
 
-    fn allocate(&mut self, len: usize) -> (ringway_ring::shared::Shared, u64) {
+    pub(crate) fn allocate(&mut self, len: usize) -> (ringway_ring::shared::Shared, u64) {
         let (shared, address) = self.front.allocate(len);
         (shared, iova(address))
     }
 
     /// A ring, all of it by the driver's addresses.
-    fn ring(&mut self, index: u8, size: u16, features: Features, passed: u16) -> Ring {
+    pub(crate) fn ring(&mut self, index: u8, size: u16, features: Features, passed: u16) -> Ring {
         let geometry = Geometry::largest(size, 4, features).unwrap();
         let (shared, address) = self.allocate(geometry.bytes());
         let memory = Memory { shared, address };
@@ -79,7 +79,7 @@ impl Behind {
         }
     }
 
-    fn start(&self, ring: &Ring, base: u32) {
+    pub(crate) fn start(&self, ring: &Ring, base: u32) {
         let front = &self.front;
         let size = ring.geometry.size().into();
         front.tell(Request::SetVringNum(ring.state(size)));
@@ -92,7 +92,13 @@ impl Behind {
         front.tell(Request::SetVringEnable(ring.state(1)));
     }
 
-    fn told(&self, kind: IotlbKind, address: u64, size: u64, permissions: Permissions) -> u64 {
+    pub(crate) fn told(
+        &self,
+        kind: IotlbKind,
+        address: u64,
+        size: u64,
+        permissions: Permissions,
+    ) -> u64 {
         self.front.value(Request::IotlbMsg(Iotlb {
             address,
             size,
@@ -102,12 +108,12 @@ impl Behind {
         }))
     }
 
-    fn update(&self, address: u64, size: u64, permissions: Permissions) {
+    pub(crate) fn update(&self, address: u64, size: u64, permissions: Permissions) {
         let told = self.told(IotlbKind::Update, address, size, permissions);
         assert_eq!(told, 0);
     }
 
-    fn update_all(&self) {
+    pub(crate) fn update_all(&self) {
         self.update(IOVA, region().size, both());
     }
 

@@ -7,4 +7,6 @@ mod fake;
 mod gone;
 mod hostile;
 mod leaks;
+mod rust_vmm;
 mod served;
+mod their_disk;

@@ -21,6 +21,27 @@ pub(in crate::pieces) enum Server {
     Ringway,
     /// QEMU's, of block devices. What it fails is no fault of ours, but may be one of the piece.
     StorageDaemon,
+    /// Ours, on a disk that is slow, less what it forgets (`tests/forgetful`).
+    Forgetful(Forgetful),
+}
+
+/// A back-end that is slow, and forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pieces) struct Forgetful {
+    pub(in crate::pieces) forgets: Forgets,
+    /// How long every third request takes, in milliseconds.
+    pub(in crate::pieces) late: u16,
+}
+
+/// What a back-end forgets to write down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pieces) enum Forgets {
+    /// Nothing: it is there to tell what comes of being slow.
+    Nothing,
+    /// Which pages it has written to.
+    Log,
+    /// What is in flight.
+    Records,
 }
 
 /// The formats of rings that a device offers.
@@ -45,11 +66,14 @@ pub(in crate::pieces) enum Served {
 pub(in crate::pieces) struct Servers {
     ringway: PathBuf,
     daemon: PathBuf,
+    /// Absent where nothing is to be forgotten.
+    forgetful: Option<PathBuf>,
 }
 
 /// A back-end that listens.
 pub(in crate::pieces) struct Backend {
     running: Running,
+    server: Server,
 }
 
 impl Server {
@@ -58,6 +82,7 @@ impl Server {
         match self {
             Self::Ringway => "ringway",
             Self::StorageDaemon => "qemu-storage-daemon",
+            Self::Forgetful(_) => "ringway-forgetful",
         }
     }
 }
@@ -72,7 +97,21 @@ impl Servers {
         Ok(Self {
             ringway: ringway(desk)?,
             daemon: fetch::STORAGE_DAEMON.find(&desk.run, desk.repo)?.path,
+            forgetful: None,
         })
+    }
+
+    /// These, and the one that forgets, which is built.
+    ///
+    /// # Errors
+    ///
+    /// It does not build.
+    pub(in crate::pieces) fn with_forgetful(self, desk: &Desk<'_>) -> Result<Self> {
+        let name = "ringway-forgetful";
+        let build = ["build", "--locked", "--release", "-p", name];
+        desk.run.succeed(&mut cargo(desk, &build), cargo::LIMIT)?;
+        let forgetful = Some(desk.repo.join("target/release").join(name));
+        Ok(Self { forgetful, ..self })
     }
 
     /// Starts a back-end that listens at `socket`, and serves `image` if it is a disk.
@@ -94,15 +133,21 @@ impl Servers {
         {
             return Err(Failure::io("remove", socket)(e));
         }
-        let mut command = self.command(server, served, image, socket);
+        let mut command = self.command(server, served, image, socket)?;
         let mut running = desk.run.start(&mut command)?;
         running.wait_until("listen", LIMIT, |_| socket.exists())?;
-        Ok(Backend { running })
+        Ok(Backend { running, server })
     }
 
-    fn command(&self, server: Server, served: Served, image: &Path, socket: &Path) -> Command {
+    fn command(
+        &self,
+        server: Server,
+        served: Served,
+        image: &Path,
+        socket: &Path,
+    ) -> Result<Command> {
         let (image, socket) = (image.display(), socket.display());
-        match (server, served) {
+        let command = match (server, served) {
             (Server::Ringway, Served::Block { queues, rings }) => {
                 let mut command = Command::new(&self.ringway);
                 let queues = queues.to_string();
@@ -138,6 +183,35 @@ impl Servers {
                 command.args(["--export", "type=vhost-user-rng,id=export"]);
                 command
             }
+            (Server::Forgetful(Forgetful { forgets, late }), Served::Block { queues, .. }) => {
+                let mut command = Command::new(self.forgetful()?);
+                let queues = queues.to_string();
+                command.args([forgets.word(), &late.to_string()]);
+                command.args([&image.to_string(), &queues]);
+                command.arg(socket.to_string());
+                command
+            }
+            (Server::Forgetful(_), Served::Entropy) => {
+                return Err(Failure::new(
+                    "nothing of an entropy device can be forgotten",
+                ));
+            }
+        };
+        Ok(command)
+    }
+
+    fn forgetful(&self) -> Result<&Path> {
+        let built = self.forgetful.as_deref();
+        built.ok_or_else(|| Failure::new("the back-end that forgets was not built"))
+    }
+}
+
+impl Forgets {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Log => "log",
+            Self::Records => "records",
         }
     }
 }
@@ -159,6 +233,11 @@ impl Backend {
     ///
     /// It does not end, or ended badly.
     pub(in crate::pieces) fn finish(self) -> Result<()> {
+        if let Server::Forgetful(_) = self.server {
+            // It serves for as long as it is let.
+            self.kill();
+            return Ok(());
+        }
         self.running.signal(Signal::Terminate);
         let done = self.running.finish(LIMIT)?;
         if done.status.success() {

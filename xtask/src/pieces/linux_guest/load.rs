@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::machine::Machine;
-use super::{Case, LIMIT, Tools};
+use super::{Case, Tools};
 use crate::child::{Finished, Running};
 use crate::failure::{Failure, Result};
 use crate::pieces::Desk;
@@ -60,7 +60,7 @@ pub(super) fn reconnect(
     let mut linux = desk.run.start(&mut machine.command)?;
     for kill in 0..KILLS {
         let more = later(&linux, BETWEEN);
-        let waited = wait_for(&mut linux, more);
+        let waited = wait_for(&mut linux, more, case.limit);
         waited.map_err(|e| backend.explain(e).of(&format!("after {kill} kills")))?;
         if kill % 2 == 1 {
             backend.stop();
@@ -70,11 +70,11 @@ pub(super) fn reconnect(
         backend = case.serve(desk, tools, image, &socket)?;
     }
     let more = later(&linux, BETWEEN);
-    let waited = wait_for(&mut linux, more);
+    let waited = wait_for(&mut linux, more, case.limit);
     waited.map_err(|e| backend.explain(e).of(&format!("after {KILLS} kills")))?;
 
     say_enough(image)?;
-    let done = linux.finish(LIMIT);
+    let done = linux.finish(case.limit);
     let report = done.and_then(|done| check(&done, case.expect));
     let report = report.map_err(|e| backend.explain(e))?;
     backend.finish()?;
@@ -103,11 +103,11 @@ pub(super) fn migrate(
 
     let from_backend = case.serve(desk, tools, image, &from_disk)?;
     let mut source = desk.run.start(&mut from.command)?;
-    let waited = wait_for(&mut source, BETWEEN);
+    let waited = wait_for(&mut source, BETWEEN, case.limit);
     waited.map_err(|e| from_backend.explain(e))?;
     let to_backend = case.serve(desk, tools, image, &to_disk)?;
     let mut target = desk.run.start(&mut to.command)?;
-    target.wait_until("wait for the other", LIMIT, |_| {
+    target.wait_until("wait for the other", case.limit, |_| {
         way.exists() && to_monitor.exists()
     })?;
 
@@ -118,14 +118,16 @@ pub(super) fn migrate(
     });
     let failed = |e: Failure| target.failed(format!("took nothing over: {e}"));
     let moved = moved.map_err(|e| to_backend.explain(from_backend.explain(failed(e))))?;
-    let before = source.finish(LIMIT)?;
+    let before = source.finish(case.limit)?;
     from_backend.finish()?;
     let rounds = rounds(&String::from_utf8_lossy(&before.log));
-    let waited = wait_for(&mut target, rounds + BETWEEN);
+    let waited = wait_for(&mut target, rounds + BETWEEN, case.limit);
     waited.map_err(|e| to_backend.explain(e).of("after the move"))?;
 
     say_enough(image)?;
-    let after = target.finish(LIMIT).map_err(|e| to_backend.explain(e))?;
+    let after = target
+        .finish(case.limit)
+        .map_err(|e| to_backend.explain(e))?;
     let whole = Finished {
         log: [before.log, after.log].concat(),
         ..after
@@ -180,9 +182,9 @@ fn rounds(log: &str) -> u64 {
 }
 
 /// Waits until a load has done `round` rounds.
-fn wait_for(linux: &mut Running, round: u64) -> Result<()> {
+fn wait_for(linux: &mut Running, round: u64, limit: Duration) -> Result<()> {
     let what = format!("come to round {round}");
-    linux.wait_until(&what, LIMIT, |log| rounds(log) >= round)
+    linux.wait_until(&what, limit, |log| rounds(log) >= round)
 }
 
 /// Writes into the image, behind the back-end's back, that it is enough.

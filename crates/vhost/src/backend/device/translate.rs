@@ -4,6 +4,7 @@ use super::DeviceCarrier;
 use crate::backend::ring::State;
 use crate::backend::view::View;
 use crate::backend::{Carrier, Event, Refusal, Start};
+use crate::event_loop::Settled;
 use crate::protocol::{Code, Iotlb, IotlbKind};
 
 impl DeviceCarrier {
@@ -31,16 +32,39 @@ impl DeviceCarrier {
         done
     }
 
-    /// Has rings no longer see what was forgotten. Those that are there themselves go on meanwhile:
-    /// they are to [follow](Self::follow_translations).
+    /// Has rings no longer see what was forgotten, nor the device reach it, not even for what it was
+    /// asked for before. Rings that are there themselves go on: they are to
+    /// [follow](Self::follow_translations).
     fn hide(&mut self) -> Result<(), Refusal> {
         let Some(iotlb) = &self.iotlb else {
             return Ok(());
         };
         let hidden = self.view.hide(&self.table, iotlb);
+        // Before rings go on, or what they then ask for would be asked for again.
         self.wires.told(|_| true);
+        let settled = self.settle();
+        let hidden = hidden.and(settled);
         // What was written as long as they saw it is in the log.
         self.log_translated().and(hidden)
+    }
+
+    /// Has rings complete what they have taken, whose memory may be what was forgotten. One that takes
+    /// too long is given up.
+    fn settle(&mut self) -> Result<(), Refusal> {
+        // All of them at once: none is to wait for the others.
+        let asked: Vec<_> = (0..=u8::MAX)
+            .zip(&self.rings)
+            .filter(|(_, ring)| ring.runs())
+            .filter_map(|(index, _)| Some((index, self.handle(index)?.settle(self.key(index)))))
+            .collect();
+        let mut settled = Ok(());
+        for (index, settling) in asked {
+            if settling.wait() == Settled::Late {
+                settled = Err(Refusal::StillServed);
+                self.wires.given_up(index.into());
+            }
+        }
+        settled
     }
 
     /// Learns a translation for which there is room, and has rings see what is behind it.

@@ -2,7 +2,7 @@
 
 use ringway_spec::{DeviceId, F, Features, Status};
 
-use crate::backend::{Carrier, Kick, Logging, Refusal, Start};
+use crate::backend::{Carrier, Kick, Logging, Refusal, ResetBy, Start};
 use crate::memory::MemoryError;
 use crate::protocol::{
     ConfigFlags, DeviceStateTransfer, Inflight, Iotlb, LogArea, ProtocolFeatures, Region,
@@ -15,7 +15,7 @@ pub(super) enum Told {
     Negotiated(Features),
     Protocol(ProtocolFeatures),
     Logging(Logging),
-    Reset,
+    Reset(ResetBy),
     ConfigWritten(usize, Vec<u8>, ConfigFlags),
     Memory(usize),
     Region,
@@ -129,8 +129,8 @@ impl Carrier for Fake {
         self.status
     }
 
-    fn reset(&mut self) {
-        self.told.push(Told::Reset);
+    fn reset(&mut self, by: ResetBy) {
+        self.told.push(Told::Reset(by));
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {

@@ -266,14 +266,17 @@ fn the_status_is_what_the_front_end_set_with_what_the_device_adds() {
 
 #[test]
 fn a_status_of_0_resets_and_so_does_the_request() {
-    for reset in [Request::SetStatus(0), Request::ResetDevice] {
+    for (reset, by) in [
+        (Request::SetStatus(0), ResetBy::Status),
+        (Request::ResetDevice, ResetBy::Request),
+    ] {
         let mut fake = Fake::new();
         let mut session = running(&mut fake, FEATURES, 1, 7);
 
         ask(&mut session, reset).unwrap();
 
         let told = &session.carrier().told;
-        let reset = [Told::Stopped(1), Told::Kick(1, "message"), Told::Reset];
+        let reset = [Told::Stopped(1), Told::Kick(1, "message"), Told::Reset(by)];
         assert_eq!(told[told.len() - 3..], reset);
         // It is to be set up anew.
         ask(&mut session, Request::SetFeatures(FEATURES)).unwrap();

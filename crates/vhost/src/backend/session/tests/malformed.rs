@@ -106,7 +106,7 @@ proptest! {
                 Told::Started(index, _) => prop_assert!(!std::mem::replace(&mut running[usize::from(*index)], true)),
                 Told::Stopped(index) => prop_assert!(std::mem::replace(&mut running[usize::from(*index)], false)),
                 Told::Kicked(index) => prop_assert!(running[usize::from(*index)]),
-                Told::Memory(_) | Told::Region | Told::RegionGone | Told::Negotiated(_) | Told::Reset | Told::Disconnected => {
+                Told::Memory(_) | Told::Region | Told::RegionGone | Told::Negotiated(_) | Told::Reset(_) | Told::Disconnected => {
                     prop_assert_eq!(running, [false; 3]);
                 }
                 _ => {}
