@@ -51,6 +51,12 @@ pub(crate) fn write64(registers: &impl Registers, offset: usize, value: u64) -> 
     registers.write32(offset + 4, (value >> 32) as u32)
 }
 
+/// Reads a 64-bit register, whose low half is at `offset`, by its halves.
+pub(crate) fn read64(registers: &impl Registers, offset: usize) -> Result<u64> {
+    let [low, high] = [offset, offset + 4].map(|at| registers.read32(at));
+    Ok(u64::from(high?) << 32 | u64::from(low?))
+}
+
 /// Reads configuration space as
 /// [`Transport::read_config`](crate::transport::Transport::read_config) has it.
 pub(crate) fn read_config(config: &impl Registers, offset: usize, into: &mut [u8]) -> Result<()> {

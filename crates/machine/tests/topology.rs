@@ -11,6 +11,7 @@ use ringway_device::{Device, Interface, Result, SharedRegion, Worker};
 use ringway_driver::entropy::Rng;
 use ringway_driver::pci::{self, Address, Apertures, ConfigAccess};
 use ringway_driver::platform::{Platform as _, Registers};
+use ringway_driver::transport::Transport as _;
 use ringway_driver::{bus, mmio};
 use ringway_machine::{Change, Error, Firmware, Machine, Options, Place, Platform, Run};
 use ringway_ring::shared::Shared;
@@ -353,13 +354,13 @@ fn memory_that_a_device_shares_is_on_the_bus_where_its_registers_say() {
     };
     let registers = platform.registers(slot.address, slot.len).unwrap();
 
-    registers.write32(register::SHM_SEL, 3).unwrap();
-    let [low, high] = [register::SHM_BASE_LOW, register::SHM_BASE_HIGH]
-        .map(|at| u64::from(registers.read32(at).unwrap()));
-    let shared = platform.registers(high << 32 | low, 0x1000).unwrap();
+    let mut device = mmio::Mmio::new(platform.clone(), registers, None).unwrap();
+    let found = device.shared_memory(3).unwrap().expect("it has region 3");
+    let shared = platform.registers(found.address, found.len).unwrap();
     shared.write32(0xffc, 0x0403_0201).unwrap();
 
-    assert_eq!(registers.read32(register::SHM_LEN_LOW), Ok(0x1000));
+    assert_eq!(found.len, 0x1000);
+    assert_eq!(device.shared_memory(2), Ok(None));
     let mut bytes = [0; 4];
     memory.view().read(0xffc, &mut bytes).unwrap();
     assert_eq!(bytes, [1, 2, 3, 4]);

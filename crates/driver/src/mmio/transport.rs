@@ -9,7 +9,9 @@ use crate::dialect::Dialect;
 use crate::error::TransportError;
 use crate::platform::{Platform, Registers};
 use crate::registers;
-use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
+use crate::transport::{
+    Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
+};
 
 /// A device behind mapped registers. One of version 1 is driven through the
 /// [legacy interface](Dialect::Legacy).
@@ -256,6 +258,19 @@ impl<P: Platform> Transport for Mmio<P> {
             DoorbellValue::Bits32(index.into())
         };
         Doorbell::new(self.notify.clone(), value)
+    }
+
+    fn shared_memory(&mut self, id: u8) -> Result<Option<SharedMemory>> {
+        if self.version == Version::Legacy {
+            return Ok(None);
+        }
+        self.registers.write32(register::SHM_SEL, id.into())?;
+        let len = registers::read64(&self.registers, register::SHM_LEN_LOW)?;
+        let address = registers::read64(&self.registers, register::SHM_BASE_LOW)?;
+        // A region that there is not is of all ones, and such a one has no last byte (§4.2.2.1).
+        let last = address.checked_add(len.saturating_sub(1));
+        let there = len != 0 && len != u64::MAX && last.is_some();
+        Ok(there.then_some(SharedMemory { address, len }))
     }
 
     fn line(&self) -> Option<Line<P>> {

@@ -130,7 +130,7 @@ fn the_page_size_and_32_features_are_told_before_any_queue() {
 fn a_ring_whose_page_has_no_number_of_32_bits_is_not_told() {
     let (platform, mut device) = device();
 
-    for address in [0, 1 << 44, 0x1000 + 64, u64::MAX & !0xfff] {
+    for address in [0, 1 << 44, 0x1000 + 64, !0xfff] {
         let refused = device.enable_queue(0, &setup(address));
 
         assert_eq!(refused, Err(TransportError::NoPage(address)));

@@ -365,3 +365,29 @@ fn the_status_is_the_low_byte_of_its_register() {
     assert_eq!(device.config_generation(), Ok(0x109));
     assert_eq!(writes(&platform), [write(register::STATUS, 2)]);
 }
+
+#[test]
+fn a_region_that_is_not_there_or_has_no_last_byte_is_none() {
+    let (platform, mut device) = device();
+    let mut told = |len: u64, base: u64| {
+        platform.poke(AT + register::SHM_LEN_LOW as u64, &len.to_le_bytes());
+        platform.poke(AT + register::SHM_BASE_LOW as u64, &base.to_le_bytes());
+        device.shared_memory(7).unwrap()
+    };
+
+    let there = told(0x1_0000_1000, 0x2_0000_0000);
+    let none = [
+        told(u64::MAX, u64::MAX),
+        told(0, 0x1000),
+        told(0x2000, u64::MAX - 0x1000),
+    ];
+
+    let region = SharedMemory {
+        address: 0x2_0000_0000,
+        len: 0x1_0000_1000,
+    };
+    assert_eq!(there, Some(region));
+    assert_eq!(none, [None; 3]);
+    let selected = write(register::SHM_SEL, 7);
+    assert_eq!(writes(&platform), [selected; 4]);
+}
