@@ -7,7 +7,7 @@ use ringway_check::exercise::{self, Numbers};
 use ringway_device::blk::Blk;
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Offer};
-use ringway_host::{Access, Image, Method, OsEntropy};
+use ringway_host::{Access, Image, Locking, Method, Options as ImageOptions, OsEntropy};
 use ringway_machine::{Builder, Machine, Options, Run};
 
 use super::{DISK_NAME, Plan};
@@ -56,7 +56,12 @@ fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
 }
 
 fn disk(path: &str, seed: Option<u64>) -> Result<Box<dyn Device>> {
-    let image = Image::open(path, Access::ReadWrite)?.named(DISK_NAME);
+    // Two disks of one machine are of the same image: neither can have it alone.
+    let options = ImageOptions {
+        locking: Locking::None,
+        ..ImageOptions::new(Access::ReadWrite)
+    };
+    let image = Image::open_with(path, options)?.named(DISK_NAME);
     let image = match seed {
         None => image,
         // When the system completes something later does not follow from a seed.
