@@ -19,6 +19,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+#[cfg(not(test))]
 extern crate alloc;
 
 pub mod command_line;
