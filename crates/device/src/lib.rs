@@ -36,6 +36,7 @@ mod front;
 pub mod interrupt;
 pub mod mmio;
 pub mod model;
+pub mod net;
 mod parts;
 pub mod pci;
 pub mod task;

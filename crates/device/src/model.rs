@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::task::Waker;
 
 use ringway_ring::device::{Batch, Violation};
 use ringway_ring::shared::Shared;
@@ -137,4 +138,8 @@ pub trait Worker: Send {
     fn ready(&self) -> Option<i32> {
         None
     }
+
+    /// Takes what is to be woken when there is something to serve that no kick tells of, and that is
+    /// no file: a packet from another thread. Given once, to a new worker, before it serves.
+    fn set_waker(&mut self, _waker: Waker) {}
 }

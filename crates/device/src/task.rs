@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::task::Waker;
 
 use ringway_ring::device::{Queue, Violation};
 use ringway_ring::ledger::Ledger;
@@ -129,6 +130,12 @@ impl Task {
     /// What becomes readable when they can be: [`Worker::ready`].
     pub fn ready(&self) -> Option<i32> {
         self.worker.ready()
+    }
+
+    /// Has `waker` woken when the task is to be [run](Self::run) without a kick:
+    /// [`Worker::set_waker`]. For runners, before they run it.
+    pub fn set_waker(&mut self, waker: Waker) {
+        self.worker.set_waker(waker);
     }
 
     /// Where in its ring the next chain will be taken: [`Queue::position`].

@@ -171,6 +171,15 @@ impl<T: Transport> Negotiated<T> {
         self.held.config()
     }
 
+    /// The largest size of queue `index`, in descriptors; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`]
+    pub fn queue_size_max(&mut self, index: u16) -> Result<u16> {
+        Ok(self.held.lock().transport()?.queue_size_max(index)?)
+    }
+
     /// Step 7: prepares queue `index`. The device is told of it by [`start`](Self::start).
     ///
     /// # Errors

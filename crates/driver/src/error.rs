@@ -91,6 +91,33 @@ pub enum RequestError {
         /// The most there can be.
         limit: usize,
     },
+    /// The buffer has no room for what has to be in it.
+    TooSmall {
+        /// Bytes of the buffer.
+        len: usize,
+        /// The least there can be.
+        least: usize,
+    },
+    /// The queue cannot have so many descriptors.
+    Depth {
+        /// How many were asked for.
+        asked: u16,
+        /// The most there can be.
+        most: u16,
+        /// Whether there has to be a power of two of them.
+        power_of_two: bool,
+    },
+    /// The device has not so many pairs of queues, or fewer were asked for than one.
+    Pairs {
+        /// How many were asked for.
+        asked: u16,
+        /// How many it has.
+        most: u16,
+    },
+    /// The pair of queues is not used now: the device was told of fewer.
+    Inactive,
+    /// Packets cannot be steered like this.
+    Steering(&'static str),
 }
 
 /// What cannot be asked of a bus.
@@ -290,6 +317,24 @@ impl fmt::Display for RequestError {
             Self::ReadOnly => f.write_str("device is read-only"),
             Self::Unsupported => f.write_str("device does not do this"),
             Self::TooLarge { len, limit } => write!(f, "buffer of {len}, at most {limit}"),
+            Self::TooSmall { len, least } => write!(f, "buffer of {len} bytes, at least {least}"),
+            Self::Depth {
+                asked,
+                most,
+                power_of_two,
+            } => {
+                let of = if *power_of_two {
+                    "a power of two of "
+                } else {
+                    ""
+                };
+                write!(f, "queue of {asked} descriptors: it has {of}at most {most}")
+            }
+            Self::Pairs { asked, most } => {
+                write!(f, "{asked} pairs of queues: the device has 1 to {most}")
+            }
+            Self::Inactive => f.write_str("pair of queues is not used now"),
+            Self::Steering(what) => write!(f, "steering by {what}"),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be
 //!   got wrong.
 //! - [`dma`]: queues, and the custody of the buffers in them.
-//! - [`blk`], [`entropy`]: the drivers. [`bus`]: finding the device that a driver is for.
+//! - [`blk`], [`entropy`], [`net`]: the drivers. [`bus`]: finding the device that a driver is for.
 //!
 //! The device is not trusted further than the platform says it is: see [`platform::Trust`].
 //!
@@ -37,6 +37,8 @@ pub mod error;
 #[cfg(feature = "alloc")]
 pub mod interrupt;
 pub mod mmio;
+#[cfg(feature = "alloc")]
+pub mod net;
 #[cfg(feature = "alloc")]
 pub mod pages;
 pub mod pci;

@@ -23,24 +23,34 @@ pub enum Checksum {
 ///
 /// [`Malformed::ChecksumOutside`]: nothing was changed.
 pub fn complete(header: &Header, packet: &mut [u8]) -> Result<(), Malformed> {
+    check(header, packet)?;
     if header.flags & HeaderFlags::NEEDS_CSUM.bits() == 0 {
         return Ok(());
     }
-    let (start, offset) = (header.csum_start.get(), header.csum_offset.get());
-    let outside = Malformed::ChecksumOutside {
-        start,
-        offset,
-        len: packet.len(),
-    };
-    let summed = packet.get_mut(usize::from(start)..).ok_or(outside)?;
-    let place = usize::from(offset);
-    if summed.len() < place + 2 {
-        return Err(outside);
-    }
+    let summed = &mut packet[header.csum_start.get().into()..];
+    let place = usize::from(header.csum_offset.get());
     // The field has the sum of the pseudo header, which belongs to the sum.
     let sum = not_zero(!Sum::default().bytes(summed).folded());
     summed[place..place + 2].copy_from_slice(&sum.to_be_bytes());
     Ok(())
+}
+
+/// Looks whether a checksum that is left to do is one of the packet's.
+///
+/// # Errors
+///
+/// [`Malformed::ChecksumOutside`]: it is not.
+pub fn check(header: &Header, packet: &[u8]) -> Result<(), Malformed> {
+    let (start, offset, len) = (
+        header.csum_start.get(),
+        header.csum_offset.get(),
+        packet.len(),
+    );
+    let left = header.flags & HeaderFlags::NEEDS_CSUM.bits() != 0;
+    match left && usize::from(start) + usize::from(offset) + 2 > len {
+        true => Err(Malformed::ChecksumOutside { start, offset, len }),
+        false => Ok(()),
+    }
 }
 
 /// Looks whether the checksum of a packet of TCP or UDP is right.

@@ -16,16 +16,22 @@ mod segment;
 #[derive(Clone, Copy, Debug)]
 pub struct Pieces<'p> {
     packet: &'p [u8],
+    plan: Plan,
+    /// How much of what is cut is done.
+    done: usize,
+    /// How many pieces are.
+    index: u16,
+}
+
+/// What is cut, and into what.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
     headers: Headers,
     way: Way,
     /// Where what is cut begins: what is before it, every piece begins with.
     begin: usize,
     /// Most bytes of that in a piece.
     size: usize,
-    /// How much of it is done.
-    done: usize,
-    /// How many pieces are.
-    index: u16,
 }
 
 /// How pieces are made.
@@ -72,6 +78,110 @@ impl<'p> Pieces<'p> {
         packet: &'p mut [u8],
         identification: u32,
     ) -> Result<Option<Self>, Malformed> {
+        let Some(plan) = Plan::of(header, packet, identification)? else {
+            return Ok(None);
+        };
+        if matches!(plan.way, Way::Fragment(_)) {
+            // It is of the whole, and cannot be left to anyone behind.
+            checksum::complete(header, packet)?;
+        }
+        Ok(Some(Self {
+            packet,
+            plan,
+            done: 0,
+            index: 0,
+        }))
+    }
+
+    /// Looks whether a packet can be cut as `header` has it, if it is to be: what [`of`](Self::of)
+    /// would find.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]: it cannot.
+    pub fn check(header: &Header, packet: &[u8]) -> Result<(), Malformed> {
+        let plan = Plan::of(header, packet, 0)?;
+        match plan.map(|plan| plan.way) {
+            Some(Way::Fragment(_)) => checksum::check(header, packet),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many there are, of which the next may be any. One at least.
+    pub fn count(&self) -> usize {
+        (self.packet.len() - self.plan.begin)
+            .div_ceil(self.plan.size)
+            .max(1)
+    }
+
+    /// Bytes of the longest.
+    pub fn longest(&self) -> usize {
+        self.plan.begin + self.inserted() + self.plan.size.min(self.packet.len() - self.plan.begin)
+    }
+
+    /// Writes the next one to the beginning of `room`, and yields it. None if there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`TooSmall`]: it stays the next one. [`longest`](Self::longest) bytes are always enough.
+    pub fn write_next<'r>(&mut self, room: &'r mut [u8]) -> Result<Option<&'r [u8]>, TooSmall> {
+        let rest = &self.packet[self.plan.begin + self.done..];
+        if rest.is_empty() && self.index != 0 {
+            return Ok(None);
+        }
+        let (now, later) = rest.split_at(rest.len().min(self.plan.size));
+        let head = self.plan.begin + self.inserted();
+        let (len, available) = (head + now.len(), room.len());
+        let piece = room.get_mut(..len).ok_or(TooSmall {
+            room: available,
+            piece: len,
+        })?;
+        piece[..self.plan.begin].copy_from_slice(&self.packet[..self.plan.begin]);
+        piece[head..].copy_from_slice(now);
+        match self.plan.way {
+            Way::Fragment(identification) => self.be_fragment(piece, identification, later),
+            Way::Tcp => self.be_tcp(piece, later),
+            Way::Udp => self.be_udp(piece),
+        }
+        self.done += now.len();
+        self.index = self.index.wrapping_add(1);
+        Ok(Some(piece))
+    }
+
+    /// Bytes of headers that only pieces have.
+    fn inserted(&self) -> usize {
+        match (self.plan.way, &self.plan.headers.addresses) {
+            (Way::Fragment(_), Addresses::V6 { .. }) => fragment::HEADER,
+            _ => 0,
+        }
+    }
+
+    /// Has IP's header say how long a piece is.
+    fn set_len(&self, piece: &mut [u8]) {
+        let network = self.plan.headers.network;
+        let bytes = piece.len() - network;
+        // `of` has seen that it has 16 bits.
+        match self.plan.headers.addresses {
+            Addresses::V4 { .. } => put(piece, network + 2, bytes as u16),
+            Addresses::V6 { .. } => put(piece, network + 4, (bytes - 40) as u16),
+        }
+    }
+
+    /// Sums the header of IPv4, which is changed no more.
+    fn sum_network(&self, piece: &mut [u8]) {
+        let network = self.plan.headers.network;
+        if matches!(self.plan.headers.addresses, Addresses::V4 { .. }) {
+            let end = network + usize::from(piece[network] & 0xf) * 4;
+            put(piece, network + 10, 0);
+            let sum = checksum::Sum::default().bytes(&piece[network..end]);
+            put(piece, network + 10, !sum.folded());
+        }
+    }
+}
+
+impl Plan {
+    /// What `header` says of a packet, if it is to be cut.
+    fn of(header: &Header, packet: &[u8], identification: u32) -> Result<Option<Self>, Malformed> {
         let kind = header.gso_type.kind();
         let way = match kind {
             GsoType::NONE => return Ok(None),
@@ -107,88 +217,12 @@ impl<'p> Pieces<'p> {
         if longest > usize::from(u16::MAX) || offsets || cut / size > usize::from(u16::MAX) {
             return Err(Malformed::TooLong(packet.len()));
         }
-        if matches!(way, Way::Fragment(_)) {
-            // It is of the whole, and cannot be left to anyone behind.
-            checksum::complete(header, packet)?;
-        }
         Ok(Some(Self {
-            packet,
             headers,
             way,
             begin,
             size,
-            done: 0,
-            index: 0,
         }))
-    }
-
-    /// How many there are, of which the next may be any. One at least.
-    pub fn count(&self) -> usize {
-        (self.packet.len() - self.begin).div_ceil(self.size).max(1)
-    }
-
-    /// Bytes of the longest.
-    pub fn longest(&self) -> usize {
-        self.begin + self.inserted() + self.size.min(self.packet.len() - self.begin)
-    }
-
-    /// Writes the next one to the beginning of `room`, and yields it. None if there are no more.
-    ///
-    /// # Errors
-    ///
-    /// [`TooSmall`]: it stays the next one. [`longest`](Self::longest) bytes are always enough.
-    pub fn write_next<'r>(&mut self, room: &'r mut [u8]) -> Result<Option<&'r [u8]>, TooSmall> {
-        let rest = &self.packet[self.begin + self.done..];
-        if rest.is_empty() && self.index != 0 {
-            return Ok(None);
-        }
-        let (now, later) = rest.split_at(rest.len().min(self.size));
-        let head = self.begin + self.inserted();
-        let (len, available) = (head + now.len(), room.len());
-        let piece = room.get_mut(..len).ok_or(TooSmall {
-            room: available,
-            piece: len,
-        })?;
-        piece[..self.begin].copy_from_slice(&self.packet[..self.begin]);
-        piece[head..].copy_from_slice(now);
-        match self.way {
-            Way::Fragment(identification) => self.be_fragment(piece, identification, later),
-            Way::Tcp => self.be_tcp(piece, later),
-            Way::Udp => self.be_udp(piece),
-        }
-        self.done += now.len();
-        self.index = self.index.wrapping_add(1);
-        Ok(Some(piece))
-    }
-
-    /// Bytes of headers that only pieces have.
-    fn inserted(&self) -> usize {
-        match (self.way, &self.headers.addresses) {
-            (Way::Fragment(_), Addresses::V6 { .. }) => fragment::HEADER,
-            _ => 0,
-        }
-    }
-
-    /// Has IP's header say how long a piece is.
-    fn set_len(&self, piece: &mut [u8]) {
-        let network = self.headers.network;
-        let bytes = piece.len() - network;
-        // `of` has seen that it has 16 bits.
-        match self.headers.addresses {
-            Addresses::V4 { .. } => put(piece, network + 2, bytes as u16),
-            Addresses::V6 { .. } => put(piece, network + 4, (bytes - 40) as u16),
-        }
-    }
-
-    /// Sums the header of IPv4, which is changed no more.
-    fn sum_network(&self, piece: &mut [u8]) {
-        let network = self.headers.network;
-        if matches!(self.headers.addresses, Addresses::V4 { .. }) {
-            let end = network + usize::from(piece[network] & 0xf) * 4;
-            put(piece, network + 10, 0);
-            let sum = checksum::Sum::default().bytes(&piece[network..end]);
-            put(piece, network + 10, !sum.folded());
-        }
     }
 }
 

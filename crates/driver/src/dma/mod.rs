@@ -21,6 +21,7 @@
 
 mod any;
 mod buffer;
+mod bytes;
 mod core;
 mod given;
 mod lend;
@@ -30,6 +31,7 @@ mod restart;
 
 pub use self::any::AnyBuffer;
 pub use self::buffer::{Buffer, DmaBuffer, Raw};
+pub use self::bytes::Bytes;
 pub(crate) use self::core::{Core, End, Resting};
 pub use self::given::{Buffers, Data};
 pub use self::queue::{Completion, Counts, Pending, Queue, QueueOptions, Rejected};

@@ -4,7 +4,8 @@ mod inline;
 mod threads;
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
 
 use ringway_device::task::{Runner, Task};
 use ringway_driver::interrupt::Signal;
@@ -83,6 +84,14 @@ impl<H: Handle> Engine<H> {
         }
     }
 
+    /// Has a queue served soon, if there is one.
+    fn serve(&self, key: Key) {
+        match self {
+            Self::Threaded(threads) => threads.kick(key),
+            Self::Inline(inline) => inline.kick(key),
+        }
+    }
+
     /// Stops every queue, and starts no more.
     pub(crate) fn off(&self) {
         match self {
@@ -113,9 +122,26 @@ impl<H: Handle> Port<H> {
     }
 }
 
+/// Has a queue served that was not kicked.
+struct Alarm<H> {
+    /// Of a machine that may be gone.
+    engine: Weak<Engine<H>>,
+    key: Key,
+}
+
+impl<H: Handle + 'static> Wake for Alarm<H> {
+    fn wake(self: Arc<Self>) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.serve(self.key);
+        }
+    }
+}
+
 impl<H: Handle> Runner for Port<H> {
-    fn start(&self, index: u16, task: Task) {
+    fn start(&self, index: u16, mut task: Task) {
         let key = (self.device, index);
+        let engine = Arc::downgrade(&self.engine);
+        task.set_waker(Waker::from(Arc::new(Alarm { engine, key })));
         match &*self.engine {
             Engine::Threaded(threads) => threads.start(key, task),
             Engine::Inline(inline) => inline.start(key, task),
@@ -124,11 +150,7 @@ impl<H: Handle> Runner for Port<H> {
 
     fn kick(&self, index: u16) {
         self.counters.kicked();
-        let key = (self.device, index);
-        match &*self.engine {
-            Engine::Threaded(threads) => threads.kick(key),
-            Engine::Inline(inline) => inline.kick(key),
-        }
+        self.engine.serve((self.device, index));
     }
 
     fn stop(&self, index: u16) {

@@ -14,14 +14,14 @@ impl Pieces<'_> {
     pub(super) fn be_fragment(&self, piece: &mut [u8], identification: u32, later: &[u8]) {
         let more = u16::from(!later.is_empty());
         self.set_len(piece);
-        let network = self.headers.network;
-        match self.headers.addresses {
+        let network = self.plan.headers.network;
+        match self.plan.headers.addresses {
             Addresses::V4 { .. } => {
                 // In units of 8 bytes; all that come before have whole ones.
                 put(piece, network + 6, more << 13 | (self.done / 8) as u16);
             }
             Addresses::V6 { .. } => {
-                let at = self.begin;
+                let at = self.plan.begin;
                 piece[at] = core::mem::replace(&mut piece[network + 6], NUMBER);
                 piece[at + 1] = 0;
                 put(piece, at + 2, self.done as u16 | more);

@@ -39,8 +39,8 @@ impl Pieces<'_> {
 
     fn set_network(&self, piece: &mut [u8]) {
         self.set_len(piece);
-        if let crate::Addresses::V4 { .. } = self.headers.addresses {
-            let at = self.headers.network + 4;
+        if let crate::Addresses::V4 { .. } = self.plan.headers.addresses {
+            let at = self.plan.headers.network + 4;
             let identification = u16::from_be_bytes([piece[at], piece[at + 1]]);
             put(piece, at, identification.wrapping_add(self.index));
         }
@@ -48,13 +48,16 @@ impl Pieces<'_> {
     }
 
     fn transport(&self) -> usize {
-        self.headers.transport.map_or(self.begin, |(_, at)| at)
+        self.plan
+            .headers
+            .transport
+            .map_or(self.plan.begin, |(_, at)| at)
     }
 
     fn sum_transport(&self, piece: &mut [u8], number: u8, field: usize) {
         let segment = self.transport();
         put(piece, field, 0);
-        let sum: Sum = pseudo(&self.headers.addresses, number, piece.len() - segment);
+        let sum: Sum = pseudo(&self.plan.headers.addresses, number, piece.len() - segment);
         let sum = sum.bytes(&piece[segment..]).folded();
         put(piece, field, not_zero(!sum));
     }

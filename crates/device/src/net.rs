@@ -1,0 +1,260 @@
+//! The network device: a card, connected to a [`Port`].
+//!
+//! Packets are copied out of the driver's memory once, and judged: what is passed on is such that
+//! whoever gets it can do what is left to do. What comes is filtered, steered and, as far as the driver
+//! does not, done.
+//!
+//! Spec: VIRTIO 1.4 §5.1 "Network Device".
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ringway_spec::le::{U16, U32};
+use ringway_spec::net::{
+    Config, F, HashTypes, LinkStatus, MTU_MIN, Mac, Offloads, PAIRS_MIN, control_queue,
+};
+use ringway_spec::{DeviceId, Features};
+use spin::Mutex;
+use zerocopy::IntoBytes;
+
+use crate::model::{Device, Worker};
+
+mod control;
+mod counts;
+mod inlet;
+mod packet;
+mod receive;
+mod rules;
+mod transmit;
+
+use control::{Commands, KEY_MAX};
+use counts::{CommandCounts, TransmitCounts};
+pub use inlet::Inlet;
+use inlet::Shared;
+pub use packet::{Nowhere, PACKET_BYTES_MAX, Packet, Port};
+use receive::Receive;
+use rules::{Rules, TABLE_MAX};
+use transmit::Transmit;
+
+/// The largest size of the queues for packets.
+pub const QUEUE_SIZE: u16 = 256;
+
+/// The largest size of the queue of commands.
+pub const CONTROL_SIZE: u16 = 64;
+
+/// Most pairs of queues of one card.
+pub const PAIRS_MAX: u16 = 16;
+
+/// Bytes of an Ethernet header with a tag.
+const ETHERNET: usize = 14 + 4;
+
+/// How a card is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Its address.
+    pub mac: Mac,
+    /// Longest packet after the Ethernet header, in bytes, if the driver is to know: 68 at least.
+    pub mtu: Option<u16>,
+    /// How many pairs of queues, 1 to [`PAIRS_MAX`].
+    pub pairs: u16,
+    /// What of [`FEATURES`] it does not offer.
+    pub without: Features,
+}
+
+/// All that a card can.
+pub const FEATURES: Features = Features(
+    F::CSUM.0
+        | F::GUEST_CSUM.0
+        | F::CTRL_GUEST_OFFLOADS.0
+        | F::MTU.0
+        | F::MAC.0
+        | F::GUEST_TSO4.0
+        | F::GUEST_TSO6.0
+        | F::GUEST_ECN.0
+        | F::GUEST_UFO.0
+        | F::HOST_TSO4.0
+        | F::HOST_TSO6.0
+        | F::HOST_ECN.0
+        | F::HOST_UFO.0
+        | F::MRG_RXBUF.0
+        | F::STATUS.0
+        | F::CTRL_VQ.0
+        | F::CTRL_RX.0
+        | F::CTRL_VLAN.0
+        | F::CTRL_RX_EXTRA.0
+        | F::MQ.0
+        | F::CTRL_MAC_ADDR.0
+        | F::DEVICE_STATS.0
+        | F::GUEST_USO4.0
+        | F::GUEST_USO6.0
+        | F::HOST_USO.0
+        | F::HASH_REPORT.0
+        | F::GUEST_HDRLEN.0
+        | F::RSS.0,
+);
+
+/// A network card.
+pub struct Net {
+    options: Options,
+    offered: Features,
+    queue_sizes: Vec<u16>,
+    port: Arc<dyn Port>,
+    shared: Arc<Shared>,
+    transmitted: Vec<Arc<Mutex<TransmitCounts>>>,
+}
+
+impl Net {
+    /// A card that is connected to `port`.
+    pub fn new(port: Arc<dyn Port>, options: Options) -> Self {
+        let pairs = options.pairs.clamp(PAIRS_MIN, PAIRS_MAX);
+        let options = Options {
+            pairs,
+            mtu: options.mtu.map(|mtu| mtu.max(MTU_MIN)),
+            ..options
+        };
+        let alone = match pairs {
+            PAIRS_MIN => F::MQ,
+            _ => Features::NONE,
+        };
+        let unlimited = match options.mtu {
+            None => F::MTU,
+            Some(_) => Features::NONE,
+        };
+        let not = options.without | alone | unlimited;
+        let offered = FEATURES.difference(not);
+        let mut queue_sizes = vec![QUEUE_SIZE; usize::from(pairs) * 2];
+        if offered.contains(F::CTRL_VQ) {
+            queue_sizes.push(CONTROL_SIZE);
+        }
+        let rules = rules(&options, Features::NONE);
+        let shared = Arc::new(Shared::new(rules, pairs));
+        port.connect(Inlet::new(Arc::clone(&shared)));
+        Self {
+            offered,
+            queue_sizes,
+            port,
+            shared,
+            transmitted: (0..pairs).map(|_| Arc::default()).collect(),
+            options,
+        }
+    }
+
+    fn config(&self) -> Config {
+        let can = |feature, value| match self.offered.intersects(feature) {
+            true => value,
+            false => 0,
+        };
+        Config {
+            mac: self.shared.rules.lock().mac,
+            status: U16::new(can(F::STATUS, LinkStatus::LINK_UP.bits())),
+            max_virtqueue_pairs: U16::new(can(F::MQ | F::RSS, self.options.pairs)),
+            mtu: U16::new(self.options.mtu.unwrap_or(0)),
+            // No more than 512.
+            rss_max_indirection_table_length: U16::new(can(F::RSS, TABLE_MAX as u16)),
+            rss_max_key_size: can(F::RSS | F::HASH_REPORT, KEY_MAX.into()) as u8,
+            // Nine bits.
+            supported_hash_types: U32::new(
+                can(F::RSS | F::HASH_REPORT, HashTypes::KNOWN.bits() as u16).into(),
+            ),
+            ..Config::default()
+        }
+    }
+
+    /// How many pairs the driver reaches.
+    fn reached(&self, features: Features) -> u16 {
+        match features.intersects(F::MQ | F::RSS) {
+            true => self.options.pairs,
+            false => PAIRS_MIN,
+        }
+    }
+}
+
+impl Device for Net {
+    fn id(&self) -> DeviceId {
+        DeviceId::NETWORK
+    }
+
+    fn features(&self) -> Features {
+        self.offered
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &self.queue_sizes
+    }
+
+    fn config_bytes(&self) -> usize {
+        size_of::<Config>()
+    }
+
+    fn read_config(&self, offset: usize, into: &mut [u8]) {
+        let config = self.config();
+        let rest = config.as_bytes().get(offset..).unwrap_or_default();
+        for (to, from) in into.iter_mut().zip(rest) {
+            *to = *from;
+        }
+    }
+
+    /// A driver writes nothing but, before version 1, the address (§5.1.4.3).
+    fn write_config(&mut self, offset: usize, from: &[u8]) {
+        let mut rules = self.shared.rules.lock();
+        let room = rules.mac.get_mut(offset..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(from) {
+            *to = *from;
+        }
+    }
+
+    fn negotiated(&mut self, features: Features) {
+        *self.shared.rules.lock() = rules(&self.options, features);
+    }
+
+    fn worker(&mut self, index: u16, features: Features) -> Box<dyn Worker> {
+        let (pairs, pair) = (self.reached(features), index / 2);
+        let shared = Arc::clone(&self.shared);
+        if features.contains(F::CTRL_VQ) && Some(index) == control_queue(pairs) {
+            return Box::new(Commands {
+                features,
+                pairs,
+                shared,
+                transmitted: self.transmitted.clone(),
+                counts: CommandCounts::default(),
+            });
+        }
+        if index.is_multiple_of(2) {
+            return Box::new(Receive::new(pair, features, shared));
+        }
+        let longest = self.options.mtu.filter(|_| features.contains(F::MTU));
+        Box::new(Transmit {
+            pair,
+            features,
+            longest: longest.map(|mtu| usize::from(mtu) + ETHERNET),
+            shared,
+            port: Arc::clone(&self.port),
+            counts: self
+                .transmitted
+                .get(usize::from(pair))
+                .cloned()
+                .unwrap_or_default(),
+            burst: Vec::new(),
+        })
+    }
+
+    fn reset(&mut self) {
+        *self.shared.rules.lock() = rules(&self.options, Features::NONE);
+    }
+}
+
+/// What a driver with these features receives before it has said anything.
+fn rules(options: &Options, features: Features) -> Rules {
+    let (filters, lans) = (F::CTRL_RX, F::CTRL_VLAN);
+    Rules::new(
+        options.mac,
+        Offloads::of(features),
+        features.contains(filters),
+        features.contains(lans),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Where packets come to a card, and wait for its queues.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU16, Ordering};
+use core::task::Waker;
+
+use ringway_packet::{Addresses, Headers, Pieces, checksum};
+use ringway_spec::le::U16;
+use ringway_spec::net::{GsoType, Header, HeaderFlags, Offloads};
+use spin::Mutex;
+
+use super::counts::ReceiveCounts;
+use super::packet::Packet;
+use super::rules::Rules;
+
+/// Most packets that wait for one queue: a driver that takes none costs no more.
+pub(super) const WAITING_MAX: usize = 1024;
+
+/// How many flows are remembered, by a hash, to answer on the queue that they were sent by.
+const FLOWS: usize = 1024;
+
+/// Where packets for a card are delivered. A handle, which ports have.
+#[derive(Clone)]
+pub struct Inlet {
+    shared: Arc<Shared>,
+}
+
+/// What the workers of a card share.
+pub(super) struct Shared {
+    pub(super) rules: Mutex<Rules>,
+    /// Of each pair, what waits for its receive queue.
+    pub(super) boxes: Vec<Mutex<Inbox>>,
+    /// Which pair a flow was sent by last.
+    flows: Vec<AtomicU16>,
+}
+
+/// What waits for a receive queue.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) packets: VecDeque<Packet>,
+    /// Of the worker, while there is one. Packets for a queue that is not served are dropped.
+    pub(super) waker: Option<Waker>,
+    pub(super) counts: ReceiveCounts,
+}
+
+impl Inlet {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Delivers packets to the card: those that its driver wants, with what is left to do of them done
+    /// as far as the driver does not. All are taken out of the list. Never waits: what finds no room is
+    /// dropped.
+    pub fn deliver(&self, packets: &mut Vec<Packet>) {
+        let rules = self.shared.rules.lock();
+        for packet in packets.drain(..) {
+            if rules.wants(&packet.bytes) {
+                self.shared.adapt(&rules, packet);
+            }
+        }
+        drop(rules);
+        for inbox in &self.shared.boxes {
+            let inbox = inbox.lock();
+            let waker = inbox.waker.clone().filter(|_| !inbox.packets.is_empty());
+            drop(inbox);
+            // Not with the lock: it may run the worker.
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(rules: Rules, pairs: u16) -> Self {
+        Self {
+            rules: Mutex::new(rules),
+            boxes: (0..pairs).map(|_| Mutex::default()).collect(),
+            flows: (0..FLOWS).map(|_| AtomicU16::new(0)).collect(),
+        }
+    }
+
+    /// Remembers by which pair the flow of a packet is sent, so that answers come by the same
+    /// (§5.1.9.5.6).
+    pub(super) fn sent(&self, packet: &[u8], pair: u16) {
+        if let Some(flow) = self.flow(packet) {
+            flow.store(pair, Ordering::Relaxed);
+        }
+    }
+
+    /// Does what the driver does not do of what is left to do, and puts the packet, or the pieces of
+    /// it, before their queue.
+    fn adapt(&self, rules: &Rules, mut packet: Packet) {
+        // Hashed once: its pieces are of the same flow.
+        let pair = self.steer(rules, &mut packet);
+        if takes(rules.offloads, packet.header.gso_type, &packet.bytes) {
+            if !rules.offloads.contains(Offloads::GUEST_CSUM) {
+                // A checksum outside of the packet is nothing that a port lets through.
+                if checksum::complete(&packet.header, &mut packet.bytes).is_err() {
+                    return;
+                }
+                packet.header = Header::default();
+            }
+            return self.put(pair, packet);
+        }
+        let Packet {
+            header,
+            hash,
+            mut bytes,
+        } = packet;
+        let Ok(Some(mut pieces)) = Pieces::of(&header, &mut bytes, 0) else {
+            return;
+        };
+        let mut room = vec![0; pieces.longest()];
+        while let Ok(Some(piece)) = pieces.write_next(&mut room) {
+            let piece = Packet {
+                header: Header::default(),
+                hash,
+                bytes: piece.to_vec(),
+            };
+            self.put(pair, piece);
+        }
+    }
+
+    /// Where the flow of a packet is remembered, if it is of any.
+    fn flow(&self, packet: &[u8]) -> Option<&AtomicU16> {
+        self.flows.get(hash(packet)? as usize % FLOWS)
+    }
+
+    /// Which pair receives a packet. Notes its hash, if the driver wants to know.
+    fn steer(&self, rules: &Rules, packet: &mut Packet) -> u16 {
+        let Some(hashing) = &rules.hashing else {
+            return self.automatic(rules, &packet.bytes);
+        };
+        let found = hashing.key.of_packet(&packet.bytes, hashing.types);
+        packet.hash = found.map(|(hash, by)| (hash, by.report()));
+        match (&hashing.steering, found) {
+            (Some(steering), Some((hash, _))) => {
+                // It has a power of two of entries.
+                let entry = hash as usize & steering.table.len().wrapping_sub(1);
+                let pair = steering.table.get(entry);
+                pair.copied().unwrap_or(steering.unclassified)
+            }
+            (Some(steering), None) => steering.unclassified,
+            (None, _) => self.automatic(rules, &packet.bytes),
+        }
+    }
+
+    fn automatic(&self, rules: &Rules, packet: &[u8]) -> u16 {
+        if rules.pairs == 1 {
+            return 0;
+        }
+        let sent = self.flow(packet).map(|flow| flow.load(Ordering::Relaxed));
+        sent.filter(|&pair| pair < rules.pairs).unwrap_or(0)
+    }
+
+    fn put(&self, pair: u16, packet: Packet) {
+        let Some(inbox) = self.boxes.get(usize::from(pair)) else {
+            return;
+        };
+        let mut inbox = inbox.lock();
+        if inbox.waker.is_none() || inbox.packets.len() >= WAITING_MAX {
+            inbox.counts.overrun();
+            return;
+        }
+        inbox.packets.push_back(packet);
+    }
+}
+
+/// Whether a driver with these offloads takes a packet as it is, but for its checksum.
+fn takes(offloads: Offloads, gso: GsoType, packet: &[u8]) -> bool {
+    let needed = match gso.kind() {
+        GsoType::NONE => return true,
+        GsoType::TCPV4 => Offloads::GUEST_TSO4,
+        GsoType::TCPV6 => Offloads::GUEST_TSO6,
+        GsoType::UDP => Offloads::GUEST_UFO,
+        GsoType::UDP_L4 => match Headers::of(packet).map(|headers| headers.addresses) {
+            Some(Addresses::V4 { .. }) => Offloads::GUEST_USO4,
+            _ => Offloads::GUEST_USO6,
+        },
+        _ => return false,
+    };
+    let ecn = match gso.has(GsoType::ECN) {
+        true => Offloads::GUEST_ECN,
+        false => Offloads::empty(),
+    };
+    offloads.contains(needed | ecn | Offloads::GUEST_CSUM)
+}
+
+/// A hash of the flow of a packet, the same for both of its directions. None if it is of none.
+fn hash(packet: &[u8]) -> Option<u32> {
+    let headers = Headers::of(packet)?;
+    let (_, at) = headers.transport?;
+    let (from, to) = packet.get(at..)?.first_chunk::<4>()?.split_at(2);
+    let (source, destination): (&[u8], &[u8]) = match &headers.addresses {
+        Addresses::V4 {
+            source,
+            destination,
+        } => (source, destination),
+        Addresses::V6 {
+            source,
+            destination,
+            ..
+        } => (source, destination),
+    };
+    let end = |bytes: &[u8]| {
+        bytes.iter().fold(0_u32, |hash, &byte| {
+            hash.wrapping_mul(31).wrapping_add(byte.into())
+        })
+    };
+    // Sums, so that the order of the two ends is the same.
+    let addresses = end(source).wrapping_add(end(destination));
+    let ports = end(from).wrapping_add(end(to));
+    Some(
+        addresses
+            .wrapping_mul(31)
+            .wrapping_add(ports)
+            .wrapping_mul(0x9e37_79b1)
+            >> 16,
+    )
+}
+
+/// The header of a packet for a driver, in `buffers` buffers.
+pub(super) fn received(packet: &Packet, buffers: u16) -> Header {
+    let mut header = packet.header;
+    // Nothing else is said to a driver.
+    header.flags &= (HeaderFlags::NEEDS_CSUM | HeaderFlags::DATA_VALID).bits();
+    header.num_buffers = U16::new(buffers);
+    header
+}

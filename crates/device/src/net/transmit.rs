@@ -1,0 +1,146 @@
+//! Serves a transmit queue. Spec: VIRTIO 1.4 §5.1.9.2 "Packet Transmission".
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ringway_packet::{Pieces, checksum};
+use ringway_ring::device::{Batch, Readable, Violation};
+use ringway_spec::Features;
+use ringway_spec::net::{F, GsoType, Header, HeaderFlags, header_len};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::counts::TransmitCounts;
+use super::inlet::Shared;
+use super::packet::{PACKET_BYTES_MAX, Packet, Port};
+use crate::model::Worker;
+use spin::Mutex;
+
+/// Packets that are sent on at once.
+const BURST: usize = 32;
+
+/// Bytes of the shortest packet: an Ethernet header.
+const PACKET_BYTES_MIN: usize = 14;
+
+/// The worker of a transmit queue.
+pub(super) struct Transmit {
+    pub(super) pair: u16,
+    pub(super) features: Features,
+    /// Longest packet that is not cut, in bytes, if that was agreed.
+    pub(super) longest: Option<usize>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) port: Arc<dyn Port>,
+    pub(super) counts: Arc<Mutex<TransmitCounts>>,
+    pub(super) burst: Vec<Packet>,
+}
+
+/// Why a packet is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It is no packet, or longer than any.
+    Length,
+    /// More is left to do than was agreed to, or what cannot be.
+    Header,
+}
+
+impl Worker for Transmit {
+    fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
+        let mut counts = TransmitCounts::default();
+        while let Some(chain) = batch.next_chain()? {
+            match self.take(batch.readable(&chain)) {
+                Ok(packet) => {
+                    counts.sent(packet.bytes.len());
+                    self.burst.push(packet);
+                }
+                Err(Refused::Length | Refused::Header) => counts.malformed(),
+            }
+            // Nothing is written (§5.1.9.2).
+            batch.complete(chain, 0);
+            if self.burst.len() == BURST {
+                self.port.send(&mut self.burst);
+                self.burst.clear();
+                batch.publish();
+            }
+        }
+        if !self.burst.is_empty() {
+            self.port.send(&mut self.burst);
+            self.burst.clear();
+        }
+        self.counts.lock().add(&counts);
+        Ok(())
+    }
+}
+
+impl Transmit {
+    /// Copies a packet out of the driver's memory, once, and looks whether it can be.
+    fn take(&self, mut readable: Readable<'_>) -> Result<Packet, Refused> {
+        let before = header_len(self.features);
+        let mut header = Header::new_zeroed();
+        let own = before.min(size_of::<Header>());
+        let bytes = header.as_mut_bytes().get_mut(..own).unwrap_or_default();
+        readable.read(bytes).map_err(|_| Refused::Length)?;
+        // What more stands there is for packets that are received.
+        readable
+            .split_front(before.saturating_sub(own) as u64)
+            .map_err(|_| Refused::Length)?;
+        let len = usize::try_from(readable.remaining()).map_err(|_| Refused::Length)?;
+        if !(PACKET_BYTES_MIN..=PACKET_BYTES_MAX).contains(&len) {
+            return Err(Refused::Length);
+        }
+        let mut bytes = vec![0; len];
+        readable.read(&mut bytes).map_err(|_| Refused::Length)?;
+        let header = self.judge(&header, &bytes)?;
+        self.shared.sent(&bytes, self.pair);
+        Ok(Packet {
+            header,
+            hash: None,
+            bytes,
+        })
+    }
+
+    /// What is left to do with a packet, if it was agreed that it may be, and can be. Flags that are
+    /// not known are not looked at (§5.1.9.2.2), and neither is `hdr_len`.
+    fn judge(&self, header: &Header, packet: &[u8]) -> Result<Header, Refused> {
+        let mut judged = Header {
+            flags: header.flags & HeaderFlags::NEEDS_CSUM.bits(),
+            ..Header::default()
+        };
+        if judged.flags != 0 {
+            if !self.features.contains(F::CSUM) {
+                return Err(Refused::Header);
+            }
+            judged.csum_start = header.csum_start;
+            judged.csum_offset = header.csum_offset;
+            checksum::check(&judged, packet).map_err(|_| Refused::Header)?;
+        }
+        let kind = header.gso_type;
+        let needed = match kind.kind() {
+            GsoType::NONE => {
+                return match self.longest {
+                    Some(longest) if packet.len() > longest => Err(Refused::Length),
+                    _ => Ok(judged),
+                };
+            }
+            GsoType::TCPV4 => F::HOST_TSO4,
+            GsoType::TCPV6 => F::HOST_TSO6,
+            GsoType::UDP => F::HOST_UFO,
+            GsoType::UDP_L4 => F::HOST_USO,
+            _ => return Err(Refused::Header),
+        };
+        let tunnels = GsoType::UDP_TUNNEL_IPV4 | GsoType::UDP_TUNNEL_IPV6;
+        let ecn = !kind.has(GsoType::ECN) || self.features.contains(F::HOST_ECN);
+        if kind.0 & tunnels != 0 || !ecn || !self.features.contains(needed) {
+            return Err(Refused::Header);
+        }
+        judged.gso_type = kind;
+        judged.gso_size = header.gso_size;
+        // Nobody who gets it is to find out that it cannot be.
+        match Pieces::check(&judged, packet) {
+            Ok(()) => Ok(judged),
+            Err(_) => Err(Refused::Header),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Driver for the network device. Spec: VIRTIO 1.4 §5.1 "Network Device".
+//!
+//! A [`Card`] says what it is and is set up; [`Card::start`] makes it a [`Net`], which is told what to
+//! receive and to send, and pairs of queues, a [`Receiver`] and a [`Transmitter`] each, which are
+//! handles of their own.
+//!
+//! A packet is in a buffer of the caller's, behind [`Facts::header_len`] bytes of room for what the two
+//! ends tell each other of it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::AtomicU16;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use ringway_spec::DeviceId;
+use ringway_spec::net::{Ack, Control, Mac};
+
+use crate::bringup::{Config as DeviceConfig, Live, Probed, Wanted};
+use crate::bus::{AnyTransport, Class, Driver};
+use crate::dma::{Bytes, Queue, Token};
+use crate::error::Result;
+use crate::platform::Platform;
+use crate::transport::Transport;
+
+mod card;
+mod command;
+mod commands;
+mod facts;
+mod offload;
+mod receive;
+mod transmit;
+
+pub use card::{Card, Direction, HASHES, Limits, RECEIVE_OFFLOADS, USUAL};
+pub use command::{Command, Kind, Steering, Wait, Which};
+use commands::Commands;
+pub use commands::{Answered, Refused};
+pub use facts::{Duplex, Facts, Hashes, Link};
+pub use offload::{Checksum, ChecksumAt, Congestion, Cut, Offload, Pieces, Received};
+pub use receive::{Burst, Packet, Receiver};
+pub use transmit::Transmitter;
+
+/// A network card.
+#[derive(Debug)]
+pub struct Net<T: Transport, B: Bytes = alloc::boxed::Box<[u8]>> {
+    device: Live<T>,
+    facts: Facts,
+    pairs: Vec<Pair<T::Platform, B>>,
+    commands: Commands<T::Platform>,
+}
+
+/// A pair of queues. Each is a handle of its own.
+#[derive(Debug)]
+pub struct Pair<P: Platform, B: Bytes> {
+    /// Packets come in by it.
+    pub receiver: Receiver<P, B>,
+    /// Packets go out by it.
+    pub transmitter: Transmitter<P, B>,
+}
+
+impl<T: Transport, B: Bytes> Driver<T> for Net<T, B> {
+    const ID: DeviceId = card::ID;
+
+    fn probe(device: Probed<T>) -> Result<Self> {
+        Card::open(device, &Wanted::default())?.start()
+    }
+}
+
+impl<P: Platform, B: Bytes> Class<P> for Net<AnyTransport<P>, B> {
+    type Change = Link;
+
+    fn change(config: &mut DeviceConfig<'_, AnyTransport<P>>) -> Result<Option<Link>> {
+        Link::read(config).map(Some)
+    }
+}
+
+impl<T: Transport, B: Bytes> Net<T, B> {
+    fn new(
+        device: Live<T>,
+        facts: Facts,
+        pairs: Vec<Pair<T::Platform, B>>,
+        control: Option<Queue<T::Platform, alloc::boxed::Box<[u8]>, Control, Ack>>,
+        used: Arc<AtomicU16>,
+    ) -> Self {
+        Self {
+            device,
+            facts,
+            pairs,
+            commands: Commands::new(control, used),
+        }
+    }
+
+    /// What the card says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the card says of its link now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`](crate::Error::Transport)
+    pub fn link(&mut self) -> Result<Link> {
+        Link::read(&mut self.device.config())
+    }
+
+    /// Its pairs of queues, of which there is one at least.
+    pub fn pairs(&mut self) -> &mut [Pair<T::Platform, B>] {
+        &mut self.pairs
+    }
+
+    /// Takes the pairs of queues, to use each on a thread of its own. There are none here any more.
+    pub fn take_pairs(&mut self) -> Vec<Pair<T::Platform, B>> {
+        core::mem::take(&mut self.pairs)
+    }
+
+    /// Tells the card something. It answers later: [`poll`](Self::poll), [`wait`](Self::wait) or
+    /// [`next`](Self::next).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Request`](crate::Error::Request) if it cannot be told that, for want of a feature, or
+    /// since what is said cannot be; [`Error::QueueFull`](crate::Error::QueueFull): take an answer and try
+    /// again.
+    pub fn command(&mut self, command: &Command<'_>) -> Result<Token> {
+        self.commands.submit(command, &self.facts)
+    }
+
+    /// Takes one answer, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`](crate::Error::Device) if the device broke a rule of the ring;
+    /// [`Error::NeedsReset`](crate::Error::NeedsReset) if it asks for a reset.
+    pub fn poll(&mut self) -> Result<Option<Answered>> {
+        match self.commands.poll()? {
+            Some(answered) => Ok(Some(answered)),
+            None => self.device.check().map(|()| None),
+        }
+    }
+
+    /// Waits for one answer, at most for `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut), or as [`poll`](Self::poll).
+    pub fn wait(&mut self, limit: Duration) -> Result<Answered> {
+        self.commands.wait(&mut self.device, limit)
+    }
+
+    /// Takes one answer, or has `cx` woken when there may be one.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll).
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answered>> {
+        self.commands.poll_next(&mut self.device, cx)
+    }
+
+    /// The next answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll).
+    pub async fn next(&mut self) -> Result<Answered> {
+        core::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The card's address, if it has one of its own.
+    pub fn mac(&self) -> Option<Mac> {
+        self.facts.mac
+    }
+
+    /// The device.
+    pub fn device(&mut self) -> &mut Live<T> {
+        &mut self.device
+    }
+
+    /// Resets the device. Returns its transport, to begin again, and the pairs of queues, from which
+    /// buffers in flight can be [reclaimed](Queue::reclaim).
+    pub fn reset(self) -> (Result<T>, Vec<Pair<T::Platform, B>>) {
+        (self.device.reset(), self.pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests;
