@@ -33,7 +33,7 @@ use control::{Commands, KEY_MAX};
 use counts::{CommandCounts, TransmitCounts};
 pub use inlet::Inlet;
 use inlet::Shared;
-pub use packet::{Nowhere, PACKET_BYTES_MAX, Packet, Port};
+pub use packet::{Loopback, Nowhere, PACKET_BYTES_MAX, Packet, Port};
 use receive::Receive;
 use rules::{Rules, TABLE_MAX};
 use transmit::Transmit;

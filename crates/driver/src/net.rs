@@ -14,11 +14,11 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use ringway_spec::DeviceId;
-use ringway_spec::net::{Ack, Control, Mac};
+use ringway_spec::net::Mac;
 
 use crate::bringup::{Config as DeviceConfig, Live, Probed, Wanted};
 use crate::bus::{AnyTransport, Class, Driver};
-use crate::dma::{Bytes, Queue, Token};
+use crate::dma::{Bytes, Token};
 use crate::error::Result;
 use crate::platform::Platform;
 use crate::transport::Transport;
@@ -33,8 +33,8 @@ mod transmit;
 
 pub use card::{Card, Direction, HASHES, Limits, RECEIVE_OFFLOADS, USUAL};
 pub use command::{Command, Kind, Steering, Wait, Which};
-use commands::Commands;
 pub use commands::{Answered, Refused};
+use commands::{Commands, ControlQueue};
 pub use facts::{Duplex, Facts, Hashes, Link};
 pub use offload::{Checksum, ChecksumAt, Congestion, Cut, Offload, Pieces, Received};
 pub use receive::{Burst, Packet, Receiver};
@@ -79,7 +79,7 @@ impl<T: Transport, B: Bytes> Net<T, B> {
         device: Live<T>,
         facts: Facts,
         pairs: Vec<Pair<T::Platform, B>>,
-        control: Option<Queue<T::Platform, alloc::boxed::Box<[u8]>, Control, Ack>>,
+        control: Option<ControlQueue<T::Platform>>,
         used: Arc<AtomicU16>,
     ) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl<T: Transport, B: Bytes> Net<T, B> {
     }
 
     /// Resets the device. Returns its transport, to begin again, and the pairs of queues, from which
-    /// buffers in flight can be [reclaimed](Queue::reclaim).
+    /// buffers in flight can be [reclaimed](crate::dma::Queue::reclaim).
     pub fn reset(self) -> (Result<T>, Vec<Pair<T::Platform, B>>) {
         (self.device.reset(), self.pairs)
     }

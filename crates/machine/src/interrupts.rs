@@ -48,7 +48,7 @@ pub struct InterruptCounts {
 }
 
 /// What is called for an interrupt.
-pub(crate) trait Handle: Clone + Send + Sync {
+pub(crate) trait Handle: Clone + Send + Sync + 'static {
     /// Says whether it was its device's.
     fn handle(&self) -> bool;
     fn same_as(&self, other: &Self) -> bool;

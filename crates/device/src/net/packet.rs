@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use ringway_spec::net::{HashReport, Header};
+use spin::Mutex;
 
 use super::inlet::Inlet;
 
@@ -42,5 +43,22 @@ impl Port for Nowhere {
 
     fn send(&self, packets: &mut Vec<Packet>) {
         packets.clear();
+    }
+}
+
+/// A port that returns what is sent to the card that sent it.
+#[derive(Default)]
+pub struct Loopback {
+    card: Mutex<Option<Inlet>>,
+}
+
+impl Port for Loopback {
+    fn connect(&self, card: Inlet) {
+        *self.card.lock() = Some(card);
+    }
+
+    fn send(&self, packets: &mut Vec<Packet>) {
+        let card = self.card.lock().clone();
+        card.into_iter().for_each(|card| card.deliver(packets));
     }
 }

@@ -12,7 +12,7 @@ use super::receive::Receiver;
 use super::transmit::Transmitter;
 use super::{Commands, Net, Pair};
 use crate::bringup::{Negotiated, Probed, Wanted};
-use crate::dma::{Bytes, Pending, QueueOptions};
+use crate::dma::{Bytes, DmaBuffer, Pending, QueueOptions};
 use crate::error::{Error, RequestError, Result, Violation};
 use crate::transport::Transport;
 
@@ -28,6 +28,9 @@ pub struct Card<T: Transport> {
     /// Of each pair that is set up: its receive and its transmit queue. 0 is the device's.
     depths: Vec<[u16; 2]>,
 }
+
+/// The queue of commands, not live yet.
+type PendingControl<P> = Pending<P, DmaBuffer, Control, Ack>;
 
 /// Which of a pair's queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +212,7 @@ impl<T: Transport> Card<T> {
             queues.push((receive, transmit));
         }
         let control = self.control()?;
-        let (device, (queues, mut control)) = self.device.start((queues, control))?;
+        let (device, (queues, control)) = self.device.start((queues, control))?;
         let pairs = Arc::new(AtomicU16::new(PAIRS_MIN));
         let facts = self.facts;
         let pair = |(number, (receive, transmit))| Pair {
@@ -217,7 +220,7 @@ impl<T: Transport> Card<T> {
             transmitter: Transmitter::new(transmit, facts, number, Arc::clone(&pairs)),
         };
         let queues = (0..).zip(queues).map(pair).collect();
-        Ok(Net::new(device, facts, queues, control.pop(), pairs))
+        Ok(Net::new(device, facts, queues, control, pairs))
     }
 
     fn queue<B: Bytes>(
@@ -237,11 +240,9 @@ impl<T: Transport> Card<T> {
     }
 
     /// The queue of commands, if there is one: it comes after those of all pairs, used or not.
-    fn control(
-        &mut self,
-    ) -> Result<Vec<Pending<T::Platform, alloc::boxed::Box<[u8]>, Control, Ack>>> {
+    fn control(&mut self) -> Result<Option<PendingControl<T::Platform>>> {
         if !self.facts.features.contains(F::CTRL_VQ) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let index = control_queue(self.facts.pairs);
         let what = "max_virtqueue_pairs leaves no index for the queue of commands";
@@ -250,7 +251,7 @@ impl<T: Transport> Card<T> {
             size: Commands::<T::Platform>::DEPTH,
             ..QueueOptions::default()
         };
-        Ok(alloc::vec![self.device.queue(index, &options)?])
+        self.device.queue(index, &options).map(Some)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a card is told by its queue of commands. Spec: VIRTIO 1.4 §5.1.9.5 "Control Virtqueue".
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ringway_spec::Features;
@@ -210,14 +209,6 @@ impl Command<'_> {
                 }
             }
         }
-    }
-}
-
-impl Encoded {
-    /// What the device reads beside which command it is, if there is anything.
-    pub(super) fn into_data(self) -> (Control, Option<Box<[u8]>>) {
-        let data = (!self.data.is_empty()).then(|| self.data.into_boxed_slice());
-        (self.control, data)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The queue of commands.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU16, Ordering};
@@ -12,15 +11,18 @@ use ringway_spec::net::{Ack, Control};
 use super::command::{Command, Encoded};
 use super::facts::Facts;
 use crate::bringup::Live;
-use crate::dma::{Completion, Data, Queue, Token};
+use crate::dma::{Completion, Data, DmaBuffer, Queue, Token};
 use crate::error::{Error, RequestError, Result};
 use crate::platform::Platform;
 use crate::transport::Transport;
 
+/// Commands go in memory for devices, whatever the platform's trust is: they are short, and rare.
+pub(super) type ControlQueue<P> = Queue<P, DmaBuffer, Control, Ack>;
+
 /// The queue of commands of a card.
 #[derive(Debug)]
 pub(super) struct Commands<P: Platform> {
-    queue: Option<Queue<P, Box<[u8]>, Control, Ack>>,
+    queue: Option<ControlQueue<P>>,
     /// How many pairs may be used, and what has been asked for meanwhile.
     pairs: Arc<AtomicU16>,
     asked: Option<(Token, u16)>,
@@ -51,10 +53,7 @@ impl<P: Platform> Commands<P> {
     /// As many as are sent one after the other.
     pub(super) const DEPTH: u16 = 64;
 
-    pub(super) fn new(
-        queue: Option<Queue<P, Box<[u8]>, Control, Ack>>,
-        pairs: Arc<AtomicU16>,
-    ) -> Self {
+    pub(super) fn new(queue: Option<ControlQueue<P>>, pairs: Arc<AtomicU16>) -> Self {
         Self {
             queue,
             pairs,
@@ -108,20 +107,28 @@ impl<P: Platform> Commands<P> {
     }
 
     fn send(&mut self, encoded: Encoded) -> Result<Token> {
-        let (control, data) = encoded.into_data();
-        let data = data.map_or(Data::None, Data::Readable);
+        let Encoded { control, data } = encoded;
         let queue = self.queue()?;
+        let data = match data.len() {
+            0 => Data::None,
+            len => {
+                let mut buffer = DmaBuffer::new(queue.platform(), len)?;
+                // It was made as long.
+                let _ = buffer.write(0, &data);
+                Data::Readable(buffer)
+            }
+        };
         let token = queue.submit(&control, data)?;
         queue.kick()?;
         Ok(token)
     }
 
-    fn queue(&mut self) -> Result<&mut Queue<P, Box<[u8]>, Control, Ack>> {
+    fn queue(&mut self) -> Result<&mut ControlQueue<P>> {
         let none = Error::Request(RequestError::Unsupported);
         self.queue.as_mut().ok_or(none)
     }
 
-    fn answered(&mut self, done: &Completion<Box<[u8]>, Ack>) -> Answered {
+    fn answered(&mut self, done: &Completion<DmaBuffer, Ack>) -> Answered {
         let result = match done.answer {
             Ack::OK => Ok(()),
             other => Err(Refused(other)),

@@ -97,7 +97,7 @@ impl Offload {
         header.csum_start = U16::new(start);
         header.csum_offset = U16::new(offset);
         if let Some(cut) = self.cut {
-            needed = needed | cut.into.needs();
+            needed |= cut.into.needs();
             header.gso_type = cut.into.number();
             header.gso_size = U16::new(cut.size);
             header.hdr_len = U16::new(cut.header_len);

@@ -129,7 +129,7 @@ struct Alarm<H> {
     key: Key,
 }
 
-impl<H: Handle + 'static> Wake for Alarm<H> {
+impl<H: Handle> Wake for Alarm<H> {
     fn wake(self: Arc<Self>) {
         if let Some(engine) = self.engine.upgrade() {
             engine.serve(self.key);
