@@ -1,5 +1,5 @@
-//! What device models stand on when an operating system is there: disk images ([`Image`]) and
-//! entropy ([`OsEntropy`]). Linux.
+//! What device models stand on when an operating system is there: disk images ([`Image`]), entropy
+//! ([`OsEntropy`]), and what cards are connected to ([`net`]). Linux.
 //!
 //! An image is read and written where the driver's memory is, by calls that need not wait, or through a
 //! ring of the kernel; much that is in memory is copied from there: [`Method`]. It is locked, and read
@@ -16,6 +16,7 @@ mod entropy;
 mod error;
 mod lock;
 mod mapped;
+pub mod net;
 mod options;
 mod sys;
 mod uring;

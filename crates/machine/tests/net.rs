@@ -1,4 +1,5 @@
 //! A card and its driver, over every transport and ring: what is sent comes back.
+#![cfg(test)]
 
 use core::time::Duration;
 use std::sync::Arc;

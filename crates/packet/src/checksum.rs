@@ -35,6 +35,24 @@ pub fn complete(header: &Header, packet: &mut [u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// Prepares a packet of TCP or UDP whose checksum is left to whoever sends it on: puts the sum of the
+/// pseudo header in its place. Says where summing begins, and how many bytes after that its place is.
+/// None, and nothing is done, if it has no checksum of its own.
+pub fn leave(packet: &mut [u8]) -> Option<(u16, u16)> {
+    let headers = Headers::of(packet).filter(|headers| !headers.fragment)?;
+    let (transport, at) = headers.transport?;
+    let (number, offset) = match transport {
+        Transport::Tcp => (6, 16),
+        Transport::Udp => (17, 6),
+        Transport::Other(_) => return None,
+    };
+    let len = end(&headers, packet).checked_sub(at)?;
+    let place = packet.get_mut(at + offset..at + offset + 2)?;
+    let sum = pseudo(&headers.addresses, number, len).folded();
+    place.copy_from_slice(&sum.to_be_bytes());
+    Some((u16::try_from(at).ok()?, offset as u16))
+}
+
 /// Looks whether a checksum that is left to do is one of the packet's.
 ///
 /// # Errors

@@ -42,15 +42,15 @@ fn what_ethernet_fills_up_is_not_summed() {
 fn a_checksum_that_is_left_to_do_is_completed_to_what_another_program_has() {
     let whole = tcp(b"left to do");
     let mut packet = whole.clone();
-    let headers = Headers::of(&packet).unwrap();
-    let sum = pseudo(&headers.addresses, 6, packet.len() - 54).folded();
-    packet[70..72].copy_from_slice(&sum.to_be_bytes());
+    packet[70..72].fill(0);
+    let (start, offset) = leave(&mut packet).unwrap();
     let header = Header {
         flags: HeaderFlags::NEEDS_CSUM.bits(),
-        csum_start: U16::new(54),
-        csum_offset: U16::new(16),
+        csum_start: U16::new(start),
+        csum_offset: U16::new(offset),
         ..Header::default()
     };
+    assert_eq!((start, offset), (54, 16));
 
     complete(&header, &mut packet).unwrap();
 

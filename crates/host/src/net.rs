@@ -1,0 +1,5 @@
+//! What network cards are connected to.
+
+mod switch;
+
+pub use switch::{Switch, SwitchPort};

@@ -1,0 +1,140 @@
+//! A switch: joins network cards, whoever's they are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use ringway_device::net::{Inlet, Packet, Port};
+use ringway_spec::net::Mac;
+
+/// Most addresses that a switch remembers: whoever sends from more of them makes it forget, and
+/// flood.
+const ADDRESSES_MAX: usize = 4096;
+
+/// A switch, which learns by which port an address is reached, and sends packets for others to all.
+///
+/// Nothing waits here: a packet is delivered on the thread that sends it.
+#[derive(Default)]
+pub struct Switch {
+    ports: RwLock<Vec<Option<Inlet>>>,
+    learnt: Mutex<HashMap<Mac, usize>>,
+}
+
+/// A port of a switch: what a card is connected to.
+pub struct SwitchPort {
+    switch: Arc<Switch>,
+    index: usize,
+}
+
+impl Switch {
+    /// A switch without ports.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// One more port, for one card.
+    pub fn port(self: &Arc<Self>) -> Arc<SwitchPort> {
+        let mut ports = self.ports.write().unwrap_or_else(PoisonError::into_inner);
+        let index = ports.len();
+        ports.push(None);
+        Arc::new(SwitchPort {
+            switch: Arc::clone(self),
+            index,
+        })
+    }
+
+    /// Where packets for `destination` go to, if that is known. Learns where `source` is.
+    fn learn(
+        learnt: &mut HashMap<Mac, usize>,
+        source: Mac,
+        destination: Mac,
+        from: usize,
+    ) -> Option<usize> {
+        if !is_group(&source) && learnt.get(&source) != Some(&from) {
+            if learnt.len() >= ADDRESSES_MAX {
+                learnt.clear();
+            }
+            learnt.insert(source, from);
+        }
+        learnt.get(&destination).copied()
+    }
+}
+
+impl Port for SwitchPort {
+    fn connect(&self, card: Inlet) {
+        let ports = &self.switch.ports;
+        let mut ports = ports.write().unwrap_or_else(PoisonError::into_inner);
+        // Ports are never taken away.
+        if let Some(port) = ports.get_mut(self.index) {
+            *port = Some(card);
+        }
+    }
+
+    fn send(&self, packets: &mut Vec<Packet>) {
+        let ports = &self.switch.ports;
+        let ports = ports.read().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = Runs::new(ports.len());
+        {
+            let learnt = &self.switch.learnt;
+            let mut learnt = learnt.lock().unwrap_or_else(PoisonError::into_inner);
+            for packet in packets.drain(..) {
+                // A card sends nothing shorter than an Ethernet header.
+                let Some((destination, rest)) = packet.bytes.split_first_chunk::<6>() else {
+                    continue;
+                };
+                let Some(source) = rest.first_chunk::<6>() else {
+                    continue;
+                };
+                let (destination, source) = (*destination, *source);
+                let to = Switch::learn(&mut learnt, source, destination, self.index);
+                match to.filter(|_| !is_group(&destination)) {
+                    // It is where it belongs.
+                    Some(to) if to == self.index => {}
+                    Some(to) => runs.add(to, packet),
+                    None => runs.flood(self.index, &packet),
+                }
+            }
+        }
+        for (to, mut run) in runs.into_iter() {
+            if let Some(Some(card)) = ports.get(to) {
+                card.deliver(&mut run);
+            }
+        }
+    }
+}
+
+/// Packets for each port.
+struct Runs(Vec<Vec<Packet>>);
+
+impl Runs {
+    fn new(ports: usize) -> Self {
+        Self(vec![Vec::new(); ports])
+    }
+
+    fn add(&mut self, to: usize, packet: Packet) {
+        if let Some(run) = self.0.get_mut(to) {
+            run.push(packet);
+        }
+    }
+
+    /// To all ports but one.
+    fn flood(&mut self, from: usize, packet: &Packet) {
+        for (to, run) in self.0.iter_mut().enumerate() {
+            if to != from {
+                run.push(packet.clone());
+            }
+        }
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = (usize, Vec<Packet>)> {
+        let runs = self.0.into_iter().enumerate();
+        runs.filter(|(_, run)| !run.is_empty())
+    }
+}
+
+/// Whether an address is that of several stations.
+fn is_group(address: &Mac) -> bool {
+    address[0] & 1 != 0
+}
+
+#[cfg(test)]
+mod tests;
