@@ -21,6 +21,7 @@ mod suspend;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,6 +109,8 @@ struct State {
     /// Tasks that start when the device may reach memory.
     parked: Vec<(u16, Task)>,
     generation: u32,
+    /// The configuration as the driver last saw it, all of it.
+    shown: Vec<u8>,
     /// How often the device was reset, modulo 2³².
     resets: u32,
 }
@@ -128,6 +131,8 @@ impl<I: Interrupts> Front<I> {
             .take(u16::MAX.into())
             .map(|&max| Setup::new(max))
             .collect();
+        let mut shown = vec![0; device.config_bytes()];
+        device.read_config(0, &mut shown);
         Self {
             id: device.id(),
             offered: offer.beside(device.id(), device.features()),
@@ -162,6 +167,7 @@ impl<I: Interrupts> Front<I> {
                 page_size: 0,
                 parked: Vec::new(),
                 generation: 0,
+                shown,
                 resets: 0,
             }),
         }
