@@ -8,7 +8,7 @@
 use ringway_spec::le::U32;
 use ringway_spec::pci::config::{
     BARS, CAPABILITIES_POINTER, CAPABILITIES_START, CAPABILITY_MSIX, CAPABILITY_POINTER_MASK,
-    CAPABILITY_VENDOR, Command, SIZE, STATUS, Status,
+    CAPABILITY_VENDOR, SIZE, STATUS, Status,
 };
 use ringway_spec::pci::msix::{BIR_MASK, CONTROL_TABLE_SIZE_MASK, OFFSET_MASK, table_bytes};
 use ringway_spec::pci::{Capability, Capability64, CapabilityType, NotifyCapability, common, msix};
@@ -18,6 +18,8 @@ use super::ConfigAccess;
 use super::bar::{Bar, Bars, Place, Space};
 use super::config::Config;
 use super::shared::Regions;
+use super::structure::Structure;
+use super::window::Window;
 use crate::error::Violation;
 use crate::platform::Platform;
 use crate::transport::SharedMemory;
@@ -25,12 +27,12 @@ use crate::transport::SharedMemory;
 /// Where a virtio device has its registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
-    pub(super) common: Place,
-    pub(super) notify: Place,
+    pub(super) common: Structure,
+    pub(super) notify: Structure,
     pub(super) notify_multiplier: u32,
-    pub(super) isr: Place,
+    pub(super) isr: Structure,
     /// Device types without a configuration need none.
-    pub(super) device: Option<Place>,
+    pub(super) device: Option<Structure>,
     pub(super) shared: Regions,
 }
 
@@ -40,7 +42,8 @@ pub(super) struct Table {
     /// Offset of the capability in configuration space.
     pub(super) capability: usize,
     pub(super) vectors: u16,
-    pub(super) place: Place,
+    /// Where they answer, unless their BAR has no address.
+    pub(super) place: Option<Place>,
 }
 
 /// What the capabilities of a type came to so far. `None` if there was none that counts.
@@ -48,41 +51,47 @@ type Found<T> = Option<Result<T, &'static str>>;
 
 impl Layout {
     /// Looks for the first capability of each type that can be used (§4.1.4.1): with `platform`, if
-    /// it is of I/O ports. `None` if there is none of any type, as there is none of devices that
-    /// have the legacy interface alone.
+    /// it is of I/O ports, and through the function's window only if there is no other. `None` if
+    /// there is none of any type, as there is none of devices that have the legacy interface alone.
     pub(super) fn find<P: Platform + ConfigAccess>(
         config: &Config<'_, P>,
         bars: &mut Bars<'_, P>,
         platform: &P,
     ) -> Result<Option<Self>, Violation> {
-        let mut common: Found<Place> = None;
-        let mut notify: Found<(Place, u32)> = None;
-        let mut isr: Found<Place> = None;
-        let mut device: Found<Place> = None;
+        // One that the platform does not use is none.
+        let used = |window: &Window| platform.config_window(window.target(0, 0, 0)).is_some();
+        let window = Window::find(config)?.filter(used);
+        let mut common: Found<Structure> = None;
+        let mut notify: Found<(Structure, u32)> = None;
+        let mut isr: Found<Structure> = None;
+        let mut device: Found<Structure> = None;
         let mut shared = Regions::NONE;
-        for capability in list(config) {
+        let direct = |structure: &Structure| structure.is_direct(platform);
+        for capability in list(*config) {
             let (at, CAPABILITY_VENDOR) = capability? else {
                 continue;
             };
             let capability = Named::read(config, at);
             let mut locate = |least, align| {
-                let place = capability.locate(bars, least, align)?;
-                let in_reach = place.map_or(true, |place| {
-                    place.space == Space::Memory || place.map(platform, u64::MAX).is_ok()
-                });
-                in_reach.then_some(place)
+                let found = capability.locate(bars, window, least, align)?;
+                let reached = |structure: &Structure| structure.is_in_reach(platform);
+                found.as_ref().map_or(true, reached).then_some(found)
             };
             match capability.says.cfg_type {
                 CapabilityType::COMMON_CFG => {
-                    choose(&mut common, || locate(common::MIN_LENGTH as u32, 4));
+                    choose(&mut common, direct, || locate(common::MIN_LENGTH as u32, 4));
                 }
-                CapabilityType::NOTIFY_CFG => choose(&mut notify, || {
-                    let place = locate(2, 2)?;
-                    let multiplier = capability.notify_multiplier(config);
-                    Some(place.and_then(|place| Ok((place, multiplier?))))
-                }),
-                CapabilityType::ISR_CFG => choose(&mut isr, || locate(1, 1)),
-                CapabilityType::DEVICE_CFG => choose(&mut device, || locate(0, 4)),
+                CapabilityType::NOTIFY_CFG => choose(
+                    &mut notify,
+                    |(structure, _)| direct(structure),
+                    || {
+                        let found = locate(2, 2)?;
+                        let multiplier = capability.notify_multiplier(config);
+                        Some(found.and_then(|structure| Ok((structure, multiplier?))))
+                    },
+                ),
+                CapabilityType::ISR_CFG => choose(&mut isr, direct, || locate(1, 1)),
+                CapabilityType::DEVICE_CFG => choose(&mut device, direct, || locate(0, 4)),
                 CapabilityType::SHARED_MEMORY_CFG => {
                     if let Some(region) = capability.region(config, bars) {
                         shared.add(capability.says.id, region);
@@ -102,16 +111,16 @@ impl Layout {
             notify,
             notify_multiplier,
             isr: needed(isr, "no ISR status")?,
-            device: device.filter(|place| place.len != 0),
+            device: device.filter(|structure| structure.len != 0),
             shared,
         }))
     }
 
-    /// What has the function answer at all of it.
-    pub(super) fn command(&self) -> Command {
-        let places = [self.common, self.notify, self.isr];
-        let commands = places.iter().chain(&self.device).map(Place::command);
-        commands.fold(Command::empty(), |all, command| all | command)
+    /// All that it has.
+    pub(super) fn structures(&self) -> impl Iterator<Item = &Structure> {
+        [&self.common, &self.notify, &self.isr]
+            .into_iter()
+            .chain(&self.device)
     }
 }
 
@@ -122,9 +131,9 @@ impl Table {
         bars: &mut Bars<'_, C>,
     ) -> Result<Option<Self>, Violation> {
         let mut table: Found<Self> = None;
-        for capability in list(config) {
+        for capability in list(*config) {
             if let (at, CAPABILITY_MSIX) = capability? {
-                choose(&mut table, || Some(vectors(config, at, bars)));
+                choose(&mut table, |_| true, || Some(vectors(config, at, bars)));
             }
         }
         table.transpose().map_err(Violation::Capability)
@@ -132,8 +141,8 @@ impl Table {
 }
 
 /// The capabilities of a function: the offset of each, a multiple of 4, and its id.
-fn list<C: ConfigAccess>(
-    config: &Config<'_, C>,
+pub(super) fn list<C: ConfigAccess>(
+    config: Config<'_, C>,
 ) -> impl Iterator<Item = Result<(usize, u8), Violation>> {
     let status = Status::from_bits_retain(config.read16(STATUS));
     let mut next = if status.contains(Status::CAPABILITIES_LIST) {
@@ -174,10 +183,16 @@ fn list<C: ConfigAccess>(
     })
 }
 
-/// Keeps what `look` finds, unless something usable was found before.
-fn choose<T>(found: &mut Found<T>, look: impl FnOnce() -> Found<T>) {
-    if !matches!(found, Some(Ok(_))) {
-        *found = look().or(found.take());
+/// Keeps what `look` finds, unless something usable was found before; and if it is the `better` way,
+/// unless that was, too.
+fn choose<T>(found: &mut Found<T>, better: impl Fn(&T) -> bool, look: impl FnOnce() -> Found<T>) {
+    let is_better = |found: &Found<T>| matches!(found, Some(Ok(usable)) if better(usable));
+    if is_better(found) {
+        return;
+    }
+    let next = look();
+    if !matches!(found, Some(Ok(_))) || is_better(&next) {
+        *found = next.or(found.take());
     }
 }
 
@@ -186,14 +201,14 @@ fn needed<T>(found: Found<T>, missing: &'static str) -> Result<T, Violation> {
 }
 
 /// A capability that says where a structure is.
-struct Named {
+pub(super) struct Named {
     at: usize,
-    says: Capability,
+    pub(super) says: Capability,
 }
 
 impl Named {
     /// The capability at `at`. What passes the end of configuration space reads as all ones.
-    fn read<C: ConfigAccess>(config: &Config<'_, C>, at: usize) -> Self {
+    pub(super) fn read<C: ConfigAccess>(config: &Config<'_, C>, at: usize) -> Self {
         Self {
             at,
             says: transmute!(config.words::<4>(at)),
@@ -201,13 +216,15 @@ impl Named {
     }
 
     /// Where the structure is, if it has `least` bytes and begins at a multiple of `align`. `None`
-    /// if it is in a BAR that drivers pass over (§4.1.4.1).
+    /// if it is in a BAR that drivers pass over (§4.1.4.1). A BAR without an address is there for
+    /// a window alone.
     fn locate<C: ConfigAccess>(
         &self,
         bars: &mut Bars<'_, C>,
+        window: Option<Window>,
         least: u32,
         align: u32,
-    ) -> Found<Place> {
+    ) -> Found<Structure> {
         if self.says.bar >= BARS {
             return None;
         }
@@ -222,7 +239,24 @@ impl Named {
             Ok((offset, len))
         });
         let bar = bars.find(self.says.bar);
-        Some(place.and_then(|(offset, len)| within(bar, offset.into(), len.into())))
+        let unplaced = match (bar, window) {
+            (None, Some(_)) => bars.size(self.says.bar),
+            _ => 0,
+        };
+        Some(place.and_then(|(offset, len)| {
+            let place = match unplaced {
+                0 => Some(within(bar, offset.into(), len.into())?),
+                size => {
+                    fits(size, offset.into(), len.into())?;
+                    None
+                }
+            };
+            Ok(Structure {
+                place,
+                target: window.map(|window| window.target(self.says.bar, offset, len)),
+                len,
+            })
+        }))
     }
 
     /// Where a region of shared memory is, if that can be (§4.1.4.7).
@@ -256,7 +290,7 @@ impl Named {
     }
 
     /// Whether the capability has as many bytes, and configuration space has them.
-    fn whole(&self, bytes: usize) -> Result<(), &'static str> {
+    pub(super) fn whole(&self, bytes: usize) -> Result<(), &'static str> {
         if usize::from(self.says.cap_len) < bytes || self.at + bytes > SIZE {
             return Err("too short for what it is");
         }
@@ -267,14 +301,20 @@ impl Named {
 /// The `len` bytes at `offset` of `bar`, if it has them.
 fn within(bar: Option<Bar>, offset: u64, len: u64) -> Result<Place, &'static str> {
     let bar = bar.ok_or("structure is in a BAR that is not there")?;
-    if offset.checked_add(len).is_none_or(|end| end > bar.size) {
-        return Err("structure passes the end of its BAR");
-    }
+    fits(bar.size, offset, len)?;
     Ok(Place {
         space: bar.space,
         address: bar.address + offset,
         len,
     })
+}
+
+/// Whether a BAR of `size` bytes has the `len` bytes at `offset`.
+fn fits(size: u64, offset: u64, len: u64) -> Result<(), &'static str> {
+    if offset.checked_add(len).is_none_or(|end| end > size) {
+        return Err("structure passes the end of its BAR");
+    }
+    Ok(())
 }
 
 /// Where the vectors are that the MSI-X capability at `at` speaks of.
@@ -290,13 +330,18 @@ fn vectors<C: ConfigAccess>(
     // The number less one, in 11 bits.
     let vectors = (capability.control.get() & CONTROL_TABLE_SIZE_MASK) + 1;
     let table = capability.table.get();
-    let bar = bars.find((table & BIR_MASK) as u8);
-    let bar = bar.filter(|bar| bar.space == Space::Memory);
-    let place = within(
-        bar,
-        (table & OFFSET_MASK).into(),
-        table_bytes(vectors) as u64,
-    )?;
+    let index = (table & BIR_MASK) as u8;
+    let (offset, len) = ((table & OFFSET_MASK).into(), table_bytes(vectors) as u64);
+    let place = match bars.find(index) {
+        None if bars.size(index) != 0 => {
+            fits(bars.size(index), offset, len)?;
+            None
+        }
+        bar => {
+            let memory = bar.filter(|bar| bar.space == Space::Memory);
+            Some(within(memory, offset, len)?)
+        }
+    };
     Ok(Table {
         capability: at,
         vectors,

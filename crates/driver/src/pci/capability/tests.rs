@@ -40,18 +40,23 @@ fn every_structure_is_where_its_capability_says() {
         address,
         len,
     };
+    let structure = |address, len: u32| Structure {
+        place: Some(place(address, len.into())),
+        target: None,
+        len,
+    };
     let expected = Layout {
-        common: place(COMMON, 0x1000),
-        notify: place(NOTIFY, 0x1000),
+        common: structure(COMMON, 0x1000),
+        notify: structure(NOTIFY, 0x1000),
         notify_multiplier: NOTIFY_MULTIPLIER,
-        isr: place(ISR, 0x1000),
-        device: Some(place(CONFIG, 60)),
+        isr: structure(ISR, 0x1000),
+        device: Some(structure(CONFIG, 60)),
         shared: Regions::NONE,
     };
     let vectors = Table {
         capability: MSIX_CAPABILITY,
         vectors: 4,
-        place: place(TABLE, 64),
+        place: Some(place(TABLE, 64)),
     };
     assert_eq!(found, Ok((Some(expected), Some(vectors))));
 }
@@ -321,5 +326,5 @@ fn of_two_that_can_be_used_the_first_is() {
         address: COMMON + 0x40,
         len: 1,
     };
-    assert_eq!(found.isr, isr);
+    assert_eq!(found.isr.place, Some(isr));
 }
