@@ -17,6 +17,7 @@ mod notifications;
 mod registers;
 mod reset;
 mod space;
+mod sriov;
 mod window;
 
 const BASE0: u64 = 0x12_3450_0000;
