@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use ringway_device::admin::Administration;
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
 use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
@@ -54,15 +55,17 @@ enum Planned {
 }
 
 /// How a device is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The features of rings and transports that it offers. With [`Trust::Revoked`],
     /// `ACCESS_PLATFORM` is added.
     pub offer: Offer,
+    /// On PCI: the groups of devices that it owns, and the administration queues for them.
+    pub administration: Administration,
     /// Which drivers it is for.
     pub interface: Interface,
     /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is
-    /// one for each queue and one more.
+    /// one for each queue, those for administration among them, and one more.
     pub vectors: Option<u16>,
 }
 
@@ -105,9 +108,13 @@ impl Ports {
         options: &Options,
     ) -> Result<pci::Function> {
         let ports = core::mem::take(&mut self.virtual_functions);
+        let others = Options {
+            administration: Administration::default(),
+            ..options.clone()
+        };
         let functions = ports.into_iter().zip(virtuals).map(|(ports, device)| {
-            let (vectors, messages) = (options.vectors_of(&*device), ports.messages.clone());
-            pci::VirtualFunction::new(ports.parts(device, options), vectors, messages)
+            let (vectors, messages) = (others.vectors_of(&*device), ports.messages.clone());
+            pci::VirtualFunction::new(ports.parts(device, &others), vectors, messages)
         });
         let functions = functions.collect();
         let vectors = options.vectors_of(&*device);
@@ -132,6 +139,7 @@ impl Ports {
         Parts {
             device,
             offer,
+            administration: options.administration.clone(),
             interface: options.interface,
             memory: self.memory,
             runner: self.runner,
@@ -143,6 +151,7 @@ impl Options {
     /// How many vectors a function for `device` has.
     fn vectors_of(&self, device: &dyn Device) -> u16 {
         let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
+        let queues = queues.saturating_add(self.administration.queues());
         self.vectors.unwrap_or(queues.saturating_add(1))
     }
 }
@@ -216,8 +225,8 @@ impl Builder {
     }
 
     /// Adds a device as a PCI function that has virtual ones (SR-IOV), whose devices are `virtuals`,
-    /// all of one type. They are connected to the machine as others are, with the same options, but
-    /// that their interface is the modern one; and called after the function, `name.1` and so on.
+    /// all of one type. They have the same options, but for administration, and that their interface
+    /// is the modern one; and are called after the function, `name.1` and so on.
     pub fn pci_physical(
         self,
         name: &str,

@@ -35,6 +35,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use ringway_ring::device::Violation;
+use ringway_spec::admin::GroupType;
 use ringway_spec::pci::config::{self, Command};
 use ringway_spec::pci::{extended, legacy};
 use ringway_spec::{DeviceId, pci};
@@ -80,15 +81,20 @@ impl Function {
     }
 
     fn make(
-        parts: Parts,
+        mut parts: Parts,
         vectors: u16,
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
         role: Role,
     ) -> Self {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
-        let queues = u16::try_from(parts.device.queue_sizes().len()).unwrap_or(u16::MAX);
-        let front = Front::new(parts, Vectors::new(vectors, queues, messages, line));
+        if role.kind() != Kind::Physical {
+            // There is no group of virtual functions without any (§2.12.1.5).
+            parts.administration = parts.administration.without(GroupType::SR_IOV).0;
+        }
+        let (own, more) = parts.queues();
+        let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
+        let front = Front::new(parts, vectors_of);
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
@@ -292,7 +298,7 @@ impl Function {
         let command = space.command();
         // Those of a virtual function are where its physical one says.
         if self.role.kind() != Kind::Virtual {
-            self.place(|bar| {
+            self.answer_at(|bar| {
                 let answers = command.contains(match bar.kind {
                     BarKind::Ports => Command::IO,
                     _ => Command::MEMORY,

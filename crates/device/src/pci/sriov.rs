@@ -7,13 +7,14 @@
 //!
 //! The numbers are those of the PCI Express Base Specification 5.0, chapter 9.
 
+mod group;
 mod registers;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ringway_spec::DeviceId;
 use ringway_spec::pci::extended;
@@ -22,6 +23,7 @@ use spin::Mutex;
 use super::{Bar, Function, NOWHERE};
 use crate::interrupt::{Line, MessageSink};
 use crate::parts::{Interface, Parts};
+use group::There;
 use registers::{Registers, Written};
 
 /// Most virtual functions of a function: so many other routing ids has its bus.
@@ -141,8 +143,7 @@ pub(super) struct Physical {
     functions: Vec<Function>,
     routing: Routing,
     registers: Mutex<Registers>,
-    /// How many virtual functions are there.
-    there: AtomicU16,
+    there: Arc<There>,
 }
 
 impl Role {
@@ -157,7 +158,8 @@ impl Role {
 
 impl Function {
     /// Presents a device, as [`new`](Self::new) does, that has virtual functions. It offers `SR_IOV`
-    /// beside what it otherwise would (§6).
+    /// beside what it otherwise would (§6), and has the group of them if it has administration queues.
+    /// A group of that type that it is given carries out what commands there are for its members.
     ///
     /// # Errors
     ///
@@ -172,6 +174,7 @@ impl Function {
     ) -> Result<Self, VirtualFunctionsError> {
         let physical = Physical::new(functions, routing)?;
         parts.offer = parts.offer.with_virtual_functions();
+        parts.administration = group::add(parts.administration, &physical.there);
         let role = Role::Physical(Box::new(physical));
         Ok(Self::make(parts, vectors, messages, line, role))
     }
@@ -184,8 +187,8 @@ impl Function {
         };
         let index = number.checked_sub(1)?;
         let function = physical.functions.get(usize::from(index))?;
-        let is_there = index < physical.there.load(Ordering::SeqCst);
-        is_there.then_some((physical.routing.distance(index)?, function))
+        let count = physical.there.count().unwrap_or(0);
+        (index < count).then_some((physical.routing.distance(index)?, function))
     }
 
     /// How far the routing id of the last virtual function that there can be is from that of this
@@ -245,7 +248,7 @@ impl Function {
     }
 
     /// Has its BARs answer where `base` says, if it does.
-    pub(super) fn place(&self, base: impl Fn(&Bar) -> Option<u64>) {
+    pub(super) fn answer_at(&self, base: impl Fn(&Bar) -> Option<u64>) {
         for (bar, now) in self.layout.bars.iter().zip(&self.bases) {
             now.store(base(bar).unwrap_or(NOWHERE), Ordering::SeqCst);
         }
@@ -289,7 +292,7 @@ impl Physical {
             registers: Mutex::new(Registers::new(id, count, routing, bars)),
             functions,
             routing,
-            there: AtomicU16::new(0),
+            there: Arc::default(),
         })
     }
 
@@ -312,7 +315,7 @@ impl Physical {
             Written::Same => {}
             Written::Cleared => {
                 // First nobody finds them any more; then they come to rest, which may take a while.
-                self.there.store(0, Ordering::SeqCst);
+                self.there.set(None);
                 drop(registers);
                 for function in &self.functions {
                     function.set_there(false);
@@ -326,7 +329,7 @@ impl Physical {
                     function.set_there(true);
                 }
                 self.place(&registers);
-                self.there.store(count, Ordering::SeqCst);
+                self.there.set(Some(count));
                 return;
             }
         }
@@ -336,7 +339,7 @@ impl Physical {
     /// Takes over where the BARs of virtual functions are.
     fn place(&self, registers: &Registers) {
         for (index, function) in (0_u16..).zip(&self.functions) {
-            function.place(|bar| registers.base(bar, index));
+            function.answer_at(|bar| registers.base(bar, index));
         }
     }
 }

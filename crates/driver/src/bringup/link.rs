@@ -156,7 +156,10 @@ impl<T: Transport> Link<T> {
             // There is no 33rd bit to accept.
             Dialect::Legacy(_) => ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES),
         };
-        let can = (can | transport.transport_features()) - wanted.without;
+        let through = transport.transport_features();
+        // Without what it speaks of, it is not agreed on whoever wants it (§6).
+        let offered = offered - (F::SR_IOV - through);
+        let can = (can | through) - wanted.without;
         let missing = required - offered;
         if !missing.is_empty() {
             return Err(Error::FeaturesMissing(missing));

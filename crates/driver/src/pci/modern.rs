@@ -10,6 +10,8 @@ use ringway_spec::{DeviceId, F, Features, Status};
 use super::capability::{Layout, Table};
 use super::owned::Owned;
 use super::shared::Regions;
+#[cfg(feature = "alloc")]
+use super::sriov::{Agreement, VirtualFunctions};
 use super::{Address, CONFIG_BYTES_MAX, ConfigAccess, Function};
 use crate::error::TransportError;
 use crate::platform::{Message, Platform, Registers};
@@ -30,6 +32,8 @@ pub struct Modern<P: Platform + ConfigAccess> {
     isr: P::Registers,
     config: Option<P::Registers>,
     shared: Regions,
+    #[cfg(feature = "alloc")]
+    virtuals: Agreement,
 }
 
 impl<P: Platform + ConfigAccess> Modern<P> {
@@ -39,6 +43,7 @@ impl<P: Platform + ConfigAccess> Modern<P> {
         function: &Function,
         layout: &Layout,
         table: Option<Table>,
+        #[cfg(feature = "alloc")] virtuals: Agreement,
     ) -> crate::Result<Self> {
         // A queue's address is at most as far from the first as the highest offset there is.
         let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 4;
@@ -53,6 +58,8 @@ impl<P: Platform + ConfigAccess> Modern<P> {
                 None => None,
             },
             shared: layout.shared,
+            #[cfg(feature = "alloc")]
+            virtuals,
             function: Owned::take(platform, function, table, layout.command())?,
         })
     }
@@ -60,6 +67,20 @@ impl<P: Platform + ConfigAccess> Modern<P> {
     /// Where the function is.
     pub fn address(&self) -> Address {
         self.function.address
+    }
+
+    /// The virtual functions that it can have, for the first who asks. `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::Capability`](crate::error::Violation::Capability) if what it says of them cannot be:
+    /// the rest of it can be used nevertheless.
+    #[cfg(feature = "alloc")]
+    pub fn virtual_functions(&mut self) -> crate::Result<Option<VirtualFunctions<P>>> {
+        let Owned {
+            platform, address, ..
+        } = &self.function;
+        VirtualFunctions::take(platform, *address, &mut self.virtuals)
     }
 
     fn select(&self, index: u16) -> Result<()> {
@@ -117,7 +138,12 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
             len if len >= register + 2 => feature,
             _ => Features::NONE,
         };
-        F::VERSION_1
+        #[cfg(feature = "alloc")]
+        let virtuals = self.virtuals.features();
+        #[cfg(not(feature = "alloc"))]
+        let virtuals = Features::NONE;
+        virtuals
+            | F::VERSION_1
             | F::NOTIFICATION_DATA
             | with(F::NOTIF_CONFIG_DATA, common::QUEUE_NOTIF_CONFIG_DATA)
             | with(F::RING_RESET, common::QUEUE_RESET)
@@ -131,6 +157,8 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn set_driver_features(&mut self, features: Features) -> Result<()> {
+        #[cfg(feature = "alloc")]
+        self.virtuals.propose(features);
         registers::write_features(features, |select, word| {
             self.common.write32(common::DRIVER_FEATURE_SELECT, select)?;
             self.common.write32(common::DRIVER_FEATURE, word)
@@ -140,7 +168,12 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     fn status(&mut self) -> Result<Status> {
         match self.common.read8(common::DEVICE_STATUS)? {
             u8::MAX => Err(TransportError::Absent),
-            status => Ok(Status::from_bits_truncate(status)),
+            status => {
+                let status = Status::from_bits_truncate(status);
+                #[cfg(feature = "alloc")]
+                self.virtuals.heed(status);
+                Ok(status)
+            }
         }
     }
 
