@@ -13,6 +13,7 @@ use zerocopy::FromBytes;
 mod admin;
 mod capabilities;
 mod extras;
+mod group;
 mod header;
 mod notifications;
 mod registers;
