@@ -72,6 +72,15 @@ enum What {
     Window(Address),
 }
 
+impl Want {
+    /// What is given out first is the highest: virtual functions are there only if all others can be;
+    /// and what is largest has the fewest places.
+    fn rank(&self) -> (bool, u64, u64) {
+        let is_own = !matches!(self.what, What::Bar(_, Whose::Virtual(_), _));
+        (is_own, self.align, self.size)
+    }
+}
+
 /// The functions of a segment, and which bridge leads to which bus.
 struct Tree<'c, C> {
     config: &'c C,
@@ -110,8 +119,7 @@ impl<C: ConfigAccess> Tree<'_, C> {
         let mut wants = self.wants(bus, high.is_some());
         if !wants.is_empty() {
             let mut used = self.used(bus);
-            // What is largest has the fewest places.
-            wants.sort_by_key(|want| Reverse((want.align, want.size)));
+            wants.sort_by_key(|want| Reverse(want.rank()));
             for want in wants {
                 let range = match want.kind {
                     Kind::Memory => memory,
@@ -184,8 +192,8 @@ impl<C: ConfigAccess> Tree<'_, C> {
                     continue;
                 }
                 let mut of_kind: Vec<_> = behind.iter().filter(|want| want.kind == kind).collect();
-                of_kind.sort_by_key(|want| Reverse((want.align, want.size)));
-                let Some(largest) = of_kind.first() else {
+                of_kind.sort_by_key(|want| Reverse(want.rank()));
+                let Some(align) = of_kind.iter().map(|want| want.align).max() else {
                     continue;
                 };
                 let end = of_kind.iter().try_fold(0_u64, |end, want| {
@@ -197,7 +205,7 @@ impl<C: ConfigAccess> Tree<'_, C> {
                 wants.push(Want {
                     kind,
                     size: size.unwrap_or(u64::MAX),
-                    align: largest.align.max(granule),
+                    align: align.max(granule),
                     what: What::Window(bridge.at),
                 });
             }
