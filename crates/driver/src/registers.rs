@@ -1,7 +1,7 @@
 //! Ready-made windows of device registers, for platforms; and what transports do alike with them.
 //!
 //! [`Window`] is registers that are mapped in memory, and on x86 `Ports` is those behind I/O ports,
-//! and `MemoryOrPorts` either.
+//! and `MemoryOrPorts` either. [`DirectOrWindow`] adds PCI's way for those that cannot be reached so.
 
 use ringway_spec::Features;
 
@@ -14,12 +14,14 @@ mod any;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod ports;
 mod window;
+mod windowed;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use any::MemoryOrPorts;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use ports::Ports;
 pub use window::Window;
+pub use windowed::DirectOrWindow;
 
 /// How many words of 32 features there are.
 const FEATURE_WORDS: u32 = u128::BITS / u32::BITS;
