@@ -489,6 +489,17 @@ fn a_device_whose_administration_queues_cannot_be_where_it_says_is_given_up() {
     }
 }
 
+/// Clauses: drv:pci/pci-device-layout/common-cfg-structure-layout:10
+#[test]
+fn administration_queues_are_those_at_the_indices_that_the_device_says() {
+    let bench = Bench::new(2);
+
+    let script = bench.device.script();
+
+    let enabled: Vec<_> = script.queues.keys().copied().collect();
+    assert_eq!(enabled, [0, FIRST, FIRST + 1]);
+}
+
 #[test]
 fn a_device_may_have_no_administration_queue_after_all() {
     let mut live = start(&scripted(0), 7).unwrap();
