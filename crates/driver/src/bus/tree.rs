@@ -64,6 +64,8 @@ pub struct QueueNode {
     pub vector: Option<u16>,
     /// What that is called.
     pub interrupt: Option<VectorName>,
+    /// Whether it is for administration (§2.13).
+    pub administers: bool,
 }
 
 /// A driver of a bus.
@@ -135,6 +137,7 @@ impl From<&QueueState> for QueueNode {
             size: queue.size,
             vector: queue.vector,
             interrupt: queue.interrupt,
+            administers: queue.administers,
         }
     }
 }
@@ -170,10 +173,10 @@ impl fmt::Display for DeviceNode {
                 index, name, size, ..
             } = queue;
             write!(f, "    queue {index:<4} {name}, size {size}")?;
-            match (queue.vector, queue.interrupt) {
-                (Some(vector), Some(interrupt)) => writeln!(f, ", vector {vector}, {interrupt}")?,
-                _ => writeln!(f)?,
+            if let Some((vector, interrupt)) = queue.vector.zip(queue.interrupt) {
+                write!(f, ", vector {vector}, {interrupt}")?;
             }
+            writeln!(f)?;
         }
         if let Some(driver) = self.driver {
             writeln!(f, "    driver     {driver}")?;
