@@ -18,6 +18,7 @@ use ringway_driver::transport::Transport;
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 
 use super::Reads;
+use super::admin;
 use super::bench::{Bench, Finding, RESIZED, can_resize, note_counts, note_up, probe, smaller};
 use super::plan::ranges;
 use super::way::Way;
@@ -45,6 +46,7 @@ pub(super) fn exercise<T: Transport>(
         return;
     };
     note_up(report, blk.queue_size(), blk.device());
+    admin::exercise(blk.device(), report);
     let mut session = Session::new(blk, platform, bench);
     let began = session.now();
     match session.bench.options.reads {

@@ -7,6 +7,7 @@
 //!
 //! Entropy devices come first: what they give is what disks are written with.
 
+mod admin;
 mod bench;
 mod bus;
 mod disk;
@@ -111,6 +112,7 @@ impl Options {
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
             without: self.without,
+            administration: 1,
             ..Wanted::default()
         }
     }
