@@ -101,7 +101,7 @@ impl<I: Interrupts> Front<I> {
 
     /// Returns to the state in which the device was made. Status reads as 0 only when every task
     /// has stopped (§2.4.1).
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut state = self.state.lock();
         if state.resetting {
             return;

@@ -3,12 +3,14 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+use core::mem::offset_of;
+
 use ringway_spec::DeviceId;
 use ringway_spec::pci::config::{self, Command, Status};
 use ringway_spec::pci::msix::{CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
 use ringway_spec::pci::{
     Capability, Capability64, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability,
-    PciCfgCapability, VENDOR, VendorCapability, legacy,
+    PciCfgCapability, VENDOR, VendorCapability, af, legacy,
 };
 use zerocopy::IntoBytes;
 
@@ -24,6 +26,8 @@ pub(super) struct Space {
     msix_control: Option<usize>,
     /// Where the window capability is, if there is one.
     window: Option<usize>,
+    /// Where a reset of the function is asked for.
+    reset_control: Option<usize>,
     /// Where the offset of the next capability goes, and where it would be.
     link: usize,
     free: usize,
@@ -47,6 +51,7 @@ impl Space {
             writable: [0; config::SIZE],
             msix_control: None,
             window: None,
+            reset_control: None,
             link: config::CAPABILITIES_POINTER,
             free: config::CAPABILITIES_START,
         };
@@ -62,6 +67,7 @@ impl Space {
             space.allow(control, &writable.to_le_bytes());
             space.msix_control = Some(control);
         }
+        space.add_reset();
         if let Some(modern) = &layout.modern {
             space.add_modern(modern);
         }
@@ -98,6 +104,20 @@ impl Space {
         let space = self.bytes.iter_mut().zip(&self.writable).skip(offset);
         for ((to, mask), from) in space.zip(from) {
             *to = *to & !mask | from & mask;
+        }
+    }
+
+    /// Whether what is written at `offset` asks for a reset of the function.
+    pub(super) fn is_reset(&self, offset: usize, from: &[u8]) -> bool {
+        let control = self.reset_control.and_then(|at| at.checked_sub(offset));
+        let written = control.and_then(|at| from.get(at));
+        written.is_some_and(|byte| byte & af::CONTROL_RESET != 0)
+    }
+
+    /// Forgets what the driver wrote: all of it is 0 at first.
+    pub(super) fn reset(&mut self) {
+        for (byte, mask) in self.bytes.iter_mut().zip(&self.writable) {
+            *byte &= !mask;
         }
     }
 
@@ -217,6 +237,17 @@ impl Space {
         if let Some(allowed) = self.writable.get_mut(config::COMMAND) {
             *allowed |= decodes.bits() as u8;
         }
+    }
+
+    /// Adds what says that the function can be reset alone.
+    fn add_reset(&mut self) {
+        let capability = af::Capability {
+            length: size_of::<af::Capability>() as u8,
+            capabilities: af::CAN_RESET | af::CAN_TELL_PENDING,
+            ..af::Capability::default()
+        };
+        let at = self.add(config::CAPABILITY_AF, capability.as_bytes());
+        self.reset_control = at.map(|at| at.saturating_add(offset_of!(af::Capability, control)));
     }
 
     /// Adds what locates the structures of virtio (§4.1.4), as far as there is room.
