@@ -48,7 +48,10 @@ impl Board {
         })?;
         let counters = Arc::default();
         let ports = self.ports(segment::line(device), 0, &counters);
-        let function = (plan.make)(ports);
+        let function = match (plan.make)(ports) {
+            Ok(function) => function,
+            Err(why) => return Err(Error::Unfit(plan.name, why)),
+        };
         let Some(()) = self.addresses.configure(&*function, depth, device) else {
             return Err(Error::NoAddresses(plan.name));
         };
@@ -75,7 +78,10 @@ impl Board {
         let counters = Arc::default();
         let shared = SHARED.start + number as u64 * SHARED_STRIDE;
         let ports = self.ports(mmio_line(number), shared, &counters);
-        slots[number] = Some((plan.make)(ports));
+        slots[number] = match (plan.make)(ports) {
+            Ok(window) => Some(window),
+            Err(why) => return Err(Error::Unfit(plan.name, why)),
+        };
         let place = Place::Mmio(slot(number));
         Ok(Attached::new(plan.name, place, counters))
     }

@@ -39,7 +39,7 @@ pub struct Builder {
 /// A device to be made, once what it is to be connected to is there.
 pub(crate) struct Plan<D: ?Sized> {
     pub(crate) name: String,
-    pub(crate) make: Box<dyn FnOnce(Ports) -> Arc<D>>,
+    pub(crate) make: Box<dyn FnOnce(Ports) -> Result<Arc<D>, pci::Unfit>>,
 }
 
 /// A device of either kind.
@@ -81,7 +81,15 @@ pub struct Ports {
 impl Ports {
     /// Presents `device` as a PCI function, as [`Builder::pci`] does: to be put into something that
     /// behaves otherwise.
-    pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
+    ///
+    /// # Errors
+    ///
+    /// [`pci::Unfit`] if it cannot be presented so.
+    pub fn function(
+        self,
+        device: Box<dyn Device>,
+        options: &Options,
+    ) -> Result<pci::Function, pci::Unfit> {
         let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
         let vectors = options.vectors.unwrap_or(queues.saturating_add(1));
         let (messages, line) = (self.messages.clone(), self.line.clone());
@@ -171,10 +179,10 @@ impl Builder {
     }
 
     /// Adds a device as a PCI function.
-    pub fn pci(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.pci_function(name, move |ports| {
-            Arc::new(ports.function(device, &options))
-        })
+    pub fn pci(mut self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
+        let plan = Plan::function(name, device, options);
+        self.devices.push(Planned::Function(self.bridges, plan));
+        self
     }
 
     /// Adds a device in an MMIO slot.
@@ -188,7 +196,7 @@ impl Builder {
         name: &str,
         make: impl FnOnce(Ports) -> Arc<dyn PciFunction> + 'static,
     ) -> Self {
-        let plan = Plan::new(name, make);
+        let plan = Plan::new(name, |ports| Ok(make(ports)));
         self.devices.push(Planned::Function(self.bridges, plan));
         self
     }
@@ -199,7 +207,8 @@ impl Builder {
         name: &str,
         make: impl FnOnce(Ports) -> Arc<dyn MmioDevice> + 'static,
     ) -> Self {
-        self.devices.push(Planned::Window(Plan::new(name, make)));
+        let plan = Plan::new(name, |ports| Ok(make(ports)));
+        self.devices.push(Planned::Window(plan));
         self
     }
 
@@ -269,11 +278,24 @@ impl Builder {
 }
 
 impl<D: ?Sized> Plan<D> {
-    pub(crate) fn new(name: &str, make: impl FnOnce(Ports) -> Arc<D> + 'static) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        make: impl FnOnce(Ports) -> Result<Arc<D>, pci::Unfit> + 'static,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             make: Box::new(make),
         }
+    }
+}
+
+impl Plan<dyn PciFunction> {
+    /// A device as a PCI function.
+    pub(crate) fn function(name: &str, device: Box<dyn Device>, options: Options) -> Self {
+        Self::new(name, move |ports| {
+            let function = ports.function(device, &options)?;
+            Ok(Arc::new(function))
+        })
     }
 }
 

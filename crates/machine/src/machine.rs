@@ -11,8 +11,8 @@ use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
 use crate::board::Board;
-use crate::builder::{Builder, Options, Plan, Ports};
-use crate::bus::{MmioDevice, PciFunction, Population};
+use crate::builder::{Builder, Options, Plan};
+use crate::bus::{MmioDevice, Population};
 use crate::counters::Counters;
 use crate::engine::History;
 use crate::error::{Error, Result};
@@ -113,7 +113,8 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`Error`], if there is no place for it or the name is another's. Nothing has changed then.
+    /// [`Error`], if there is no place for it, it can be none, or the name is another's. Nothing has
+    /// changed then.
     pub fn plug_pci(
         &mut self,
         bridges: usize,
@@ -121,9 +122,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
-        let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn PciFunction> {
-            Arc::new(ports.function(device, &options))
-        });
+        let plan = Plan::function(name, device, options);
         self.plug(name, |board, population| {
             board.plug_function(population, bridges, plan)
         })
@@ -140,8 +139,8 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
-        let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn MmioDevice> {
-            Arc::new(ports.window(device, &options))
+        let plan = Plan::new(name, move |ports| {
+            Ok(Arc::new(ports.window(device, &options)) as Arc<dyn MmioDevice>)
         });
         self.plug(name, |board, population| {
             board.plug_window(population, plan)

@@ -24,6 +24,7 @@ mod layout;
 mod msix;
 mod registers;
 mod space;
+mod unfit;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -43,6 +44,7 @@ use msix::Vectors;
 use space::Space;
 
 pub use layout::{Bar, BarKind};
+pub use unfit::Unfit;
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
@@ -62,21 +64,28 @@ pub struct Function {
 impl Function {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`]; with none, it has
     /// only its pin. One for each queue and one more suits a device best.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if there is no PCI device id for such a device (§4.1.2.1), or its shared memory
+    /// cannot be told to a driver (§4.1.4.7.1).
     pub fn new(
         parts: Parts,
         vectors: u16,
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
         let queues = u16::try_from(parts.device.queue_sizes().len()).unwrap_or(u16::MAX);
         let front = Front::new(parts, Vectors::new(vectors, queues, messages, line));
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
-        let layout = Layout::new(interface, front.queues(), vectors, front.regions());
-        Self {
-            space: Mutex::new(Space::new(front.id(), interface, vectors, &layout)),
+        let regions = front.regions().iter();
+        let regions: Vec<_> = regions.map(|it| (it.id, it.memory.len() as u64)).collect();
+        let layout = Layout::new(interface, front.queues(), vectors, &regions)?;
+        Ok(Self {
+            space: Mutex::new(Space::new(front.id(), interface, vectors, &layout)?),
             bases: layout
                 .bars
                 .iter()
@@ -84,15 +93,18 @@ impl Function {
                 .collect(),
             front,
             layout,
-        }
+        })
     }
 
     /// Adds a capability of a vendor's own, with `data` that is read without effect: `vendor` is
-    /// the PCI vendor id of who defined it (§4.1.4.8). Left out where there is no room for it.
-    #[must_use]
-    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Self {
-        self.space.lock().add_vendor(vendor, data);
-        self
+    /// the PCI vendor id of who defined it (§4.1.4.8).
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit::Vendor`] if it is virtio's, [`Unfit::NoRoom`] if there is too much of it.
+    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Result<Self, Unfit> {
+        self.space.lock().add_vendor(vendor, data)?;
+        Ok(self)
     }
 
     /// What type of device it is.

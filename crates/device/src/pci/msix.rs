@@ -98,7 +98,8 @@ impl Vectors {
 
     /// Maps configuration changes to `vector`; to none if there is no such vector.
     pub(super) fn set_config_vector(&self, vector: u16) {
-        self.config.store(self.existing(vector), Ordering::SeqCst);
+        let before = self.config.swap(self.existing(vector), Ordering::SeqCst);
+        self.unmapped(before);
     }
 
     /// The vector of queue `index`.
@@ -111,7 +112,8 @@ impl Vectors {
     /// Maps queue `index` to `vector`; to none if there is no such vector.
     pub(super) fn set_queue_vector(&self, index: u16, vector: u16) {
         if let Some(to) = self.queues.get(usize::from(index)) {
-            to.store(self.existing(vector), Ordering::SeqCst);
+            let before = to.swap(self.existing(vector), Ordering::SeqCst);
+            self.unmapped(before);
         }
     }
 
@@ -189,6 +191,17 @@ impl Vectors {
             vector
         } else {
             NO_VECTOR
+        }
+    }
+
+    /// An event is mapped to `vector` no longer. If none is, what it had to send is nobody's.
+    fn unmapped(&self, vector: u16) {
+        let is_it = |mapped: &AtomicU16| mapped.load(Ordering::SeqCst) == vector;
+        let mut events = self.queues.iter().chain([&self.config]);
+        if let Some(entry) = self.table.get(usize::from(vector))
+            && !events.any(is_it)
+        {
+            entry.lock().pending = false;
         }
     }
 
