@@ -20,6 +20,7 @@
 
 mod common;
 mod header;
+mod identity;
 mod layout;
 mod msix;
 mod registers;
@@ -242,7 +243,7 @@ impl Function {
     }
 
     /// Returns to the state in which it was made (FLR). Whoever asked for it waits until the device
-    /// is at rest.
+    /// is at rest; unless another thread resets the device right now, which is then what ends it.
     fn reset(&self) {
         let vectors = self.front.interrupts();
         let mut space = self.space.lock();

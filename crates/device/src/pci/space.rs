@@ -9,12 +9,13 @@ use ringway_spec::DeviceId;
 use ringway_spec::pci::config::{self, Command, Status};
 use ringway_spec::pci::msix::{CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
 use ringway_spec::pci::{
-    Capability, Capability64, CapabilityType, MODERN_DEVICE_BASE, MODERN_DEVICE_LAST,
-    NotifyCapability, PciCfgCapability, VENDOR, VendorCapability, af, legacy,
+    Capability, Capability64, CapabilityType, NotifyCapability, PciCfgCapability, VENDOR,
+    VendorCapability, af,
 };
 use zerocopy::IntoBytes;
 
 use super::Unfit;
+use super::identity::Identity;
 use super::layout::{Bar, BarKind, Layout, Modern, NOTIFY_MULTIPLIER, SharedPlace};
 use crate::front::load;
 use crate::parts::Interface;
@@ -207,26 +208,13 @@ impl Space {
     }
 
     fn put_header(&mut self, id: DeviceId, interface: Interface) -> Result<(), Unfit> {
-        let [device, revision, subsystem] = match interface {
-            // A legacy driver passes over it for any of the three (§4.1.2.1).
-            Interface::Modern => {
-                let device = modern_device(id)?;
-                [device, 1, device]
-            }
-            Interface::Transitional | Interface::Legacy => [
-                legacy::device_id(id).ok_or(Unfit::Transitional(id))?,
-                legacy::REVISION.into(),
-                // This is how it is told what it has before it (§4.1.2.3).
-                id.0 as u16,
-            ],
-        };
-        let [subclass, class] = class(id);
+        let identity = Identity::of(id, interface)?;
         self.put(config::VENDOR_ID, &VENDOR.to_le_bytes());
-        self.put(config::DEVICE_ID, &device.to_le_bytes());
-        self.put(config::REVISION_ID, &[revision as u8]);
+        self.put(config::DEVICE_ID, &identity.device.to_le_bytes());
+        self.put(config::REVISION_ID, &[identity.revision]);
         self.put(config::SUBSYSTEM_VENDOR_ID, &VENDOR.to_le_bytes());
-        self.put(config::SUBSYSTEM_ID, &subsystem.to_le_bytes());
-        self.put(config::CLASS_CODE, &[0, subclass, class]);
+        self.put(config::SUBSYSTEM_ID, &identity.subsystem.to_le_bytes());
+        self.put(config::CLASS_CODE, &identity.class);
         // INTA#.
         self.put(config::INTERRUPT_PIN, &[1]);
         let command = Command::BUS_MASTER | Command::INTX_DISABLE;
@@ -372,29 +360,4 @@ fn shared(place: &SharedPlace) -> Capability64 {
         offset_hi: offset_hi.into(),
         length_hi: length_hi.into(),
     }
-}
-
-/// The PCI device id that is made from a device's type, which drivers look for (§4.1.2.2).
-fn modern_device(id: DeviceId) -> Result<u16, Unfit> {
-    let device = u16::try_from(id.0).ok();
-    let device = device.and_then(|id| MODERN_DEVICE_BASE.checked_add(id));
-    let known = device.filter(|device| *device <= MODERN_DEVICE_LAST);
-    known.ok_or(Unfit::Type(id))
-}
-
-/// Subclass and class of a device of this type, from the class codes of PCI.
-fn class(id: DeviceId) -> [u8; 2] {
-    let [class, subclass] = match id {
-        DeviceId::NETWORK => [0x02, 0x00],
-        DeviceId::BLOCK => [0x01, 0x80],
-        DeviceId::SCSI => [0x01, 0x00],
-        DeviceId::CONSOLE | DeviceId::SOCKET => [0x07, 0x80],
-        DeviceId::GPU => [0x03, 0x80],
-        DeviceId::INPUT => [0x09, 0x80],
-        DeviceId::SOUND => [0x04, 0x01],
-        DeviceId::CRYPTO => [0x10, 0x80],
-        // Fits none of the classes.
-        _ => [0xff, 0x00],
-    };
-    [subclass, class]
 }

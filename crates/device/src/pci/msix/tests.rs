@@ -337,6 +337,34 @@ fn what_waits_for_an_event_that_is_unmapped_is_not_sent() {
     }
 }
 
+/// On another thread, a worker goes on to use buffers. What it had sent before counts for nothing.
+#[test]
+fn an_event_that_was_unmapped_sends_nothing_from_then_on() {
+    let (wires, vectors) = vectors();
+    let ended = AtomicBool::new(false);
+
+    let late = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                vectors.used(0);
+            }
+        });
+        let late = (0..500).map(|_| {
+            vectors.set_queue_vector(0, NO_VECTOR);
+            wires.messages();
+            std::thread::yield_now();
+            let late = wires.messages().len();
+            vectors.set_queue_vector(0, 1);
+            late
+        });
+        let late = late.sum::<usize>();
+        ended.store(true, Ordering::SeqCst);
+        late
+    });
+
+    assert_eq!(late, 0);
+}
+
 /// Looks at the causes when it gets a message, as a driver may.
 #[derive(Default)]
 struct Looks {
