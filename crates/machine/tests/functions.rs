@@ -148,7 +148,7 @@ fn a_device_that_can_be_no_function_is_refused_by_its_name() {
     };
     let disk = || Box::new(BlkDevice::new(Arc::new(RamDisk::new(64)), 1));
     let machine = Machine::builder().run(INLINE);
-    let mut machine = machine.pci("disk", disk(), legacy).build().unwrap();
+    let mut machine = machine.pci("disk", disk(), legacy.clone()).build().unwrap();
 
     let built = Machine::builder()
         .run(INLINE)

@@ -77,8 +77,9 @@ impl Function {
         line: Arc<dyn Line>,
     ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
-        let queues = u16::try_from(parts.device.queue_sizes().len()).unwrap_or(u16::MAX);
-        let front = Front::new(parts, Vectors::new(vectors, queues, messages, line));
+        let (own, more) = parts.queues();
+        let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
+        let front = Front::new(parts, vectors_of);
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);

@@ -138,11 +138,13 @@ impl Function {
         let vectors = self.front.interrupts();
         match field {
             Field::Front(register) => self.front.read(register),
-            Field::NumQueues => self.front.queues().into(),
+            Field::NumQueues => self.front.own_queues().into(),
             Field::ConfigVector => vectors.config_vector().into(),
             Field::QueueVector => self.selected_vector().into(),
             Field::QueueNotifyOff => self.front.selected().unwrap_or(0).into(),
             Field::QueueNotifyData => self.front.selected_kick_name().into(),
+            Field::AdminQueueIndex => self.front.admin_queues().0.into(),
+            Field::AdminQueueNum => self.front.admin_queues().1.into(),
         }
     }
 
@@ -154,7 +156,11 @@ impl Function {
             Field::Front(register) => self.front.write(register, value),
             Field::ConfigVector => vectors.set_config_vector(value as u16),
             Field::QueueVector => self.set_selected_vector(value as u16),
-            Field::NumQueues | Field::QueueNotifyOff | Field::QueueNotifyData => {}
+            Field::NumQueues
+            | Field::QueueNotifyOff
+            | Field::QueueNotifyData
+            | Field::AdminQueueIndex
+            | Field::AdminQueueNum => {}
         }
     }
 }

@@ -153,13 +153,23 @@ fn a_capability_is_as_long_as_all_that_belongs_to_it() {
 /// dev:pci/pci-device-layout/notif-capability:9
 #[test]
 fn a_kick_of_either_width_fits_where_each_queue_has_it() {
-    for (offer, width) in [
-        (Offer::default().without(F::NOTIFICATION_DATA), 2),
-        (Offer::default(), 4),
-    ] {
+    let with = |offer| {
         let (bench, parts) = Bench::new(Features::NONE, offer);
-        let function = present(&bench, parts, 3).unwrap();
+        present(&bench, parts, 3).unwrap()
+    };
+    let none = (Features::NONE, 2);
+    for (function, width, (features, queues)) in [
+        (
+            with(Offer::default().without(F::NOTIFICATION_DATA)),
+            2,
+            none,
+        ),
+        (with(Offer::default()), 4, none),
+        (admin::owning(3, Interface::Modern).1, 4, (F::ADMIN_VQ, 5)),
+    ] {
         let at = function.capability(CapabilityType::NOTIFY_CFG);
+        function.set_common(common::DRIVER_FEATURE_SELECT, 4, 1);
+        function.set_common(common::DRIVER_FEATURE, 4, features.word(1));
 
         let notify: NotifyCapability = function.structure(at);
 
@@ -170,8 +180,9 @@ fn a_kick_of_either_width_fits_where_each_queue_has_it() {
             multiplier == 0 || multiplier.is_power_of_two() && multiplier.is_multiple_of(width)
         );
         assert!(length >= width);
-        for index in 0..function.common(common::NUM_QUEUES, 2) {
+        for index in 0..queues {
             function.set_common(common::QUEUE_SELECT, 2, index);
+            assert_ne!(function.common(common::QUEUE_SIZE, 2), 0);
             let off = function.common(common::QUEUE_NOTIFY_OFF, 2);
             assert!(length >= off * multiplier + width, "queue {index}");
         }
