@@ -45,7 +45,6 @@ impl<I: Interrupts> Front<I> {
             && !state.suspended
         {
             state.device.write_config(offset, from);
-            self.common.changed.store(true, Ordering::SeqCst);
         }
     }
 

@@ -44,8 +44,6 @@ impl<I: Interrupts> Front<I> {
         if newly.contains(Status::FEATURES_OK) {
             if self.agrees_to(state.accepted) {
                 state.device.negotiated(state.accepted);
-                // What it reads as may depend on them.
-                self.common.changed.store(true, Ordering::SeqCst);
             } else {
                 status.remove(Status::FEATURES_OK);
             }
@@ -116,7 +114,6 @@ impl<I: Interrupts> Front<I> {
 
         let mut state = self.state.lock();
         state.device.reset();
-        self.common.changed.store(true, Ordering::SeqCst);
         if let Some(owner) = &self.owner {
             owner.reset();
         }
