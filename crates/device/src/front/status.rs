@@ -138,7 +138,7 @@ impl<I: Interrupts> Front<I> {
     }
 
     /// Stops every task. Not called with the lock held: a task may be long in ending.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.common.live.store(false, Ordering::SeqCst);
         for index in 0..self.queues.all {
             self.runner.stop(index);

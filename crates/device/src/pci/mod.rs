@@ -14,17 +14,22 @@
 //! It is reset as a whole by its capability of advanced features (FLR), which is not virtio's: all that
 //! the driver wrote is gone then, of configuration space too.
 //!
+//! A function may have others that are virtual ([`VirtualFunction`]): those have no pin and no ports,
+//! and BARs as of a function that has the legacy interface, too.
+//!
 //! An access that is not as wide as what it reaches reads as 0 and writes nothing.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
 mod common;
+mod express;
 mod header;
 mod identity;
 mod layout;
 mod msix;
 mod registers;
 mod space;
+mod sriov;
 mod unfit;
 
 use alloc::sync::Arc;
@@ -32,19 +37,22 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use ringway_ring::device::Violation;
+use ringway_spec::admin::GroupType;
 use ringway_spec::pci::config::{self, Command};
-use ringway_spec::pci::legacy;
+use ringway_spec::pci::{extended, legacy};
 use ringway_spec::{DeviceId, pci};
 use spin::Mutex;
 
 use crate::front::{Front, LegacyRegister};
 use crate::interrupt::{Line, MessageSink};
 use crate::parts::Parts;
-use layout::Layout;
+use layout::{Layout, Numbers};
 use msix::Vectors;
 use space::Space;
+use sriov::{Kind, Role};
 
 pub use layout::{Bar, BarKind};
+pub use sriov::{Routing, VIRTUAL_FUNCTIONS_MAX, VirtualFunction, VirtualFunctionsError};
 pub use unfit::Unfit;
 
 /// Most MSI-X vectors of a function.
@@ -60,6 +68,7 @@ pub struct Function {
     space: Mutex<Space>,
     /// Where the BARs of the layout are now, each [`NOWHERE`] or a multiple of its size.
     bases: Vec<AtomicU64>,
+    role: Role,
 }
 
 impl Function {
@@ -76,7 +85,21 @@ impl Function {
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
     ) -> Result<Self, Unfit> {
+        Self::make(parts, vectors, messages, line, Role::Alone)
+    }
+
+    fn make(
+        mut parts: Parts,
+        vectors: u16,
+        messages: Arc<dyn MessageSink>,
+        line: Arc<dyn Line>,
+        role: Role,
+    ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
+        if role.kind() != Kind::Physical {
+            // There is no group of virtual functions without any (§2.12.1.5).
+            parts.administration = parts.administration.without(GroupType::SR_IOV).0;
+        }
         let (own, more) = parts.queues();
         let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
         let front = Front::new(parts, vectors_of);
@@ -85,9 +108,15 @@ impl Function {
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
         let regions = front.regions().iter();
         let regions: Vec<_> = regions.map(|it| (it.id, it.memory.len() as u64)).collect();
-        let layout = Layout::new(interface, front.queues(), vectors, &regions)?;
+        let kind = role.kind();
+        let numbers = Numbers::of(interface, kind);
+        let layout = Layout::new(interface, &numbers, front.queues(), vectors, &regions)?;
+        let mut space = Space::new(front.id(), interface, vectors, &layout, kind)?;
+        if kind == Kind::Virtual {
+            space.leave_to_physical();
+        }
         Ok(Self {
-            space: Mutex::new(Space::new(front.id(), interface, vectors, &layout)?),
+            space: Mutex::new(space),
             bases: layout
                 .bars
                 .iter()
@@ -95,6 +124,7 @@ impl Function {
                 .collect(),
             front,
             layout,
+            role,
         })
     }
 
@@ -144,13 +174,15 @@ impl Function {
             })
     }
 
-    /// Reads configuration space: 8, 16 or 32 bits, aligned. What lies beyond its 256 bytes reads
-    /// as 0.
+    /// Reads configuration space: 8, 16 or 32 bits, aligned. What nothing is at reads as 0.
     pub fn config_read(&self, offset: u16, into: &mut [u8]) {
         into.fill(0);
         let offset = usize::from(offset);
         if !is_config_access(offset, into.len()) {
             return;
+        }
+        if offset >= config::SIZE {
+            return self.read_extended(offset, into);
         }
         // The window is used without the lock: what it reaches may have the driver wait.
         let window = self.space.lock().window(offset, into.len());
@@ -161,7 +193,8 @@ impl Function {
                 self.space.lock().set_window_data(data);
             }
         }
-        let wanted = self.front.interrupts().wants_pin();
+        let has_pin = self.role.kind() != Kind::Virtual;
+        let wanted = has_pin && self.front.interrupts().wants_pin();
         let mut space = self.space.lock();
         space.set_interrupt(wanted);
         space.read(offset, into);
@@ -173,7 +206,13 @@ impl Function {
         if !is_config_access(offset, from.len()) {
             return;
         }
+        if offset >= config::SIZE {
+            return self.write_extended(offset, from);
+        }
         let mut space = self.space.lock();
+        if !self.is_there() {
+            return;
+        }
         if space.is_reset(offset, from) {
             drop(space);
             return self.reset();
@@ -255,21 +294,24 @@ impl Function {
         self.front.reset();
         vectors.forget();
         vectors.settle();
+        if let Role::Physical(physical) = &self.role {
+            physical.reset();
+        }
     }
 
     /// Takes over what configuration space says: where the BARs are, whether memory may be reached,
     /// how to interrupt.
     fn apply(&self, space: &Space) {
         let command = space.command();
-        for (bar, base) in self.layout.bars.iter().zip(&self.bases) {
-            let answers = command.contains(match bar.kind {
-                BarKind::Ports => Command::IO,
-                _ => Command::MEMORY,
+        // Those of a virtual function are where its physical one says.
+        if self.role.kind() != Kind::Virtual {
+            self.answer_at(|bar| {
+                let answers = command.contains(match bar.kind {
+                    BarKind::Ports => Command::IO,
+                    _ => Command::MEMORY,
+                });
+                answers.then(|| space.base(bar))
             });
-            base.store(
-                if answers { space.base(bar) } else { NOWHERE },
-                Ordering::SeqCst,
-            );
         }
         self.front
             .set_reachable(command.contains(Command::BUS_MASTER));
@@ -281,7 +323,7 @@ impl Function {
 
 /// Whether configuration space can be accessed so: 8, 16 or 32 bits, aligned, and within.
 fn is_config_access(offset: usize, len: usize) -> bool {
-    matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len) && offset < config::SIZE
+    matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len) && offset < extended::SIZE
 }
 
 #[cfg(test)]

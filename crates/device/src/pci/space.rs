@@ -17,6 +17,7 @@ use zerocopy::IntoBytes;
 use super::Unfit;
 use super::identity::Identity;
 use super::layout::{Bar, BarKind, Layout, Modern, NOTIFY_MULTIPLIER, SharedPlace};
+use super::sriov::Kind;
 use crate::front::load;
 use crate::parts::Interface;
 
@@ -28,8 +29,8 @@ pub(super) struct Space {
     msix_control: Option<usize>,
     /// Where the window capability is, if there is one.
     window: Option<usize>,
-    /// Where a reset of the function is asked for.
-    reset_control: Option<usize>,
+    /// Where a reset of the function is asked for, and by which bit.
+    pub(super) reset_control: Option<(usize, u8)>,
     /// Where the offset of the next capability goes, and where it would be.
     link: usize,
     free: usize,
@@ -57,6 +58,7 @@ impl Space {
         interface: Interface,
         vectors: u16,
         layout: &Layout,
+        kind: Kind,
     ) -> Result<Self, Unfit> {
         let mut space = Self {
             bytes: [0; config::SIZE],
@@ -78,7 +80,10 @@ impl Space {
             space.allow(control, &writable.to_le_bytes());
             space.msix_control = Some(control);
         }
-        space.add_reset()?;
+        match kind {
+            Kind::Alone => space.add_reset()?,
+            Kind::Physical | Kind::Virtual => space.add_express()?,
+        }
         if let Some(modern) = &layout.modern {
             space.add_modern(modern)?;
         }
@@ -129,9 +134,10 @@ impl Space {
 
     /// Whether what is written at `offset` asks for a reset of the function.
     pub(super) fn is_reset(&self, offset: usize, from: &[u8]) -> bool {
-        let control = self.reset_control.and_then(|at| at.checked_sub(offset));
-        let written = control.and_then(|at| from.get(at));
-        written.is_some_and(|byte| byte & af::CONTROL_RESET != 0)
+        self.reset_control.is_some_and(|(at, bit)| {
+            let written = at.checked_sub(offset).and_then(|at| from.get(at));
+            written.is_some_and(|byte| byte & bit != 0)
+        })
     }
 
     /// Forgets what the driver wrote: all of it is 0 at first.
@@ -255,7 +261,8 @@ impl Space {
             ..af::Capability::default()
         };
         let at = self.add(config::CAPABILITY_AF, capability.as_bytes())?;
-        self.reset_control = Some(at.saturating_add(offset_of!(af::Capability, control)));
+        let control = at.saturating_add(offset_of!(af::Capability, control));
+        self.reset_control = Some((control, af::CONTROL_RESET));
         Ok(())
     }
 
@@ -302,7 +309,7 @@ impl Space {
     }
 
     /// Adds a capability, and says where it is.
-    fn add(&mut self, id: u8, bytes: &[u8]) -> Result<usize, Unfit> {
+    pub(super) fn add(&mut self, id: u8, bytes: &[u8]) -> Result<usize, Unfit> {
         let at = self.free;
         let end = at.checked_add(bytes.len());
         let end = end.filter(|end| *end <= config::SIZE);
@@ -320,14 +327,14 @@ impl Space {
         Ok(at)
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) {
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
         for (to, from) in self.bytes.iter_mut().skip(at).zip(bytes) {
             *to = *from;
         }
     }
 
     /// Lets the driver change these bits.
-    fn allow(&mut self, at: usize, bits: &[u8]) {
+    pub(super) fn allow(&mut self, at: usize, bits: &[u8]) {
         for (to, from) in self.writable.iter_mut().skip(at).zip(bits) {
             *to = *from;
         }

@@ -12,12 +12,14 @@ use zerocopy::FromBytes;
 
 mod admin;
 mod capabilities;
+mod group;
 mod header;
 mod notifications;
 mod registers;
 mod reset;
 mod shared_memory;
 mod space;
+mod sriov;
 mod vendor;
 mod window;
 

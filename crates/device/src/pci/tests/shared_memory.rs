@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::SharedRegion;
-use crate::pci::layout::Layout;
+use crate::pci::layout::{Layout, Numbers};
+use crate::pci::sriov::Kind;
 use ringway_ring::shared::Shared;
 use ringway_spec::pci::Capability64;
 
@@ -119,7 +120,10 @@ fn regions_that_cannot_all_be_told_of_are_refused() {
 #[test]
 fn regions_that_no_bar_can_hold_are_refused() {
     let largest = 1 << 63;
-    let layout = |regions: &[(u8, u64)]| Layout::new(Interface::Modern, 2, 3, regions);
+    let layout = |regions: &[(u8, u64)]| {
+        let numbers = Numbers::of(Interface::Modern, Kind::Alone);
+        Layout::new(Interface::Modern, &numbers, 2, 3, regions)
+    };
     let refused = |regions: &[(u8, u64)]| layout(regions).err();
 
     let fits = layout(&[(0, largest)]).unwrap();
