@@ -11,8 +11,8 @@ use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
 use crate::board::Board;
-use crate::builder::{Builder, Options, Plan, Ports};
-use crate::bus::{MmioDevice, PciFunction, Population};
+use crate::builder::{Builder, Options, Plan, Ports, function};
+use crate::bus::{MmioDevice, Population};
 use crate::counters::Counters;
 use crate::engine::History;
 use crate::error::{Error, Result};
@@ -123,9 +123,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
-        let plan = Plan::new(name, move |ports: Ports| {
-            Ok(Arc::new(ports.function(device, &options)) as Arc<dyn PciFunction>)
-        });
+        let plan = Plan::new(name, function(name, device, options));
         self.plug(name, |board, population| {
             board.plug_function(population, bridges, plan)
         })
