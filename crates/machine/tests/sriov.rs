@@ -11,6 +11,7 @@ use ringway_device::entropy::{Entropy, Source};
 use ringway_device::pci::VirtualFunctionsError as NotVirtual;
 use ringway_device::{Device, Offer};
 use ringway_driver::blk::Blk;
+use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::bus::{AnyTransport, Bus, Id, Name, Parting, Sink, attach};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::Rng;
@@ -219,28 +220,32 @@ fn virtual_functions_are_not_enabled_before_the_device_has_agreed_to_it() {
     assert!(transport.is_ok());
 }
 
-/// A device that is driven without it stays so.
+/// A device that is driven without them is driven nevertheless; and one without the capability has
+/// none.
 #[test]
 fn a_driver_that_does_not_agree_gets_no_virtual_functions() {
-    let options = Options {
-        offer: Offer::default().without(F::SR_IOV),
-        ..Options::default()
-    };
-    let machine = Machine::builder().run(INLINE);
-    let machine = machine.pci_physical("disk", disk(), sources(1), options);
-    let machine = machine.build().unwrap();
-    let platform = machine.platform();
-    let (_disk, mut virtuals) = owner(&platform);
-
-    // It is the carrier's to offer, whatever it is told.
-    assert!(virtuals.enable(1).is_ok());
-    let plain = Machine::builder().run(INLINE);
-    let plain = plain
-        .pci("disk", disk(), Options::default())
+    let machine = owner_of(sources(1), Features::NONE).run(INLINE);
+    let machine = machine
+        .pci("plain", disk(), Options::default())
         .build()
         .unwrap();
-    let mut transport = pci::devices(&plain.platform()).next().unwrap().unwrap();
-    assert!(transport.virtual_functions().unwrap().is_none());
+    let platform = machine.platform();
+    let mut found = pci::devices(&platform).map(|found| found.unwrap());
+    let mut transport = found.next().unwrap();
+    let mut plain = found.next().unwrap();
+    let mut virtuals = transport.virtual_functions().unwrap().unwrap();
+    let without = Wanted {
+        without: F::SR_IOV,
+        ..Wanted::default()
+    };
+    let probed = Acknowledged::new(transport).unwrap().driver().unwrap();
+
+    let negotiated = probed.negotiate(&without).unwrap();
+    let refused = virtuals.enable(1).err();
+
+    assert!(!negotiated.features().contains(F::SR_IOV));
+    assert_eq!(refused, Some(VirtualFunctionsError::NotAgreed.into()));
+    assert!(plain.virtual_functions().unwrap().is_none());
 }
 
 #[test]
