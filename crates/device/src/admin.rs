@@ -11,8 +11,11 @@
 //!
 //! Spec: VIRTIO 1.4 §2.12 "Device groups", §2.13 "Administration Virtqueues".
 
+mod capability;
 mod command;
+mod facilities;
 mod group;
+mod object;
 mod owner;
 mod queue;
 #[cfg(test)]
@@ -24,8 +27,11 @@ use core::fmt;
 
 use ringway_spec::admin::GroupType;
 
+pub use capability::{Capability, Field, Rule};
 pub use command::{Command, Failure};
+pub use facilities::Facilities;
 pub use group::Group;
+pub use object::{Kind, OBJECT_BYTES_MAX, OBJECTS_BYTES_MAX};
 pub use owner::{Answer, Owner};
 pub(crate) use queue::Commands;
 pub use queue::{COMMAND_BYTES_MAX, QUEUE_SIZE, RESULT_BYTES_MAX};

@@ -286,6 +286,10 @@ impl Device for Plain {
         &self.regions
     }
 
+    fn config_bytes(&self) -> usize {
+        self.log.config.lock().len()
+    }
+
     fn read_config(&self, offset: usize, into: &mut [u8]) {
         let config = *self.log.config.lock();
         for (to, from) in into.iter_mut().zip(config.iter().skip(offset)) {

@@ -30,6 +30,9 @@ mod ports;
 mod shared;
 #[cfg(feature = "alloc")]
 mod sriov;
+mod structure;
+mod vendor;
+mod window;
 
 pub use ecam::Ecam;
 pub use function::{Function, Scan, scan};
@@ -41,6 +44,8 @@ pub use place::{Apertures, Placed, place};
 pub use ports::{ConfigPorts, Exclusion};
 #[cfg(feature = "alloc")]
 pub use sriov::{Member, VirtualFunction, VirtualFunctions};
+pub use vendor::{QualifiedData, VendorData, vendor_data};
+pub use window::{ConfigWindow, Target};
 
 /// Most bytes of configuration space that are mapped. No device type has as many; a device may
 /// claim any number.

@@ -18,7 +18,7 @@ pub(super) fn find<C: ConfigAccess>(
     // Without it, whoever is asked for more may answer with the first bytes once again.
     let is_express =
         |found: &Result<(usize, u8), Violation>| matches!(found, Ok((_, CAPABILITY_EXPRESS)));
-    if !list(config).any(|found| is_express(&found)) {
+    if !list(*config).any(|found| is_express(&found)) {
         return Ok(None);
     }
     if matches!(config.read_extended32(START), NONE | u32::MAX) {
