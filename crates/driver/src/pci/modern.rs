@@ -3,6 +3,9 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
 use ringway_ring::barrier;
 use ringway_spec::pci::config::Command;
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
@@ -35,7 +38,7 @@ pub struct Modern<P: Platform + ConfigAccess> {
     config: Option<P::Registers>,
     shared: Regions,
     #[cfg(feature = "alloc")]
-    virtuals: Agreement,
+    virtuals: Box<Agreement>,
     name: &'static str,
     /// Whether the driver has accepted `ADMIN_VQ`: the registers that it comes with count.
     administers: bool,
@@ -83,7 +86,7 @@ impl<P: Platform + ConfigAccess> Modern<P> {
             config,
             shared: layout.shared,
             #[cfg(feature = "alloc")]
-            virtuals,
+            virtuals: Box::new(virtuals),
             name,
             administers: false,
             function: Owned::take(platform, function, table, used)?,
