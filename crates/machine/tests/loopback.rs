@@ -311,6 +311,7 @@ fn machine(case: Case) -> Machine {
             Vectors::Scarce => Some(1),
             Vectors::None => Some(0),
         },
+        ..Options::default()
     };
     let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way.is_pci() {
         false => Builder::mmio,
@@ -320,7 +321,7 @@ fn machine(case: Case) -> Machine {
         .ram(4 << 20)
         .run(case.run)
         .trust(case.trust);
-    let builder = plug(builder, "disk", disk(), options);
+    let builder = plug(builder, "disk", disk(), options.clone());
     plug(builder, "rng", rng(), options).build().unwrap()
 }
 

@@ -237,9 +237,9 @@ fn devices_that_do_as_they_should_pass_every_check() {
         presented.offer = presented.offer.without(without[seed as usize % 3]);
         presented.vectors = [None, Some(1), Some(0)][seed as usize % 3];
         let machine = inline(seed)
-            .pci("disk", blk(&disks[0]), presented)
-            .mmio("other disk", blk(&disks[1]), presented)
-            .pci("entropy", entropy(seed), presented)
+            .pci("disk", blk(&disks[0]), presented.clone())
+            .mmio("other disk", blk(&disks[1]), presented.clone())
+            .pci("entropy", entropy(seed), presented.clone())
             .mmio("other entropy", entropy(!seed), presented);
 
         let (reports, events) = exercise(machine, seed);
@@ -385,10 +385,11 @@ fn a_feature_that_is_declined_is_not_agreed_to() {
         let disk = MemoryDisk::new(100, 512, Fault::None);
         let mut presented = Presented::default();
         presented.offer = presented.offer.with(F::RING_PACKED);
-        let machine =
-            inline(4)
-                .pci("disk", blk(&disk), presented)
-                .mmio("entropy", entropy(4), presented);
+        let machine = inline(4).pci("disk", blk(&disk), presented.clone()).mmio(
+            "entropy",
+            entropy(4),
+            presented,
+        );
         let machine = machine.build().unwrap();
         let slots = machine.mmio_slots().iter().copied();
         let options = Options {
