@@ -12,7 +12,10 @@
 //! Spec: VIRTIO 1.4 §2.12 "Device groups", §2.13 "Administration Virtqueues".
 
 mod command;
+mod control;
 mod group;
+mod member;
+mod objects;
 mod owner;
 mod queue;
 #[cfg(test)]
@@ -23,7 +26,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use command::{Command, Failure};
+pub use control::Control;
 pub use group::Group;
+pub use member::{Inadmissible, LegacyPlace, Member, Mode, Part};
 pub use owner::{Answer, Owner};
 pub(crate) use queue::Commands;
 pub use queue::{COMMAND_BYTES_MAX, QUEUE_SIZE, RESULT_BYTES_MAX};

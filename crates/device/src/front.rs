@@ -30,15 +30,14 @@ use ringway_ring::device::Violation;
 use ringway_spec::{DeviceId, F, Features, Status};
 use spin::{Mutex, MutexGuard};
 
-use crate::admin::{self, Owner};
+use crate::admin::{self, Mode, Owner};
 use crate::model::{Device, SharedRegion};
 use crate::parts::Parts;
 use crate::task::{Memory, Runner, Signal, Task};
 use setup::Setup;
 use suspend::Suspension;
 
-pub(crate) use mode::Mode;
-pub(crate) use parts::{Given, Inadmissible, Kind, Portrait, QueuePortrait};
+pub(crate) use parts::{Given, Kind, Portrait, QueuePortrait};
 pub(crate) use register::{Area, Half, LegacyRegister, Register, load, store};
 
 /// How a transport interrupts. Called from any thread, without the front's lock or with it.

@@ -11,16 +11,9 @@ use alloc::vec::Vec;
 use ringway_ring::device::{Queue, Violation};
 use spin::MutexGuard;
 
-use super::{Front, Given, Inadmissible, Interrupts, State};
+use super::{Front, Given, Interrupts, State};
+use crate::admin::{Inadmissible, Mode};
 use crate::task::Signal;
-
-/// Whether a device works, as its owner has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mode {
-    #[default]
-    Running,
-    Stopped,
-}
 
 impl<I: Interrupts> Front<I> {
     /// Stops the device, or has it go on. [`Poll::Pending`] while it completes what it has begun, and

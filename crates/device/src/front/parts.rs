@@ -6,7 +6,6 @@
 //! Spec: VIRTIO 1.4 §2.12.1.4 "Device parts".
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::sync::atomic::Ordering;
 use core::task::Poll;
 
@@ -15,6 +14,7 @@ use ringway_spec::{F, Features, Status};
 
 use super::status::SETTABLE;
 use super::{Driven, Front, Interrupts, State};
+use crate::admin::Inadmissible;
 use crate::model::{Device, StateError};
 
 /// What a device is, beside what it is made for.
@@ -58,57 +58,6 @@ pub(crate) enum Kind {
 /// Which kinds of parts a device was given since it was stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Given(u8);
-
-/// Why a device is not what it was told to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inadmissible {
-    /// It works.
-    Running,
-    /// Its parts end within one.
-    Short,
-    /// A part of this type has so many bytes, and another length in the device.
-    Length(u16, u32),
-    /// A part of this type says what is reserved, or cannot be.
-    Value(u16),
-    /// There is no such part, or no such register or queue.
-    Unknown(u16),
-    /// A part of this type is where it may not be: before one that must be before it, or twice.
-    Order(u16),
-    /// The device does not offer these features, or cannot work with those.
-    Features,
-    /// A status that it cannot have with these features.
-    Status,
-    /// A queue that cannot be set up so.
-    Queue(u16),
-    /// There is no ring where that of a queue is said to be.
-    Ring(u16),
-    /// What another model has said of itself.
-    State(StateError),
-}
-
-impl fmt::Display for Inadmissible {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Running => f.write_str("the device works, and is given no parts (§2.12.1.4.3.3)"),
-            Self::Short => f.write_str("the list of parts ends within one (§2.14)"),
-            Self::Length(part, len) => {
-                write!(f, "part {part:#x} of {len} bytes, which it has not (§2.14)")
-            }
-            Self::Value(part) => write!(f, "part {part:#x} says what cannot be (§2.14)"),
-            Self::Unknown(part) => write!(f, "part {part:#x} is none of this device (§2.14)"),
-            Self::Order(part) => {
-                write!(f, "part {part:#x} is out of order, or there twice (§2.12.1.4.4)")
-            }
-            Self::Features => f.write_str("features that this device cannot have (§2.2)"),
-            Self::Status => f.write_str("a status that this device cannot have (§2.1)"),
-            Self::Queue(index) => write!(f, "queue {index} cannot be set up so (§2.6)"),
-            Self::Ring(index) => write!(f, "queue {index} has no ring there (§2.6)"),
-            Self::State(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for Inadmissible {}
 
 impl Given {
     pub(crate) fn is_empty(self) -> bool {

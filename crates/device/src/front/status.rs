@@ -8,7 +8,8 @@ use core::sync::atomic::Ordering;
 use ringway_ring::device::{Queue, Violation};
 use ringway_spec::{F, Features, Status};
 
-use super::{Driven, Front, Given, Interrupts, Mode, Setup, State};
+use super::{Driven, Front, Given, Interrupts, Setup, State};
+use crate::admin::Mode;
 use crate::task::Signal;
 
 /// The status bits that a driver may set.

@@ -10,7 +10,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use ringway_spec::{F, Status};
 use spin::{Mutex, MutexGuard};
 
-use super::{Front, Interrupts, Mode, Setup, State};
+use super::{Front, Interrupts, Setup, State};
+use crate::admin::Mode;
 
 /// Whether the queues are to rest, and which of them do not yet.
 #[derive(Default)]

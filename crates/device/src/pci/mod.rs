@@ -5,6 +5,7 @@
 //!         0             0        legacy header and configuration space, in I/O ports
 //! 0, 1    4, 5                   0x0000 common configuration
 //!                                0x1000 ISR status
+//!                                0x1800 notifications of a legacy driver, whose owner writes them
 //!                                0x2000 configuration space of the device
 //!                                0x3000 notifications: 4 bytes for each queue
 //! 2       1             1        MSI-X table, then pending bits in the next page
@@ -18,7 +19,9 @@
 mod common;
 mod header;
 mod layout;
+mod member;
 mod msix;
+mod parts;
 mod space;
 
 use alloc::sync::Arc;
@@ -278,6 +281,8 @@ impl Function {
         } else if let Some((region, at)) = self.region(modern, (bar, offset), from.len()) {
             // It is within: the region found it.
             let _ = region.memory.view().write(at, from);
+        } else if modern.legacy_kick.find(bar, offset, from.len()) == Some(0) && from.len() == 2 {
+            self.front.kick_legacy(load(from) as u16);
         } else {
             return false;
         }
