@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::task::Poll;
 
 use ringway_spec::admin::{
-    CapabilityHeader, CapabilityId, GroupType, ModeSet, Opcode, Opcodes, MODE_STOPPED,
+    CapabilityHeader, CapabilityId, GroupType, MODE_STOPPED, ModeSet, Opcode, Opcodes,
     PartsCapability, SELF_MEMBER,
 };
 use ringway_spec::le::U64;

@@ -125,7 +125,10 @@ impl fmt::Display for Inadmissible {
             Self::Value(part) => write!(f, "part {part} says what cannot be"),
             Self::Unknown(part) => write!(f, "part {part} is none of this device"),
             Self::Order(part) => {
-                write!(f, "part {part} is there twice, too late, or without one before it")
+                write!(
+                    f,
+                    "part {part} is there twice, too late, or without one before it"
+                )
             }
             Self::Features => f.write_str("features that the device cannot have"),
             Self::Status => f.write_str("status that the device cannot have with its features"),

@@ -170,10 +170,9 @@ fn body(command: &Command<'_>) -> Result<PartsObject, Failure> {
         ..*command
     };
     let body: PartsObject = rest.head();
-    let known = matches!(
-        body.purpose,
-        PartsObjectType::GET | PartsObjectType::SET
-    );
+    let known = matches!(body.purpose, PartsObjectType::GET | PartsObjectType::SET);
     let clean = body.reserved == [0; 7];
-    (known && clean).then_some(body).ok_or(Failure::InvalidField)
+    (known && clean)
+        .then_some(body)
+        .ok_or(Failure::InvalidField)
 }

@@ -126,7 +126,9 @@ impl<I: Interrupts> Front<I> {
         drop(state);
         drop(parked);
         // Not with the lock held: what a task has may do anything when it goes.
-        resting.into_iter().for_each(|index| self.runner.stop(index));
+        resting
+            .into_iter()
+            .for_each(|index| self.runner.stop(index));
 
         let mut state = self.state.lock();
         state.redrawn = false;
@@ -170,7 +172,10 @@ impl<I: Interrupts> Front<I> {
             status: self.shown_status(state),
             queues: queues.collect(),
             // Not while workers run.
-            state: self.has_stopped(state).then(|| state.device.save()).flatten(),
+            state: self
+                .has_stopped(state)
+                .then(|| state.device.save())
+                .flatten(),
         }
     }
 
@@ -204,7 +209,10 @@ impl<I: Interrupts> Front<I> {
                 _ => Some(0),
             };
             let possible = from.size <= to.max && (from.size != 0 || !from.enabled);
-            queues.push(page.filter(|_| possible).ok_or(Inadmissible::Queue(index))?);
+            queues.push(
+                page.filter(|_| possible)
+                    .ok_or(Inadmissible::Queue(index))?,
+            );
         }
         let settled = status.is_settled().then_some(portrait.accepted);
         let saved = portrait.state.filter(|_| given.has(Kind::State));
@@ -259,8 +267,12 @@ impl Settled {
         let suspended = shown.contains(Status::SUSPEND);
         let mut bits = shown.difference(extra);
         // It does not show while the device is suspended (§3.4.2).
-        bits.set(Status::DRIVER_OK, suspended || bits.contains(Status::DRIVER_OK));
-        let possible = SETTABLE.contains(bits) && (!suspended || bits.contains(Status::FEATURES_OK));
+        bits.set(
+            Status::DRIVER_OK,
+            suspended || bits.contains(Status::DRIVER_OK),
+        );
+        let possible =
+            SETTABLE.contains(bits) && (!suspended || bits.contains(Status::FEATURES_OK));
         let this = Self {
             bits,
             suspended,
@@ -280,7 +292,8 @@ impl Settled {
     }
 
     fn is_settled(&self) -> bool {
-        self.bits.intersects(Status::FEATURES_OK | Status::DRIVER_OK)
+        self.bits
+            .intersects(Status::FEATURES_OK | Status::DRIVER_OK)
     }
 }
 
@@ -325,4 +338,3 @@ fn turn(
     }
     saved.map_or(Ok(()), |saved| device.load(saved))
 }
-

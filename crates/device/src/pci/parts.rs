@@ -49,7 +49,8 @@ pub(super) fn bytes_max(queues: u16) -> u32 {
     let with_header = |bytes: usize| bytes.saturating_add(size_of::<PartHeader>());
     let registers = REGISTERS.iter().map(|(_, len)| with_header(*len));
     let fixed = [FEATURE_BYTES, FEATURE_BYTES, 1, STATE_MAX].map(with_header);
-    let each = with_header(size_of::<PartQueue>()).saturating_add(with_header(size_of::<PartNotify>()));
+    let each =
+        with_header(size_of::<PartQueue>()).saturating_add(with_header(size_of::<PartNotify>()));
     let all: usize = registers.chain(fixed).sum();
     // Below 2²³.
     all.saturating_add(each.saturating_mul(queues.into())) as u32
@@ -92,11 +93,21 @@ pub(super) fn take_apart(front: &Front<Vectors>, portrait: &Portrait) -> Vec<Par
             queue_driver: queue.areas.driver.into(),
             queue_device: queue.areas.device.into(),
         };
-        add(PartType::VQ_CFG, 0, selector(index.into()), queue.as_bytes());
+        add(
+            PartType::VQ_CFG,
+            0,
+            selector(index.into()),
+            queue.as_bytes(),
+        );
     }
     for (index, _) in (0_u16..).zip(&portrait.queues) {
         let notify = notify(front, index);
-        add(PartType::VQ_NOTIFY_CFG, 0, selector(index.into()), notify.as_bytes());
+        add(
+            PartType::VQ_NOTIFY_CFG,
+            0,
+            selector(index.into()),
+            notify.as_bytes(),
+        );
     }
     if let Some(state) = &portrait.state {
         add(STATE, 0, STATE_SELECTOR, state);
@@ -121,7 +132,8 @@ pub(super) fn put_together(
     let mut seen = BTreeSet::new();
     // Ends: each turn takes bytes away. What a command was filled up with is no part (§2.13.2).
     while !is_filling(bytes) {
-        let (header, rest) = PartHeader::read_from_prefix(bytes).map_err(|_| Inadmissible::Short)?;
+        let (header, rest) =
+            PartHeader::read_from_prefix(bytes).map_err(|_| Inadmissible::Short)?;
         let len = usize::try_from(header.length.get()).map_err(|_| Inadmissible::Short)?;
         let (value, rest) = rest.split_at_checked(len).ok_or(Inadmissible::Short)?;
         bytes = rest;

@@ -12,6 +12,7 @@ use zerocopy::FromBytes;
 mod admin;
 mod extras;
 mod header;
+mod member;
 
 const BASE0: u64 = 0x12_3450_0000;
 const BASE2: u64 = 0xfe80_0000;

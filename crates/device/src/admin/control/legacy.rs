@@ -4,9 +4,7 @@
 
 use alloc::vec::Vec;
 
-use ringway_spec::admin::{
-    LegacyRead, LegacyWrite, NOTIFY_INFO_ENTRIES, NotifyInfoResult, Opcode,
-};
+use ringway_spec::admin::{LegacyRead, LegacyWrite, NOTIFY_INFO_ENTRIES, NotifyInfoResult, Opcode};
 use zerocopy::IntoBytes;
 
 use crate::admin::command::{Command, Failure};
@@ -49,6 +47,8 @@ fn notify_info(member: &dyn Member) -> Result<Vec<u8>, Failure> {
     let mut result = NotifyInfoResult::default();
     let places = member.legacy_notify().into_iter();
     let entries = result.entries.iter_mut().take(NOTIFY_INFO_ENTRIES - 1);
-    entries.zip(places).for_each(|(entry, place)| *entry = place);
+    entries
+        .zip(places)
+        .for_each(|(entry, place)| *entry = place);
     Ok(result.as_bytes().to_vec())
 }

@@ -91,10 +91,7 @@ fn select<'p>(parts: &'p [Part], selected: &[PartHeader]) -> Vec<&'p Part> {
             named.part_type == part.header.part_type && named.selector == part.header.selector
         })
     };
-    let last: Option<PartType> = parts
-        .iter()
-        .rfind(names)
-        .map(|part| part.header.part_type);
+    let last: Option<PartType> = parts.iter().rfind(names).map(|part| part.header.part_type);
     let end = parts
         .iter()
         .position(|part| Some(part.header.part_type) == last)
