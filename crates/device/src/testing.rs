@@ -259,6 +259,7 @@ pub(crate) struct Plain {
     pub(crate) worker: fn() -> Box<dyn Worker>,
     /// Whether it says its configuration of itself, to go on with in another one.
     pub(crate) saves: bool,
+    pub(crate) config_bytes: usize,
     pub(crate) log: Arc<Log>,
 }
 
@@ -273,6 +274,7 @@ impl Plain {
             regions: Vec::new(),
             worker: || Box::new(Fill),
             saves: false,
+            config_bytes: 0,
             log: log.clone(),
         };
         (plain, log)
@@ -294,6 +296,10 @@ impl Device for Plain {
 
     fn shared_memory(&self) -> &[SharedRegion] {
         &self.regions
+    }
+
+    fn config_bytes(&self) -> usize {
+        self.config_bytes
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {
