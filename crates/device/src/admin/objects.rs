@@ -1,8 +1,8 @@
 //! The objects that parts of members are got and set with, and how many of them the driver said it
 //! would have.
 //!
-//! Spec: VIRTIO 1.4 §2.12.1.4.1 "VIRTIO_DEV_PARTS_CAP",
-//! §2.12.1.4.2 "VIRTIO_RESOURCE_OBJ_DEV_PARTS".
+//! Spec: VIRTIO 1.4 §2.12.1.4.1 "`VIRTIO_DEV_PARTS_CAP`",
+//! §2.12.1.4.2 "`VIRTIO_RESOURCE_OBJ_DEV_PARTS`".
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

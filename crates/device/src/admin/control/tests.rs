@@ -9,35 +9,10 @@ use std::vec;
 use zerocopy::FromBytes;
 
 use super::*;
-use crate::admin::Owner;
+use crate::admin::{Members, Owner};
 use crate::parts::{Interface, Offer};
 use crate::pci::Function;
 use crate::testing::Bench;
-
-/// Members 1 and 2, and who carries out what is asked of them.
-struct Functions {
-    control: Arc<Control>,
-    members: Vec<Function>,
-}
-
-impl Group for Functions {
-    fn group_type(&self) -> GroupType {
-        GroupType::SR_IOV
-    }
-
-    fn commands(&self) -> Opcodes {
-        Control::COMMANDS
-    }
-
-    fn has_member(&self, member: u64) -> bool {
-        matches!(member, 1 | 2)
-    }
-
-    fn execute(&self, command: &Command<'_>) -> Poll<Result<Vec<u8>, Failure>> {
-        let member = &self.members[command.member as usize - 1];
-        self.control.execute(member, command)
-    }
-}
 
 /// An owner, with two members, whose driver said that it uses all.
 struct Bed {
@@ -56,13 +31,12 @@ impl Bed {
             parts.interface = Interface::Transitional;
             let function = Function::new(parts, 3, bench.wires.clone(), bench.wires.clone());
             benches.push(bench);
-            function
+            Arc::new(function) as Arc<dyn Member>
         });
         let control = Arc::new(Control::new());
-        let group: Arc<dyn Group> = Arc::new(Functions {
-            members: members.collect(),
-            control: control.clone(),
-        });
+        let members = members.collect();
+        let group: Arc<dyn Group> =
+            Arc::new(Members::new(GroupType::SR_IOV, control.clone(), members));
         let bed = Self {
             owner: Owner::new(&[group, control.own_group()]),
             _benches: benches,

@@ -194,7 +194,7 @@ fn parts_are_given_in_as_many_commands_as_an_owner_likes() {
 
     let given: Vec<_> = parts
         .iter()
-        .map(|part| target.give(&[part.clone()]))
+        .map(|part| target.give(core::slice::from_ref(part)))
         .collect();
     assert_eq!(target.set_mode(Mode::Running), DONE);
     let room = bench.ram.holding(&[0; 4]);
