@@ -98,6 +98,7 @@ impl Driver {
             required: ring,
             optional: F::EVENT_IDX,
             without: (F::RING_PACKED | F::IN_ORDER) - ring,
+            ..Wanted::default()
         };
         let queue = QueueOptions {
             size: 32,

@@ -11,11 +11,14 @@
 //!
 //! Spec: VIRTIO 1.4 §2.12 "Device groups", §2.13 "Administration Virtqueues".
 
+mod capability;
 mod command;
 mod control;
+mod facilities;
 mod group;
 mod member;
 mod members;
+mod object;
 mod objects;
 mod owner;
 mod queue;
@@ -26,11 +29,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use capability::{Capability, Field, Rule};
 pub use command::{Command, Failure};
 pub use control::Control;
+pub use facilities::Facilities;
 pub use group::Group;
 pub use member::{Inadmissible, LegacyPlace, Member, Mode, Part};
 pub use members::Members;
+pub use object::{Kind, OBJECT_BYTES_MAX, OBJECTS_BYTES_MAX};
 pub use owner::{Answer, Owner};
 pub(crate) use queue::Commands;
 pub use queue::{COMMAND_BYTES_MAX, QUEUE_SIZE, RESULT_BYTES_MAX};

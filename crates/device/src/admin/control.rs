@@ -10,17 +10,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Poll;
 
-use ringway_spec::admin::{
-    CapabilityHeader, CapabilityId, GroupType, MODE_STOPPED, ModeSet, Opcode, Opcodes,
-    PartsCapability, SELF_MEMBER,
-};
-use ringway_spec::le::U64;
-use zerocopy::IntoBytes;
+use ringway_spec::admin::{MODE_STOPPED, ModeSet, Opcode, Opcodes, PartsCapability};
 
+use super::capability::Capability;
 use super::command::{Command, Failure};
+use super::facilities::Facilities;
 use super::group::Group;
 use super::member::{Member, Mode};
-use super::objects::Objects;
+use super::objects::PartsObjects;
 
 /// How many objects of each purpose an owner has: for each of a few members at once.
 const OBJECTS: PartsCapability = PartsCapability {
@@ -31,15 +28,15 @@ const OBJECTS: PartsCapability = PartsCapability {
 /// Carries out commands for members.
 ///
 /// The objects that parts need are the owner's, and so is the capability that says how many there
-/// are: its driver says in the group [`SELF`](GroupType::SELF) how many it will use, and that group
-/// is [`own_group`](Self::own_group).
+/// are: they are among its [facilities](Self::facilities), which are a group of their own.
 pub struct Control {
-    objects: Objects,
+    facilities: Arc<Facilities>,
+    objects: Arc<PartsObjects>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self::new()
+        Self::beside(Facilities::default())
     }
 }
 
@@ -51,16 +48,21 @@ impl Control {
         .union(Opcodes::LEGACY)
         .union(Opcodes::of(&[Opcode::LEGACY_NOTIFY_INFO]));
 
-    /// With no object.
-    pub fn new() -> Self {
+    /// For an owner that has these facilities, too.
+    pub fn beside(facilities: Facilities) -> Self {
+        let objects = Arc::new(PartsObjects::new(OBJECTS));
+        let facilities = facilities
+            .with_capability(Capability::parts(&OBJECTS))
+            .with_kind(objects.clone());
         Self {
-            objects: Objects::new(OBJECTS),
+            facilities: Arc::new(facilities),
+            objects,
         }
     }
 
-    /// The group that the owner's driver says in how many objects it will use.
-    pub fn own_group(self: &Arc<Self>) -> Arc<dyn Group> {
-        Arc::new(Own(Arc::clone(self)))
+    /// What the owner has: the group that its driver says in how many objects it will use.
+    pub fn facilities(&self) -> Arc<Facilities> {
+        Arc::clone(&self.facilities)
     }
 
     /// Carries out one of [these commands](Self::COMMANDS) for `member`, as
@@ -79,14 +81,14 @@ impl Control {
             Opcode::DEV_PARTS_METADATA_GET => parts::metadata(&self.objects, member, command),
             Opcode::DEV_PARTS_GET => parts::get(&self.objects, member, command),
             Opcode::DEV_PARTS_SET => parts::set(&self.objects, member, command),
-            opcode if Opcodes::OBJECTS.has(opcode) => Poll::Ready(self.objects.execute(command)),
+            opcode if Opcodes::OBJECTS.has(opcode) => Poll::Ready(self.facilities.execute(command)),
             _ => Poll::Ready(legacy::execute(member, command)),
         }
     }
 
     /// The owner was reset: forgets what its driver has made and said.
     pub fn reset(&self) {
-        self.objects.reset();
+        Group::reset(&*self.facilities);
     }
 }
 
@@ -99,50 +101,6 @@ fn set_mode(member: &dyn Member, command: &Command<'_>) -> Poll<Result<Vec<u8>, 
     };
     let set = member.set_mode(mode);
     set.map(|set| set.map(|()| Vec::new()).map_err(Failure::from))
-}
-
-/// The owner itself, which has the capability.
-struct Own(Arc<Control>);
-
-impl Group for Own {
-    fn group_type(&self) -> GroupType {
-        GroupType::SELF
-    }
-
-    fn commands(&self) -> Opcodes {
-        Opcodes::CAPABILITIES
-    }
-
-    fn has_member(&self, member: u64) -> bool {
-        member == SELF_MEMBER
-    }
-
-    fn execute(&self, command: &Command<'_>) -> Poll<Result<Vec<u8>, Failure>> {
-        let objects = &self.0.objects;
-        if command.opcode == Opcode::CAP_ID_LIST_QUERY {
-            let bit = U64::new(1 << CapabilityId::DEV_PARTS.to_u16());
-            return Poll::Ready(Ok(bit.as_bytes().to_vec()));
-        }
-        let head: CapabilityHeader = command.head();
-        if head.id != CapabilityId::DEV_PARTS {
-            return Poll::Ready(Err(Failure::Missing));
-        }
-        Poll::Ready(match command.opcode {
-            Opcode::DEVICE_CAP_GET => Ok(objects.limits().as_bytes().to_vec()),
-            Opcode::DRIVER_CAP_SET => {
-                let rest = Command {
-                    data: command.tail::<CapabilityHeader>(),
-                    ..*command
-                };
-                objects.set_used(rest.head()).map(|()| Vec::new())
-            }
-            _ => Err(Failure::InvalidOpcode),
-        })
-    }
-
-    fn reset(&self) {
-        self.0.reset();
-    }
 }
 
 #[cfg(test)]

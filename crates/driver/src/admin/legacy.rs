@@ -111,7 +111,8 @@ impl<P: Platform> Admin<P> {
     ///
     /// Those of [`call`](Self::call).
     pub fn legacy_write(&mut self, to: To, at: Legacy, width: Width, value: u64) -> Result<()> {
-        self.call(&Request::legacy_write(to, at, width, value)).map(drop)
+        self.call(&Request::legacy_write(to, at, width, value))
+            .map(drop)
     }
 
     /// What a member's legacy driver would read. What the device leaves out is zero.
@@ -184,10 +185,12 @@ mod tests {
     }
 
     fn found(entries: [NotifyInfo; 4]) -> Vec<NotifyPlace> {
-        places(&NotifyInfoResult { entries }, |whose, bar| match (whose, bar) {
-            (Whose::Owner, 0 | 1 | 6) => Some(0x1000),
-            (Whose::Member, 4) => Some(0x4000),
-            _ => None,
+        places(&NotifyInfoResult { entries }, |whose, bar| {
+            match (whose, bar) {
+                (Whose::Owner, 0 | 1 | 6) => Some(0x1000),
+                (Whose::Member, 4) => Some(0x4000),
+                _ => None,
+            }
         })
     }
 
@@ -201,7 +204,10 @@ mod tests {
         let narrow = Request::legacy_write(to, at, Width::One, 0x0403_0201).bytes();
         let read = Width::Four;
 
-        assert_eq!(written[24..], [4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0]);
+        assert_eq!(
+            written[24..],
+            [4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0]
+        );
         assert_eq!(narrow[32..], [1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(little_endian(&[1, 2, 3, 4, 5, 6, 7, 8], read), 0x0403_0201);
     }

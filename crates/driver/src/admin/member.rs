@@ -111,7 +111,8 @@ impl<P: Platform> Admin<P> {
     ///
     /// Those of [`call`](Self::call).
     pub fn stop(&mut self, (group, member): To) -> Result<()> {
-        self.call(&Request::mode(group, member, MODE_STOPPED)).map(drop)
+        self.call(&Request::mode(group, member, MODE_STOPPED))
+            .map(drop)
     }
 
     /// Has a member go on, from where it was or where it was put.
@@ -148,12 +149,8 @@ impl<P: Platform> Admin<P> {
     ///
     /// Those of [`call`](Self::call). [`AdminError::CutPart`] if there are fewer than the device says.
     pub fn part_headers(&mut self, to: To, id: u32) -> Result<Vec<PartHeader>> {
-        let count = Request::parts_metadata(
-            to,
-            id,
-            PartsMetadataType::COUNT,
-            size_of::<PartsCount>(),
-        );
+        let count =
+            Request::parts_metadata(to, id, PartsMetadataType::COUNT, size_of::<PartsCount>());
         let count: PartsCount = self.call(&count)?.head();
         let room = bounded(count.count.get()).saturating_mul(size_of::<PartHeader>());
         let room = room.saturating_add(size_of::<PartsCount>());
@@ -209,8 +206,7 @@ impl<P: Platform> Admin<P> {
     }
 
     fn parts_of(&mut self, to: To, id: u32, selected: Option<&[PartHeader]>) -> Result<Vec<Part>> {
-        let size =
-            Request::parts_metadata(to, id, PartsMetadataType::SIZE, size_of::<PartsSize>());
+        let size = Request::parts_metadata(to, id, PartsMetadataType::SIZE, size_of::<PartsSize>());
         let size: PartsSize = self.call(&size)?.head();
         let room = bounded(size.size.get());
         let reply = self.call(&Request::parts(to, id, selected, room))?;
@@ -224,5 +220,7 @@ fn object(id: u32) -> ObjectHeader {
 
 /// As many as a device says, against one that says anything.
 fn bounded(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX).min(RESULT_BYTES_MAX)
+    usize::try_from(number)
+        .unwrap_or(usize::MAX)
+        .min(RESULT_BYTES_MAX)
 }

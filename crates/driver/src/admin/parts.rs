@@ -93,7 +93,9 @@ pub(super) fn check(parts: &[Part]) -> Result<(), AdminError> {
         let place = ORDER.iter().position(|known| *known == part.part_type);
         let name = (part.part_type, part.selector);
         let before = parts.get(..index).unwrap_or_default();
-        let twice = before.iter().any(|other| (other.part_type, other.selector) == name);
+        let twice = before
+            .iter()
+            .any(|other| (other.part_type, other.selector) == name);
         if twice || place.is_some() && place < last {
             return Err(AdminError::PartOrder(part.part_type));
         }

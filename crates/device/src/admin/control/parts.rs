@@ -13,12 +13,16 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::admin::command::{Command, Failure};
 use crate::admin::member::{Member, Part};
-use crate::admin::objects::Objects;
+use crate::admin::objects::PartsObjects;
 
 type Answer = Poll<Result<Vec<u8>, Failure>>;
 
 /// How many bytes the parts have at most, how many there are, or which.
-pub(super) fn metadata(objects: &Objects, member: &dyn Member, command: &Command<'_>) -> Answer {
+pub(super) fn metadata(
+    objects: &PartsObjects,
+    member: &dyn Member,
+    command: &Command<'_>,
+) -> Answer {
     let PartsMetadata { hdr, wanted, .. } = command.head();
     if let Err(failure) = objects.find(&hdr, command.member, PartsObjectType::GET) {
         return Poll::Ready(Err(failure));
@@ -50,7 +54,7 @@ pub(super) fn metadata(objects: &Objects, member: &dyn Member, command: &Command
 }
 
 /// The parts that are wanted, and those that must be before them.
-pub(super) fn get(objects: &Objects, member: &dyn Member, command: &Command<'_>) -> Answer {
+pub(super) fn get(objects: &PartsObjects, member: &dyn Member, command: &Command<'_>) -> Answer {
     let PartsGet { hdr, wanted, .. } = command.head();
     if let Err(failure) = objects.find(&hdr, command.member, PartsObjectType::GET) {
         return Poll::Ready(Err(failure));
@@ -73,7 +77,7 @@ pub(super) fn get(objects: &Objects, member: &dyn Member, command: &Command<'_>)
 }
 
 /// Sets parts.
-pub(super) fn set(objects: &Objects, member: &dyn Member, command: &Command<'_>) -> Answer {
+pub(super) fn set(objects: &PartsObjects, member: &dyn Member, command: &Command<'_>) -> Answer {
     let hdr: ObjectHeader = command.head();
     if let Err(failure) = objects.find(&hdr, command.member, PartsObjectType::SET) {
         return Poll::Ready(Err(failure));

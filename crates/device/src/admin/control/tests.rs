@@ -1,12 +1,12 @@
 //! Commands for members, as an owner gets them.
 
 use ringway_spec::admin::{
-    CommandHeader, ObjectCommand, ObjectHeader, ObjectType, PartHeader, PartType, PartsGet,
-    PartsGetType, PartsMetadata, PartsMetadataType, PartsObject, PartsObjectType, Status,
+    CommandHeader, GroupType, ObjectCommand, ObjectHeader, ObjectType, PartHeader, PartType,
+    PartsGet, PartsGetType, PartsMetadata, PartsMetadataType, PartsObject, PartsObjectType, Status,
 };
 use ringway_spec::{F, Features};
 use std::vec;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::*;
 use crate::admin::{Members, Owner};
@@ -33,12 +33,12 @@ impl Bed {
             benches.push(bench);
             Arc::new(function) as Arc<dyn Member>
         });
-        let control = Arc::new(Control::new());
+        let control = Arc::new(Control::default());
         let members = members.collect();
         let group: Arc<dyn Group> =
             Arc::new(Members::new(GroupType::SR_IOV, control.clone(), members));
         let bed = Self {
-            owner: Owner::new(&[group, control.own_group()]),
+            owner: Owner::new(&[group, control.facilities()]),
             _benches: benches,
         };
         for group in [GroupType::SELF, GroupType::SR_IOV] {
@@ -180,12 +180,7 @@ fn a_driver_says_how_many_objects_it_will_have_before_it_has_any() {
     let early = bed.create(0, get);
     let too_many = bed.use_objects(17, 0);
     let some = bed.use_objects(1, 2);
-    let made = [
-        bed.create(2, get),
-        bed.create(2, get),
-        bed.create(1, get),
-        bed.create(3, get),
-    ];
+    let made = [bed.create(2, get), bed.create(2, get), bed.create(3, get)];
     let late = bed.use_objects(2, 2);
     let destroyed = bed.ask(Opcode::RESOURCE_OBJ_DESTROY, &object(2, get)[..8]);
     let again = [bed.create(2, get), bed.use_objects(0, 0)];
@@ -197,15 +192,26 @@ fn a_driver_says_how_many_objects_it_will_have_before_it_has_any() {
         (early, too_many),
         (Err(Status::EINVAL), Err(Status::EINVAL))
     );
-    let no_more = Err(Status::ENOSPC);
     let there = Err(Status::EEXIST);
-    assert_eq!(
-        (some, made),
-        (DONE, [DONE, there, no_more, Err(Status::EINVAL)])
-    );
+    assert_eq!((some, made), (DONE, [DONE, there, Err(Status::EINVAL)]));
     assert_eq!((late, destroyed), (Err(Status::EBUSY), DONE));
     assert_eq!(again, [DONE, Err(Status::EBUSY)]);
     assert_eq!(other, Err(Status::ENXIO));
+}
+
+/// As many to get parts with as the device says, however many there could be of both purposes.
+#[test]
+fn objects_of_one_purpose_have_a_limit_of_their_own() {
+    let bed = Bed::new();
+    bed.use_objects(16, 16).unwrap();
+
+    let made: Vec<_> = (0..17)
+        .map(|id| bed.create(id, PartsObjectType::GET))
+        .collect();
+    let other = bed.create(17, PartsObjectType::SET);
+
+    assert!(made[..16].iter().all(Result::is_ok));
+    assert_eq!((&made[16], other), (&Err(Status::ENOSPC), DONE));
 }
 
 #[test]
