@@ -162,11 +162,11 @@ mod tests {
     #[test]
     fn parts_out_of_order_or_twice_are_refused_and_those_not_known_are_anywhere() {
         let order = |part_type| Err(AdminError::PartOrder(part_type));
-        for at in 0..ORDER.len() - 1 {
+        for (at, part_type) in ORDER[..5].iter().enumerate() {
             let mut swapped = parts();
             swapped.swap(at, at + 1);
 
-            assert_eq!(check(&swapped), order(ORDER[at]));
+            assert_eq!(check(&swapped), order(*part_type));
         }
         let twice = [parts(), parts()[5..].to_vec()].concat();
         let unknown = part(PartType::from_u16(0x5ff), 1, &[]);
