@@ -23,6 +23,7 @@ mod suspend;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,6 +138,8 @@ struct State {
     /// Tasks that start when the device may reach memory.
     parked: Vec<(u16, Task)>,
     generation: u32,
+    /// The configuration as the driver last saw it, all of it.
+    shown: Vec<u8>,
     /// How often the device was reset, modulo 2³².
     resets: u32,
 }
@@ -152,6 +155,8 @@ impl<I: Interrupts> Front<I> {
             runner,
             ..
         } = parts;
+        let mut shown = vec![0; device.config_bytes()];
+        device.read_config(0, &mut shown);
         let sizes = device.queue_sizes().iter().copied().take(own.into());
         let sizes = sizes.chain((0..more).map(|_| admin::QUEUE_SIZE));
         let queues: Vec<_> = sizes.map(Setup::new).collect();
@@ -202,6 +207,7 @@ impl<I: Interrupts> Front<I> {
                 page_size: 0,
                 parked: Vec::new(),
                 generation: 0,
+                shown,
                 resets: 0,
             }),
         }

@@ -259,7 +259,6 @@ pub(crate) struct Plain {
     pub(crate) worker: fn() -> Box<dyn Worker>,
     /// Whether it says its configuration of itself, to go on with in another one.
     pub(crate) saves: bool,
-    pub(crate) config_bytes: usize,
     pub(crate) log: Arc<Log>,
 }
 
@@ -274,7 +273,6 @@ impl Plain {
             regions: Vec::new(),
             worker: || Box::new(Fill),
             saves: false,
-            config_bytes: 0,
             log: log.clone(),
         };
         (plain, log)
@@ -299,7 +297,7 @@ impl Device for Plain {
     }
 
     fn config_bytes(&self) -> usize {
-        self.config_bytes
+        self.log.config.lock().len()
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {

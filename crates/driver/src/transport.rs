@@ -331,6 +331,7 @@ impl<P: Platform> Cause<P> {
             Self::Acknowledged(registers) => {
                 // Undefined causes are neither believed nor acknowledged (§4.2.2.2).
                 let status = InterruptStatus::from_bits_truncate(registers.read32(0)? as u8);
+                // Before anybody is woken: what the device completes after that raises it again.
                 if !status.is_empty() {
                     registers.write32(4, u32::from(status.bits()))?;
                 }

@@ -1,6 +1,6 @@
 //! Putting a machine together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ringway_device::admin::Administration;
@@ -20,7 +20,7 @@ use crate::interrupts::Controller;
 use crate::iommu::Iommu;
 use crate::layout::{BRIDGES_MAX, MMIO_SLOTS_MAX, PCI_LINE, PCI_LINES};
 use crate::machine::{Attached, Machine};
-use crate::platform::{self, Leaked, Platform};
+use crate::platform::{self, Leaked, Platform, Reach};
 use crate::ram;
 use crate::segment::Segment;
 
@@ -33,6 +33,7 @@ pub struct Builder {
     vectors: u16,
     slots: usize,
     firmware: Firmware,
+    reach: Reach,
     bridges: usize,
     devices: Vec<Planned>,
 }
@@ -124,6 +125,7 @@ impl Default for Builder {
             vectors: 64,
             slots: 4,
             firmware: Firmware::PlacesBars,
+            reach: Reach::Everywhere,
             bridges: 0,
             devices: Vec::new(),
         }
@@ -165,6 +167,12 @@ impl Builder {
     /// What firmware does with the BARs of PCI functions.
     pub fn firmware(mut self, firmware: Firmware) -> Self {
         self.firmware = firmware;
+        self
+    }
+
+    /// Which registers of PCI functions can be mapped.
+    pub fn reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 
@@ -247,6 +255,8 @@ impl Builder {
 
         let platform = Platform::new(platform::Parts {
             trust: board.trust,
+            reach: self.reach,
+            alone: Mutex::default(),
             ram,
             iommu: Arc::clone(&board.iommu),
             bus: Bus::new(population),

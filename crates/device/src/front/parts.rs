@@ -243,6 +243,11 @@ impl<I: Interrupts> Front<I> {
         ] {
             is.store(whether, Ordering::SeqCst);
         }
+        if status.suspended {
+            // This is what its driver finds until it has the device go on (§3.4.2).
+            self.show_config(state);
+            state.generation = portrait.generation;
+        }
         // So that a driver that was reading it reads all of it again (§4.1.4.3.1).
         self.common.changed.store(true, Ordering::SeqCst);
         Ok(())

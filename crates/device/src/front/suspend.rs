@@ -84,6 +84,8 @@ impl<I: Interrupts> Front<I> {
             && state.accepted.contains(F::SUSPEND)
             && !self.common.broken.load(Ordering::SeqCst);
         if works {
+            // What it is by now is what the driver finds until it has the device go on.
+            self.show_config(&mut state);
             state.suspended = true;
             self.rest(state);
         }

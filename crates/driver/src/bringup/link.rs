@@ -158,9 +158,12 @@ impl<T: Transport> Link<T> {
         let offered = transport.device_features()?;
         let platform = self.core.platform.required_features();
         let (required, can) = match dialect {
-            Dialect::Modern => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
-            // There is no 33rd bit to accept.
-            Dialect::Legacy(_) => ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES),
+            // There is no 33rd bit to accept. But on a machine where rings would have another byte
+            // order than ours (§2.7.3), it is missed.
+            Dialect::Legacy(_) if cfg!(target_endian = "little") => {
+                ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES)
+            }
+            _ => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
         };
         // Administration is for who asks for it, and where the transport says where it is.
         let administers = match wanted.administration {

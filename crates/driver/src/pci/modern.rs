@@ -4,14 +4,16 @@
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
 use ringway_ring::barrier;
+use ringway_spec::pci::config::Command;
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
 use ringway_spec::{DeviceId, F, Features, Status};
 
 use super::capability::{Layout, Table};
 use super::owned::Owned;
 use super::shared::Regions;
+use super::structure::Structure;
 use super::{Address, CONFIG_BYTES_MAX, ConfigAccess, Function};
-use crate::error::TransportError;
+use crate::error::{PlatformError, TransportError};
 use crate::platform::{Message, Platform, Registers};
 use crate::registers;
 use crate::transport::{
@@ -30,6 +32,7 @@ pub struct Modern<P: Platform + ConfigAccess> {
     isr: P::Registers,
     config: Option<P::Registers>,
     shared: Regions,
+    name: &'static str,
     /// Whether the driver has accepted `ADMIN_VQ`: the registers that it comes with count.
     administers: bool,
 }
@@ -42,21 +45,41 @@ impl<P: Platform + ConfigAccess> Modern<P> {
         layout: &Layout,
         table: Option<Table>,
     ) -> crate::Result<Self> {
+        // Memory is not turned on for vectors where a BAR without an address would answer, too.
+        let is_placed = |structure: &Structure| structure.place.is_some();
+        let table = table.map(|table| Table {
+            place: table.place.filter(|_| layout.structures().all(is_placed)),
+            ..table
+        });
         // A queue's address is at most as far from the first as the highest offset there is.
         let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 4;
-        let common = size_of::<CommonConfig>() as u64;
+        let common_most = size_of::<CommonConfig>() as u64;
+        let (mut used, mut name) = (Command::empty(), "pci-modern");
+        let mut reach = |structure: &Structure, most| {
+            let (registers, answers) = structure.reach(&platform, most)?;
+            match answers {
+                Some(answers) => used |= answers,
+                None => name = "pci-window",
+            }
+            Ok::<_, PlatformError>(registers)
+        };
+        let common = reach(&layout.common, common_most)?;
+        let notify = reach(&layout.notify, notify_most)?;
+        let isr = reach(&layout.isr, 1)?;
+        let config = match &layout.device {
+            Some(device) => Some(reach(device, CONFIG_BYTES_MAX)?),
+            None => None,
+        };
         Ok(Self {
-            common: layout.common.map(&platform, common)?,
-            notify: layout.notify.map(&platform, notify_most)?,
+            common,
+            notify,
             notify_multiplier: layout.notify_multiplier,
-            isr: layout.isr.map(&platform, 1)?,
-            config: match layout.device {
-                Some(place) => Some(place.map(&platform, CONFIG_BYTES_MAX)?),
-                None => None,
-            },
+            isr,
+            config,
             shared: layout.shared,
+            name,
             administers: false,
-            function: Owned::take(platform, function, table, layout.command())?,
+            function: Owned::take(platform, function, table, used)?,
         })
     }
 
@@ -103,7 +126,7 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn name(&self) -> &'static str {
-        "pci-modern"
+        self.name
     }
 
     fn device_id(&self) -> DeviceId {

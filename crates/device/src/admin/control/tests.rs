@@ -367,7 +367,7 @@ fn the_legacy_interface_is_reached_by_commands() {
     let size = read(12, 2);
     let offered = read(0, 4);
     let beyond = [write(18, &[1, 2]).map(drop), read(18, 2).map(drop)];
-    let none = bed.ask(Opcode::LEGACY_DEV_CFG_READ, &[0]);
+    let none = bed.ask(Opcode::LEGACY_DEV_CFG_READ, &[8]);
     let info = bed.ask(Opcode::LEGACY_NOTIFY_INFO, &[]).unwrap();
 
     assert_eq!((selected, size), (DONE, Ok(vec![16, 0])));

@@ -13,7 +13,6 @@ const REFUSED: Result<(), Failure> = Err(Failure::InvalidField);
 fn transitional() -> (Bench, Function) {
     let (mut device, log) = Plain::new(Features::bit(3));
     device.id = DeviceId::BLOCK;
-    device.config_bytes = 8;
     let (bench, mut parts) = Bench::around(device, log, Offer::default());
     parts.interface = Interface::Transitional;
     let function = Function::new(parts, 3, bench.wires.clone(), bench.wires.clone());
