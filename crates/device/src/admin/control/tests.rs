@@ -4,7 +4,7 @@ use ringway_spec::admin::{
     CommandHeader, GroupType, ObjectCommand, ObjectHeader, ObjectType, PartHeader, PartType,
     PartsGet, PartsGetType, PartsMetadata, PartsMetadataType, PartsObject, PartsObjectType, Status,
 };
-use ringway_spec::{F, Features};
+use ringway_spec::{DeviceId, F, Features};
 use std::vec;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -12,7 +12,7 @@ use super::*;
 use crate::admin::{Members, Owner};
 use crate::parts::{Interface, Offer};
 use crate::pci::Function;
-use crate::testing::Bench;
+use crate::testing::{Bench, Plain};
 
 /// An owner, with two members, whose driver said that it uses all.
 struct Bed {
@@ -27,7 +27,9 @@ impl Bed {
     fn new() -> Self {
         let mut benches = Vec::new();
         let members = (0..2).map(|_| {
-            let (bench, mut parts) = Bench::new(Features::NONE, Offer::default());
+            let (mut device, log) = Plain::new(Features::NONE);
+            device.id = DeviceId::BLOCK;
+            let (bench, mut parts) = Bench::around(device, log, Offer::default());
             parts.interface = Interface::Transitional;
             let function = Function::new(parts, 3, bench.wires.clone(), bench.wires.clone());
             benches.push(bench);
