@@ -370,7 +370,7 @@ fn why<V: core::fmt::Debug>(outcome: Result<V, Error>) -> AdminError {
     }
 }
 
-/// §2.12.1.4.6
+/// §2.12.1.4.4.2
 ///
 /// Clauses: drv:basic/device-groups/admin-cmds/device-parts:1
 #[test]
@@ -389,7 +389,7 @@ fn a_member_that_was_not_stopped_is_given_no_parts() {
     assert_eq!(stopped, Ok(()));
 }
 
-/// §2.12.1.4.6
+/// §2.12.1.4.4.2
 ///
 /// Clauses: drv:basic/device-groups/admin-cmds/device-parts:2
 #[test]

@@ -42,7 +42,7 @@ impl Default for Control {
 
 impl Control {
     /// The commands that it carries out: all of each family, or a driver could do nothing with them
-    /// (§2.12.1.1.6, §2.12.1.4.5).
+    /// (§2.12.1.1.6, §2.12.1.4.4.1).
     pub const COMMANDS: Opcodes = Opcodes::PARTS
         .union(Opcodes::OBJECTS)
         .union(Opcodes::LEGACY)

@@ -1,6 +1,6 @@
 //! The objects that parts of members are got and set with.
 //!
-//! Spec: VIRTIO 1.4 §2.12.1.4.2 "`VIRTIO_RESOURCE_OBJ_DEV_PARTS`".
+//! Spec: VIRTIO 1.4 §2.12.1.4 "Device parts".
 
 use alloc::collections::BTreeMap;
 

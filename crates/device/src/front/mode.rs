@@ -2,7 +2,7 @@
 //! memory and interrupts nobody, while its driver goes on as if nothing were: registers are read and
 //! written, kicks are taken. What they led to happens when the device goes on.
 //!
-//! Spec: VIRTIO 1.4 §2.12.1.4.3.4 "`VIRTIO_ADMIN_CMD_DEV_MODE_SET`".
+//! Spec: VIRTIO 1.4 §2.12.1.4.3 "Device parts handling commands".
 
 use core::sync::atomic::Ordering;
 use core::task::Poll;

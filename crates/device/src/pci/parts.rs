@@ -179,7 +179,7 @@ impl Drawn<'_> {
     ) -> Result<(), Inadmissible> {
         let part_type = self.header.part_type;
         match kind {
-            // Compared, and never set (§2.12.1.4.5).
+            // Compared, and never set (§2.12.1.4.4.1).
             Kind::DeviceFeatures if self.features()? != self.front.offered() => {
                 return Err(Inadmissible::Features);
             }
@@ -244,7 +244,7 @@ impl Drawn<'_> {
             common::CONFIG_GENERATION => portrait.generation = value,
             common::QUEUE_SELECT => portrait.queue_select = value,
             common::CONFIG_MSIX_VECTOR => vectors.push((None, self.vector(value as u16)?)),
-            // It cannot be another (§2.12.1.4.5).
+            // It cannot be another (§2.12.1.4.4.1).
             _ if value != register(self.front, portrait, offset) => {
                 return Err(Inadmissible::Value(self.header.part_type));
             }

@@ -92,7 +92,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`AdminError::PartOrder`] if they are not in the order of the table (§2.12.1.4.6).
+    /// [`AdminError::PartOrder`] if they are not in the order of the table (§2.12.1.4.4.2).
     pub fn set_parts(to: To, id: u32, given: &[Part]) -> Result<Self, AdminError> {
         parts::check(given)?;
         let (group, member) = to;
@@ -195,7 +195,7 @@ impl<P: Platform> Admin<P> {
     }
 
     /// Gives a member parts, which it has when it [goes on](Self::go_on). It must have been
-    /// [stopped](Self::stop) through this owner (§2.12.1.4.6).
+    /// [stopped](Self::stop) through this owner (§2.12.1.4.4.2).
     ///
     /// # Errors
     ///

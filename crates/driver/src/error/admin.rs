@@ -40,7 +40,7 @@ pub enum AdminError {
     /// Ours: there is no such object.
     Missing(ObjectHeader),
     /// Ours: this member was not stopped through this owner before it was given parts
-    /// (§2.12.1.4.6).
+    /// (§2.12.1.4.4.2).
     NotStopped(u64),
     /// Whose list it is: a part of this type is not in the order of the table, or there twice
     /// (§2.12.1.4.4).

@@ -87,7 +87,7 @@ pub(super) fn set(objects: &PartsObjects, member: &dyn Member, command: &Command
 }
 
 /// Those of `parts` that `selected` names, in the order that they have, with all of the types that
-/// come before the last of them: they must be before it (§2.12.1.4.5). What there is not is passed
+/// come before the last of them: they must be before it (§2.12.1.4.4.1). What there is not is passed
 /// over.
 fn select<'p>(parts: &'p [Part], selected: &[PartHeader]) -> Vec<&'p Part> {
     let names = |part: &&Part| {

@@ -291,7 +291,7 @@ fn a_result_that_has_no_room_is_not_cut_off() {
     assert_eq!(listed, [Ok(room), Err(Status::ENOMEM)]);
 }
 
-/// §2.12.1.4.5: whatever is selected, and in whatever order.
+/// §2.12.1.4.4.1: whatever is selected, and in whatever order.
 ///
 /// Clauses: dev:basic/device-groups/admin-cmds/device-parts:3,
 /// dev:basic/device-groups/admin-cmds/device-parts:24,

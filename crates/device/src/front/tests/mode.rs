@@ -28,7 +28,7 @@ impl Front<Pin> {
     }
 }
 
-/// §2.12.1.4.5
+/// §2.12.1.4.4.1
 ///
 /// Clauses: dev:basic/device-groups/admin-cmds/device-parts:9,
 /// dev:basic/device-groups/admin-cmds/device-parts:10

@@ -206,7 +206,7 @@ fn parts_are_given_in_as_many_commands_as_an_owner_likes() {
     assert!(ring.queue.poll().unwrap().is_some());
 }
 
-/// §2.12.1.4.5
+/// §2.12.1.4.4.1
 #[test]
 fn a_device_that_works_is_given_no_parts() {
     let (mut bench, _) = function(0);
