@@ -208,24 +208,28 @@ fn a_device_that_its_driver_broke_can_be_stopped_and_goes_on_as_broken() {
 /// dev:basic/device-groups/admin-cmds/device-parts:18
 #[test]
 fn an_owner_is_answered_when_the_reset_is_over() {
-    let (bench, front, _ring) = started(Features::NONE);
-    let front = Arc::new(front);
-    front.stop_now(&bench);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let (asked, log) = (front.clone(), seen.clone());
-    *bench.steps.on_stop.lock() = Some(Arc::new(move || {
-        let set = asked.redraw(|_, given| Ok(given));
-        let modes = [Mode::Stopped, Mode::Running].map(|mode| asked.set_mode(mode));
-        log.lock().push((modes, set, asked.portrait().is_pending()));
-    }));
+    for before in [Mode::Stopped, Mode::Running] {
+        let (bench, front, _ring) = started(Features::NONE);
+        let front = Arc::new(front);
+        if before == Mode::Stopped {
+            front.stop_now(&bench);
+        }
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (asked, log) = (front.clone(), seen.clone());
+        *bench.steps.on_stop.lock() = Some(Arc::new(move || {
+            let set = asked.redraw(|_, given| Ok(given));
+            let modes = [Mode::Stopped, Mode::Running].map(|mode| asked.set_mode(mode));
+            log.lock().push((modes, set, asked.portrait().is_pending()));
+        }));
 
-    front.write(Register::Status, 0);
-    *bench.steps.on_stop.lock() = None;
+        front.write(Register::Status, 0);
+        *bench.steps.on_stop.lock() = None;
 
-    let waits = ([Poll::Pending, Poll::Pending], Poll::Pending, true);
-    assert_eq!(seen.lock().first(), Some(&waits));
-    assert_eq!(front.set_mode(Mode::Stopped), DONE);
-    assert_eq!(front.redraw(|_, given| Ok(given)), DONE);
+        let waits = ([Poll::Pending, Poll::Pending], Poll::Pending, true);
+        assert_eq!(seen.lock().first(), Some(&waits));
+        assert_eq!(front.set_mode(Mode::Stopped), DONE);
+        assert_eq!(front.redraw(|_, given| Ok(given)), DONE);
+    }
 }
 
 /// Clauses: dev:basic/device-groups/admin-cmds/device-parts:22
