@@ -165,12 +165,15 @@ impl<T: Transport> Link<T> {
             }
             _ => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
         };
+        let through = transport.transport_features();
+        // Without what it speaks of, it is not agreed on whoever wants it (§6).
+        let offered = offered - (F::SR_IOV - through);
         // Administration is for who asks for it, and where the transport says where it is.
         let administers = match wanted.administration {
             0 => Features::NONE,
-            _ => F::ADMIN_VQ.intersection(transport.transport_features()),
+            _ => F::ADMIN_VQ.intersection(through),
         };
-        let can = (can | transport.transport_features()) - F::ADMIN_VQ - wanted.without;
+        let can = (can | through) - F::ADMIN_VQ - wanted.without;
         let optional = (wanted.optional - F::ADMIN_VQ) | administers;
         let missing = required - offered;
         if !missing.is_empty() {
