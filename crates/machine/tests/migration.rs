@@ -26,8 +26,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 const SECTORS: u64 = 64;
 
+/// A group of a type of its own: its members have functions of their own, with a driver for each.
+const GROUP: GroupType = GroupType::from_u16(0x7f00);
+
 /// The only member of each owner.
-const TO: To = (GroupType::SR_IOV, 1);
+const TO: To = (GROUP, 1);
 
 /// The objects of each owner's driver.
 const GET: u32 = 0;
@@ -177,7 +180,7 @@ fn owner(builder: Builder, name: &str, made: &Arc<Made>, index: usize) -> Builde
     builder.pci_function(name, move |ports: Ports| {
         let control = Arc::new(Control::default());
         let member = made.function(index) as Arc<dyn Member>;
-        let members = Members::new(GroupType::SR_IOV, Arc::clone(&control), vec![member]);
+        let members = Members::new(GROUP, Arc::clone(&control), vec![member]);
         let administration = Administration::new(1)
             .with(control.facilities())
             .with(Arc::new(members));

@@ -34,6 +34,15 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
+    /// Has the device be one that nobody has stopped. It was reset.
+    pub(crate) fn forget_mode(&self) {
+        let mut state = self.state.lock();
+        state.mode = Mode::Running;
+        state.given = Given::default();
+        self.common.interrupts.go_on();
+        self.work(state);
+    }
+
     /// Whether the device was stopped, and has completed what it had begun.
     pub(super) fn has_stopped(&self, state: &State) -> bool {
         state.mode == Mode::Stopped && self.common.suspension.is_complete()

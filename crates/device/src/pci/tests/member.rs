@@ -2,6 +2,7 @@
 
 mod hostile;
 mod legacy;
+mod sriov;
 
 use core::task::Poll;
 
