@@ -75,8 +75,18 @@ pub struct Task {
     worker: Box<dyn Worker>,
     memory: Arc<dyn Memory>,
     signal: Arc<dyn Signal>,
-    /// Whether the driver was asked to kick.
-    armed: bool,
+    asked: Asked,
+}
+
+/// What the driver was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// To kick.
+    Kicks,
+    /// Not to.
+    Nothing,
+    /// Not to, by a queue that has left word of where it stands.
+    Rest,
 }
 
 /// What became of a task that ran.
@@ -117,7 +127,7 @@ impl Task {
             memory,
             signal,
             // As drivers find a ring that was just made.
-            armed: true,
+            asked: Asked::Kicks,
         }
     }
 
@@ -149,7 +159,7 @@ impl Task {
         if self.serve().is_err() {
             return Ran::Broken;
         }
-        self.armed = true;
+        self.asked = Asked::Kicks;
         if self.queue.arm() {
             Ran::More
         } else {
@@ -175,12 +185,17 @@ impl Task {
         }
     }
 
-    /// Completes what is kept, and then leaves the queue alone (§3.4.2).
+    /// Completes what is kept, leaves word in the queue of where it stands, once, and then leaves it
+    /// alone (§3.4.2).
     fn rest(&mut self) -> Ran {
         if self.worker.is_busy() && self.finish().is_err() {
             return Ran::Broken;
         }
         if !self.worker.is_busy() {
+            if self.asked != Asked::Rest {
+                self.asked = Asked::Rest;
+                self.queue.rest();
+            }
             self.signal.quiet(self.index);
         }
         Ran::Idle
@@ -202,7 +217,7 @@ impl Task {
     fn serve(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
         // The driver reads what this writes: it is not written over and over.
-        if core::mem::take(&mut self.armed) {
+        if core::mem::replace(&mut self.asked, Asked::Nothing) == Asked::Kicks {
             self.queue.disarm();
         }
         let served = self.worker.serve(&mut self.queue.batch(&*map));

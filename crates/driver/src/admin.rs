@@ -19,6 +19,9 @@
 
 mod books;
 mod capability;
+mod legacy;
+mod member;
+mod parts;
 mod reply;
 mod request;
 mod typed;
@@ -37,6 +40,9 @@ use books::Books;
 use request::Effect;
 
 pub use capability::Capability;
+pub use legacy::{Legacy, NotifyPlace, Whose, Width};
+pub use member::To;
+pub use parts::Part;
 pub use reply::Reply;
 pub use request::Request;
 

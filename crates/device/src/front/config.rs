@@ -10,6 +10,11 @@ use ringway_spec::Status;
 use super::{Driven, Front, Interrupts, State};
 
 impl<I: Interrupts> Front<I> {
+    /// How many bytes configuration space has.
+    pub(crate) fn config_bytes(&self) -> usize {
+        self.state.lock().device.config_bytes()
+    }
+
     /// Reads configuration space from byte `offset` on. What is not there reads as 0.
     pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) {
         into.fill(0);

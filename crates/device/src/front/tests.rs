@@ -12,6 +12,7 @@ use std::vec;
 use zerocopy::IntoBytes;
 
 mod legacy;
+mod mode;
 mod suspend;
 
 const BASIC: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);

@@ -46,6 +46,7 @@ pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 /// Where virtio's registers are in their BAR.
 const COMMON_OFFSET: u32 = 0x0000;
 pub(super) const ISR_OFFSET: u32 = 0x1000;
+const LEGACY_KICK_OFFSET: u32 = 0x1800;
 pub(super) const DEVICE_OFFSET: u32 = 0x2000;
 pub(super) const NOTIFY_OFFSET: u32 = 0x3000;
 
@@ -81,6 +82,8 @@ pub(super) struct Modern {
     pub(super) isr: Place,
     pub(super) device: Place,
     pub(super) notify: Place,
+    /// Where the index of a queue can be written that a legacy driver notifies of.
+    pub(super) legacy_kick: Place,
     /// The device's regions, one after the other.
     pub(super) shared: Vec<SharedPlace>,
 }
@@ -189,6 +192,7 @@ impl Modern {
             isr: at(bar, ISR_OFFSET, 1),
             device: at(bar, DEVICE_OFFSET, PAGE),
             notify: at(bar, NOTIFY_OFFSET, notify),
+            legacy_kick: at(bar, LEGACY_KICK_OFFSET, 2),
         })
     }
 

@@ -5,6 +5,7 @@
 //!         0             0        legacy header and configuration space, in I/O ports
 //! 0, 1    4, 5                   0x0000 common configuration
 //!                                0x1000 ISR status
+//!                                0x1800 notifications of a legacy driver, whose owner writes them
 //!                                0x2000 configuration space of the device
 //!                                0x3000 notifications: 4 bytes for each queue
 //! 2       1             1        MSI-X table, then pending bits in the next page
@@ -26,7 +27,9 @@ mod express;
 mod header;
 mod identity;
 mod layout;
+mod member;
 mod msix;
+mod parts;
 mod registers;
 mod space;
 mod sriov;

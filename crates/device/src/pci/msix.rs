@@ -33,11 +33,20 @@ pub(super) struct Vectors {
     table: Box<[Mutex<Vector>]>,
     /// Messages are in the place of the pin.
     enabled: AtomicBool,
-    /// Messages may go out now: they are enabled, not masked as a whole, and the function may
-    /// reach memory.
+    /// Messages may go out now: as the gate says.
     open: AtomicBool,
+    gate: Mutex<Gate>,
     config: AtomicU16,
     queues: Box<[AtomicU16]>,
+}
+
+/// What messages need to go out, all of it.
+#[derive(Default)]
+struct Gate {
+    /// They are enabled, not masked as a whole, and the function may reach memory.
+    enabled: bool,
+    /// The function was stopped.
+    held: bool,
 }
 
 /// One vector, and whether it has a message to send when it may.
@@ -72,6 +81,7 @@ impl Vectors {
             table: (0..vectors).map(|_| Mutex::new(Vector::new())).collect(),
             enabled: AtomicBool::new(false),
             open: AtomicBool::new(false),
+            gate: Mutex::default(),
             config: AtomicU16::new(NO_VECTOR),
             queues: (0..queues).map(|_| AtomicU16::new(NO_VECTOR)).collect(),
         }
@@ -129,7 +139,7 @@ impl Vectors {
             && control & CONTROL_FUNCTION_MASK == 0
             && command.contains(Command::BUS_MASTER);
         self.enabled.store(enabled, Ordering::SeqCst);
-        self.open.store(open, Ordering::SeqCst);
+        self.set_gate(|gate| gate.enabled = open);
         self.pin
             .mute(enabled || command.contains(Command::INTX_DISABLE));
     }
@@ -188,6 +198,19 @@ impl Vectors {
                 *byte |= u8::from(vector.lock().pending) << (at % 8);
             }
         }
+    }
+
+    /// How many vectors there are.
+    pub(super) fn vectors(&self) -> u16 {
+        // No more than a function may have.
+        self.table.len() as u16
+    }
+
+    fn set_gate(&self, change: impl FnOnce(&mut Gate)) {
+        let mut gate = self.gate.lock();
+        change(&mut gate);
+        let open = gate.enabled && !gate.held;
+        self.open.store(open, Ordering::SeqCst);
     }
 
     fn existing(&self, vector: u16) -> u16 {
@@ -268,6 +291,19 @@ impl Interrupts for Vectors {
         if self.enabled.load(Ordering::SeqCst) {
             self.fire(&self.config);
         }
+    }
+
+    fn hold(&self) {
+        self.set_gate(|gate| gate.held = true);
+        // Whoever was sending has sent when this was had.
+        for vector in &self.table {
+            drop(vector.lock());
+        }
+    }
+
+    fn go_on(&self) {
+        self.set_gate(|gate| gate.held = false);
+        self.settle();
     }
 
     fn reset(&self) {

@@ -21,6 +21,7 @@ use ringway_spec::pci::extended;
 use spin::Mutex;
 
 use super::{Bar, Function, NOWHERE, Unfit};
+use crate::admin::Member;
 use crate::interrupt::{Line, MessageSink};
 use crate::parts::{Interface, Parts};
 use group::There;
@@ -118,7 +119,7 @@ impl fmt::Display for VirtualFunctionsError {
 impl core::error::Error for VirtualFunctionsError {}
 
 /// A virtual function that has no physical one yet.
-pub struct VirtualFunction(Function);
+pub struct VirtualFunction(Arc<Function>);
 
 impl VirtualFunction {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`](super::VECTORS_MAX).
@@ -134,7 +135,15 @@ impl VirtualFunction {
             ..parts
         };
         let role = Role::Virtual(Presence::default());
-        Function::make(parts, vectors, messages, Arc::new(NoLine), role).map(Self)
+        let line = Arc::new(NoLine);
+        let function = Function::make(parts, vectors, messages, line, role)?;
+        Ok(Self(Arc::new(function)))
+    }
+
+    /// The function as the owner of a group reaches it: for [`Members`](crate::admin::Members) of the
+    /// physical one.
+    pub fn member(&self) -> Arc<dyn Member> {
+        Arc::clone(&self.0) as Arc<dyn Member>
     }
 }
 
@@ -147,7 +156,7 @@ impl Line for NoLine {
 
 /// What a physical function has beside what all have.
 pub(super) struct Physical {
-    functions: Vec<Function>,
+    functions: Vec<Arc<Function>>,
     routing: Routing,
     registers: Mutex<Registers>,
     there: Arc<There>,
@@ -247,6 +256,8 @@ impl Function {
             self.reset();
             // The driver may be resetting it at this moment: its tasks are waited for here, too.
             self.front.stop();
+            // Nor does it stay stopped by an owner who thinks of one that is gone.
+            self.front.forget_mode();
             // With the lock: who comes late and found it there has done what it wanted to do.
             let space = self.space.lock();
             presence.0.store(there, Ordering::SeqCst);
@@ -289,12 +300,12 @@ impl Physical {
             return Err(VirtualFunctionsError::Routing(routing));
         }
         let functions: Vec<_> = functions.into_iter().map(|function| function.0).collect();
-        let mut ids = functions.iter().map(Function::id);
+        let mut ids = functions.iter().map(|function| function.id());
         let id = ids.next().unwrap_or(DeviceId::INVALID);
         if let Some(other) = ids.find(|other| *other != id) {
             return Err(VirtualFunctionsError::Types(id, other));
         }
-        let bars = functions.iter().flat_map(Function::bars);
+        let bars = functions.iter().flat_map(|function| function.bars());
         Ok(Self {
             registers: Mutex::new(Registers::new(id, count, routing, bars)),
             functions,

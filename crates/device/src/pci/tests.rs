@@ -14,6 +14,7 @@ mod admin;
 mod capabilities;
 mod group;
 mod header;
+mod member;
 mod notifications;
 mod registers;
 mod reset;

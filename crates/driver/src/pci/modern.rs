@@ -11,9 +11,6 @@ use ringway_spec::pci::config::Command;
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
 use ringway_spec::{DeviceId, F, Features, Status};
 
-#[cfg(feature = "alloc")]
-use alloc::boxed::Box;
-
 use super::capability::{Layout, Table};
 use super::owned::Owned;
 use super::shared::Regions;
