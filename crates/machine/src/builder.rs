@@ -91,7 +91,15 @@ pub struct Ports {
 impl Ports {
     /// Presents `device` as a PCI function, as [`Builder::pci`] does: to be put into something that
     /// behaves otherwise.
-    pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
+    ///
+    /// # Errors
+    ///
+    /// [`pci::Unfit`] if it cannot be presented so.
+    pub fn function(
+        self,
+        device: Box<dyn Device>,
+        options: &Options,
+    ) -> Result<pci::Function, pci::Unfit> {
         let vectors = options.vectors_of(&*device);
         let (messages, line) = (self.messages.clone(), self.line.clone());
         pci::Function::new(self.parts(device, options), vectors, messages, line)
@@ -117,7 +125,8 @@ impl Ports {
             let (vectors, messages) = (others.vectors_of(&*device), ports.messages.clone());
             pci::VirtualFunction::new(ports.parts(device, &others), vectors, messages)
         });
-        let functions = functions.collect();
+        let functions = functions.collect::<Result<_, _>>();
+        let functions = functions.map_err(pci::VirtualFunctionsError::from)?;
         let vectors = options.vectors_of(&*device);
         let (messages, line) = (self.messages.clone(), self.line.clone());
         let parts = self.parts(device, options);
@@ -227,9 +236,8 @@ impl Builder {
 
     /// Adds a device as a PCI function.
     pub fn pci(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.pci_function(name, move |ports| {
-            Arc::new(ports.function(device, &options))
-        })
+        let make = function(name, device, options);
+        self.pci_function_with(name, 0, make)
     }
 
     /// Adds a device as a PCI function that has virtual ones (SR-IOV), whose devices are `virtuals`,
@@ -375,6 +383,19 @@ impl Planned {
         };
         let others = (1..=virtuals).map(|number| board::virtual_name(name, number));
         core::iter::once(name.clone()).chain(others)
+    }
+}
+
+/// Makes a device as a PCI function.
+pub(crate) fn function(
+    name: &str,
+    device: Box<dyn Device>,
+    options: Options,
+) -> impl FnOnce(Ports) -> Result<Arc<dyn PciFunction>> + 'static {
+    let name = name.to_owned();
+    move |ports| match ports.function(device, &options) {
+        Ok(function) => Ok(Arc::new(function)),
+        Err(why) => Err(Error::Unfit(name, why)),
     }
 }
 

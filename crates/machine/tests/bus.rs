@@ -159,7 +159,7 @@ fn machine_with(
         }),
         Way::PciMessages | Way::PciLine => builder.pci_function("source", move |ports| {
             let fate = known(&ports);
-            Arc::new(Function(ports.function(device(), &options), fate))
+            Arc::new(Function(ports.function(device(), &options).unwrap(), fate))
         }),
     };
     (builder.build().unwrap(), fate)

@@ -188,7 +188,8 @@ fn owner(builder: Builder, name: &str, made: &Arc<Made>, index: usize) -> Builde
             administration,
             ..Options::default()
         };
-        Arc::new(ports.function(Box::new(Entropy::new(Zeroes)), &options))
+        let device = Box::new(Entropy::new(Zeroes));
+        Arc::new(ports.function(device, &options).unwrap())
     })
 }
 
@@ -204,7 +205,7 @@ impl Bench {
             let (disk, options, made) = (disk.clone(), options.clone(), made.clone());
             move |ports: Ports| {
                 let device = Box::new(BlkDevice::new(disk, 1));
-                made.keep(index, ports.function(device, &options))
+                made.keep(index, ports.function(device, &options).unwrap())
             }
         };
         let (first, second) = (blk(0), blk(1));

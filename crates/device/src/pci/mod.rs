@@ -25,6 +25,7 @@
 mod common;
 mod express;
 mod header;
+mod identity;
 mod layout;
 mod member;
 mod msix;
@@ -32,6 +33,7 @@ mod parts;
 mod registers;
 mod space;
 mod sriov;
+mod unfit;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -54,6 +56,7 @@ use sriov::{Kind, Role};
 
 pub use layout::{Bar, BarKind};
 pub use sriov::{Routing, VIRTUAL_FUNCTIONS_MAX, VirtualFunction, VirtualFunctionsError};
+pub use unfit::Unfit;
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
@@ -74,12 +77,17 @@ pub struct Function {
 impl Function {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`]; with none, it has
     /// only its pin. One for each queue and one more suits a device best.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if there is no PCI device id for such a device (§4.1.2.1), or its shared memory
+    /// cannot be told to a driver (§4.1.4.7.1).
     pub fn new(
         parts: Parts,
         vectors: u16,
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
         Self::make(parts, vectors, messages, line, Role::Alone)
     }
 
@@ -89,7 +97,7 @@ impl Function {
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
         role: Role,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
         if role.kind() != Kind::Physical {
             // There is no group of virtual functions without any (§2.12.1.5).
@@ -101,20 +109,16 @@ impl Function {
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
+        let regions = front.regions().iter();
+        let regions: Vec<_> = regions.map(|it| (it.id, it.memory.len() as u64)).collect();
         let kind = role.kind();
         let numbers = Numbers::of(interface, kind);
-        let layout = Layout::new(
-            interface,
-            &numbers,
-            front.queues(),
-            vectors,
-            front.regions(),
-        );
-        let mut space = Space::new(front.id(), interface, vectors, &layout, kind);
+        let layout = Layout::new(interface, &numbers, front.queues(), vectors, &regions)?;
+        let mut space = Space::new(front.id(), interface, vectors, &layout, kind)?;
         if kind == Kind::Virtual {
             space.leave_to_physical();
         }
-        Self {
+        Ok(Self {
             space: Mutex::new(space),
             bases: layout
                 .bars
@@ -124,15 +128,18 @@ impl Function {
             front,
             layout,
             role,
-        }
+        })
     }
 
     /// Adds a capability of a vendor's own, with `data` that is read without effect: `vendor` is
-    /// the PCI vendor id of who defined it (§4.1.4.8). Left out where there is no room for it.
-    #[must_use]
-    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Self {
-        self.space.lock().add_vendor(vendor, data);
-        self
+    /// the PCI vendor id of who defined it (§4.1.4.8).
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit::Vendor`] if it is virtio's, [`Unfit::NoRoom`] if there is too much of it.
+    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Result<Self, Unfit> {
+        self.space.lock().add_vendor(vendor, data)?;
+        Ok(self)
     }
 
     /// What type of device it is.
@@ -279,7 +286,7 @@ impl Function {
     }
 
     /// Returns to the state in which it was made (FLR). Whoever asked for it waits until the device
-    /// is at rest.
+    /// is at rest; unless another thread resets the device right now, which is then what ends it.
     fn reset(&self) {
         let vectors = self.front.interrupts();
         let mut space = self.space.lock();

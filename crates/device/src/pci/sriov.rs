@@ -20,7 +20,7 @@ use ringway_spec::DeviceId;
 use ringway_spec::pci::extended;
 use spin::Mutex;
 
-use super::{Bar, Function, NOWHERE};
+use super::{Bar, Function, NOWHERE, Unfit};
 use crate::admin::Member;
 use crate::interrupt::{Line, MessageSink};
 use crate::parts::{Interface, Parts};
@@ -81,6 +81,14 @@ pub enum VirtualFunctionsError {
     Types(DeviceId, DeviceId),
     /// Two of them have the same routing id, or one that there is not.
     Routing(Routing),
+    /// One, or the physical function, can be none at all.
+    Unfit(Unfit),
+}
+
+impl From<Unfit> for VirtualFunctionsError {
+    fn from(why: Unfit) -> Self {
+        Self::Unfit(why)
+    }
 }
 
 impl fmt::Display for VirtualFunctionsError {
@@ -98,6 +106,7 @@ impl fmt::Display for VirtualFunctionsError {
                     "virtual functions of types {one} and {other}, and one device id for all"
                 )
             }
+            Self::Unfit(why) => why.fmt(f),
             Self::Routing(Routing { offset, stride }) => write!(
                 f,
                 "virtual functions {offset} from the physical one and {stride} from each other \
@@ -116,16 +125,18 @@ impl VirtualFunction {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`](super::VECTORS_MAX).
     /// Its driver is one of the modern interface: for any other it would need I/O ports, which
     /// virtual functions have not.
-    pub fn new(parts: Parts, vectors: u16, messages: Arc<dyn MessageSink>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as for any other function.
+    pub fn new(parts: Parts, vectors: u16, messages: Arc<dyn MessageSink>) -> Result<Self, Unfit> {
         let parts = Parts {
             interface: Interface::Modern,
             ..parts
         };
         let role = Role::Virtual(Presence::default());
-        let line = Arc::new(NoLine);
-        Self(Arc::new(Function::make(
-            parts, vectors, messages, line, role,
-        )))
+        let function = Function::make(parts, vectors, messages, Arc::new(NoLine), role)?;
+        Ok(Self(Arc::new(function)))
     }
 
     /// The function as the owner of a group reaches it: for [`Members`](crate::admin::Members) of the
@@ -180,7 +191,7 @@ impl Function {
         parts.offer = parts.offer.with_virtual_functions();
         parts.administration = group::add(parts.administration, &physical.there);
         let role = Role::Physical(Box::new(physical));
-        Ok(Self::make(parts, vectors, messages, line, role))
+        Ok(Self::make(parts, vectors, messages, line, role)?)
     }
 
     /// Virtual function `number`, from 1 on, if it is there, and how far its routing id is from that

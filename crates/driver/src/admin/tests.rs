@@ -42,7 +42,8 @@ struct Sent {
 }
 
 fn scripted(queues: u16) -> Scripted {
-    let device = Scripted::new(Trust::Pool, DeviceId(42), F::ADMIN_VQ, Vec::new());
+    // Whose device reaches what it is lent: nothing is copied for it.
+    let device = Scripted::new(Trust::Trusted, DeviceId(42), F::ADMIN_VQ, Vec::new());
     device.script().admin = Some(AdminQueues {
         first: FIRST,
         count: queues,

@@ -9,7 +9,7 @@ use super::super::testing::{Asked, Played, command};
 use super::super::{Failure, Group};
 use super::*;
 use crate::task::Ran;
-use crate::testing::{Loop, UNTOUCHED};
+use crate::testing::{Loop, Random, UNTOUCHED};
 
 const FORMATS: [Features; 3] = [Features::NONE, F::RING_PACKED, F::IN_ORDER];
 
@@ -189,4 +189,63 @@ fn a_failure_is_written_with_its_qualifier() {
     );
     let qualifiers = told.map(|told| told.status_qualifier);
     assert_eq!(qualifiers, [Qualifier::TRYAGAIN, Qualifier::INVALID_MEMBER]);
+}
+
+/// A driver that sends nonsense, in pieces of any length: each chain is answered, the first bytes of
+/// the answer are a status, and no more is said to be written than there is room for.
+#[test]
+fn whatever_a_driver_sends_is_answered_within_its_room() {
+    for (seed, format) in (0..60).zip(FORMATS.into_iter().cycle()) {
+        let (mut queue, group) = queue(format);
+        let mut random = Random::new(seed);
+        for _ in 0..40 {
+            let len = random.below(40) as usize;
+            *group.answer.lock() = Ok(vec![7; len]);
+            group.waits.store(random.below(3) as u32, Ordering::SeqCst);
+            let almost = get(random.below(4));
+            let mut bytes: Vec<u8> = almost
+                .iter()
+                .map(|byte| {
+                    if random.below(12) == 0 {
+                        random.byte()
+                    } else {
+                        *byte
+                    }
+                })
+                .collect();
+            bytes.truncate(random.below(48) as usize);
+            let at = random.below(24).min(bytes.len() as u64) as usize;
+            let (head, tail) = bytes.split_at(at);
+            let pieces = [head, tail].into_iter().filter(|piece| !piece.is_empty());
+            let pieces: Vec<&[u8]> = pieces.collect();
+            let room: Vec<usize> = (0..random.below(3))
+                .map(|_| 1 + random.below(30) as usize)
+                .collect();
+            if pieces.is_empty() && room.is_empty() {
+                continue;
+            }
+
+            let answer = queue.request(&pieces, &room).unwrap();
+
+            let room: usize = room.iter().sum();
+            let written = answer.written as usize;
+            assert!(
+                written <= room && (written >= 8 || written == room),
+                "seed {seed}"
+            );
+            assert!(written.is_multiple_of(8) || written == room, "seed {seed}");
+            if written >= 8 {
+                let header = header(&answer.bytes);
+                let (ok, valid) = (header.status == Status::OK, header.status_qualifier);
+                assert_eq!(ok, valid == Qualifier::OK, "seed {seed}");
+                assert_eq!(header.reserved2, [0; 4]);
+            }
+            let untouched = &answer.bytes[written..];
+            assert!(
+                untouched.iter().all(|&byte| byte == UNTOUCHED),
+                "seed {seed}"
+            );
+            queue.ram.rewind();
+        }
+    }
 }

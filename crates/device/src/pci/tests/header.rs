@@ -1,7 +1,6 @@
 //! Functions that have the legacy interface, alone or beside the other.
 
 use super::*;
-use crate::parts::Interface;
 use ringway_spec::pci::legacy::{
     self, DEVICE_STATUS, QUEUE_ADDRESS, QUEUE_NOTIFY, QUEUE_SELECT, QUEUE_SIZE,
 };
@@ -12,10 +11,11 @@ const BASE4: u64 = 0x12_3450_0000;
 const EITHER: [Interface; 2] = [Interface::Transitional, Interface::Legacy];
 
 fn placed(interface: Interface, vectors: u16) -> (Bench, Function) {
-    let features = Features::bit(3) | Features::bit(70);
-    let (bench, mut parts) = Bench::new(features, Offer::default());
+    let (mut model, log) = Plain::new(Features::bit(3) | Features::bit(70));
+    model.id = DeviceId::CONSOLE;
+    let (bench, mut parts) = Bench::around(model, log, Offer::default());
     parts.interface = interface;
-    let function = Function::new(parts, vectors, bench.wires.clone(), bench.wires.clone());
+    let function = present(&bench, parts, vectors).unwrap();
     function.set(config::BAR0, PORT as u32);
     function.set(config::BAR0 + 4, BASE1 as u32);
     function.set(config::BAR0 + 16, BASE4 as u32);
@@ -52,6 +52,8 @@ impl Function {
 }
 
 /// §4.1.2.3
+///
+/// Clauses: dev:pci/pci-device-discovery:1, dev:pci/pci-device-discovery:2
 #[test]
 fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
     for (id, device) in [
@@ -59,15 +61,13 @@ fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
         (DeviceId::BLOCK, 0x1001),
         (DeviceId::ENTROPY, 0x1005),
         (DeviceId::NINE_P, 0x1009),
-        (DeviceId::SOCKET, 0x1013),
-        (DeviceId(63), 0x103f),
     ] {
         for interface in EITHER {
             let (mut model, log) = Plain::new(Features::NONE);
             model.id = id;
             let (bench, mut parts) = Bench::around(model, log, Offer::default());
             parts.interface = interface;
-            let function = Function::new(parts, 0, bench.wires.clone(), bench.wires.clone());
+            let function = present(&bench, parts, 0).unwrap();
 
             let vendor = function.get(config::VENDOR_ID);
             let subsystem = function.get(config::SUBSYSTEM_VENDOR_ID);
@@ -76,6 +76,24 @@ fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
             assert_eq!((vendor & 0xffff, subsystem & 0xffff), (0x1af4, 0x1af4));
             assert_eq!(function.get(config::REVISION_ID) & 0xff, 0);
         }
+    }
+}
+
+/// Clauses: dev:pci/pci-device-discovery:2
+#[test]
+fn a_type_without_an_id_of_before_version_1_is_refused_the_legacy_interface() {
+    for (interface, id) in [
+        (Interface::Transitional, DeviceId::SOCKET),
+        (Interface::Legacy, DeviceId(63)),
+    ] {
+        let (mut model, log) = Plain::new(Features::NONE);
+        model.id = id;
+        let (bench, mut parts) = Bench::around(model, log, Offer::default());
+        parts.interface = interface;
+
+        let refused = present(&bench, parts, 0).err();
+
+        assert_eq!(refused, Some(Unfit::Transitional(id)));
     }
 }
 
