@@ -188,11 +188,8 @@ fn owner(builder: Builder, name: &str, made: &Arc<Made>, index: usize) -> Builde
             administration,
             ..Options::default()
         };
-        Arc::new(
-            ports
-                .function(Box::new(Entropy::new(Zeroes)), &options)
-                .unwrap(),
-        )
+        let device = Box::new(Entropy::new(Zeroes));
+        Arc::new(ports.function(device, &options).unwrap())
     })
 }
 

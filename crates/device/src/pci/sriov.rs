@@ -135,8 +135,7 @@ impl VirtualFunction {
             ..parts
         };
         let role = Role::Virtual(Presence::default());
-        let line = Arc::new(NoLine);
-        let function = Function::make(parts, vectors, messages, line, role)?;
+        let function = Function::make(parts, vectors, messages, Arc::new(NoLine), role)?;
         Ok(Self(Arc::new(function)))
     }
 

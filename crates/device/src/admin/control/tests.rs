@@ -31,7 +31,8 @@ impl Bed {
             device.id = DeviceId::BLOCK;
             let (bench, mut parts) = Bench::around(device, log, Offer::default());
             parts.interface = Interface::Transitional;
-            let function = Function::new(parts, 3, bench.wires.clone(), bench.wires.clone());
+            let function =
+                Function::new(parts, 3, bench.wires.clone(), bench.wires.clone()).unwrap();
             benches.push(bench);
             Arc::new(function) as Arc<dyn Member>
         });

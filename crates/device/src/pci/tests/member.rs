@@ -80,7 +80,7 @@ fn wired(bench: &Bench, offer: Offer) -> (Function, Arc<Steps>, Arc<Log>, Arc<Wi
         runner: steps.clone(),
     };
     let wires = Arc::new(Wires::default());
-    let function = Function::new(parts, 3, wires.clone(), wires.clone());
+    let function = Function::new(parts, 3, wires.clone(), wires.clone()).unwrap();
     place(&function);
     (function, steps, log, wires)
 }

@@ -15,7 +15,7 @@ fn transitional() -> (Bench, Function) {
     device.id = DeviceId::BLOCK;
     let (bench, mut parts) = Bench::around(device, log, Offer::default());
     parts.interface = Interface::Transitional;
-    let function = Function::new(parts, 3, bench.wires.clone(), bench.wires.clone());
+    let function = Function::new(parts, 3, bench.wires.clone(), bench.wires.clone()).unwrap();
     function.set(
         config::COMMAND,
         (Command::MEMORY | Command::IO | Command::BUS_MASTER)
@@ -203,7 +203,7 @@ fn a_device_that_a_legacy_driver_has_goes_on_in_another_function() {
         let others = Arc::new(Steps::default());
         parts.runner = others.clone();
         let wires = Arc::new(Wires::default());
-        let target = Function::new(parts, 3, wires.clone(), wires);
+        let target = Function::new(parts, 3, wires.clone(), wires).unwrap();
         place(&target);
         (target, others)
     };

@@ -27,7 +27,7 @@ impl Owner {
         let virtuals: Vec<_> = (0..2)
             .map(|_| {
                 let (other, parts) = Bench::new(Features::NONE, Offer::default());
-                VirtualFunction::new(parts, 3, other.wires.clone())
+                VirtualFunction::new(parts, 3, other.wires.clone()).unwrap()
             })
             .collect();
         let control = Arc::new(Control::default());
