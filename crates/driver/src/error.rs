@@ -41,6 +41,9 @@ pub enum Error {
     },
     /// Ours to configure: the device has no queue of this index.
     NoQueue(u16),
+    /// Ours to configure: the queue of this index has no interrupt of its own. It has no callback,
+    /// shares one, or is polled.
+    NoVector(u16),
     /// Ours to configure: the driver is for another type of device.
     WrongDevice(ringway_spec::DeviceId),
     /// Ours: the queue was reset alone, and is not driven before it is restarted.
@@ -253,6 +256,8 @@ pub enum PlatformError {
     NotMapped(u64),
     /// The I/O ports from this one on cannot be reached.
     NoPorts(u32),
+    /// The interrupt cannot be bound to processors.
+    NoAffinity,
 }
 
 impl From<TransportError> for Error {
@@ -322,6 +327,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
+            Self::NoVector(index) => write!(f, "queue {index} has no interrupt of its own"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
             Self::QueueReset => f.write_str("queue was reset, and not restarted"),
             Self::NotInFlight => f.write_str("no request in flight has this token"),
@@ -475,6 +481,7 @@ impl fmt::Display for PlatformError {
             Self::TooManySegments => f.write_str("buffer is in too many pieces"),
             Self::NotMapped(address) => write!(f, "registers at {address:#x} cannot be mapped"),
             Self::NoPorts(base) => write!(f, "I/O ports at {base:#x} cannot be reached"),
+            Self::NoAffinity => f.write_str("interrupt cannot be bound to processors"),
         }
     }
 }

@@ -157,6 +157,14 @@ impl Scripted {
         self.platform.raise(LINE)
     }
 
+    /// How often the cause of an interrupt was read since this, or [`kicks`](Self::kicks), was last
+    /// asked.
+    pub(crate) fn causes_read(&self) -> usize {
+        let log = self.platform.take_log();
+        let reads = log.iter().filter(|access| !access.is_write());
+        reads.filter(|access| access.at() == ISR).count()
+    }
+
     /// How often a doorbell was rung since this was last asked.
     pub(crate) fn kicks(&self) -> usize {
         let log = self.platform.take_log();

@@ -16,7 +16,7 @@ use crate::bus::{MmioDevice, PciFunction, Population};
 use crate::counters::Counters;
 use crate::engine::History;
 use crate::error::{Error, Result};
-use crate::interrupts::InterruptCounts;
+use crate::interrupts::{Connected, InterruptCounts};
 use crate::platform::Platform;
 
 /// A machine in this process.
@@ -187,6 +187,12 @@ impl Machine {
     /// What the interrupt controller saw.
     pub fn interrupts(&self) -> InterruptCounts {
         self.platform.parts().controller.counts()
+    }
+
+    /// The interrupts that drivers have connected: those of vectors, and then those of lines, of each
+    /// of which there may be several.
+    pub fn connected(&self) -> Vec<Connected> {
+        self.platform.parts().controller.connected()
     }
 
     /// What happened so far, on an [inline](crate::Run::Inline) machine. Threads leave no history.
