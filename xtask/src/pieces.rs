@@ -11,6 +11,7 @@ mod image;
 mod linux;
 mod linux_guest;
 mod notify;
+mod own_type;
 mod pattern;
 mod report;
 mod uml;
@@ -99,6 +100,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "fuzz",
         "strangers at every boundary: the kept corpus, then chance",
         fuzz::run,
+    ),
+    piece(
+        "own-type",
+        "a device type of one's own: its example works, is short, and is what the manual quotes",
+        own_type::run,
     ),
     piece("guest", "the bare-metal image builds", cargo::guest),
     piece(

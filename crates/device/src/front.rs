@@ -13,6 +13,7 @@
 mod config;
 mod kicks;
 mod legacy;
+mod noticed;
 mod queues;
 mod register;
 mod setup;
@@ -29,8 +30,10 @@ use ringway_spec::{DeviceId, F, Features, Status};
 use spin::{Mutex, MutexGuard};
 
 use crate::model::{Device, SharedRegion};
+use crate::notifier::Notifier;
 use crate::parts::Parts;
 use crate::task::{Memory, Runner, Signal, Task};
+use noticed::Noticed;
 use setup::Setup;
 use suspend::Suspension;
 
@@ -57,6 +60,8 @@ pub(crate) struct Front<I: Interrupts> {
     memory: Arc<dyn Memory>,
     runner: Arc<dyn Runner>,
     common: Arc<Common<I>>,
+    /// Where the device's own notices arrive. Not in what tasks hold: runners hold those.
+    _noticed: Arc<Noticed<I>>,
     state: Mutex<State>,
 }
 
@@ -115,7 +120,7 @@ struct State {
 impl<I: Interrupts> Front<I> {
     pub(crate) fn new(parts: Parts, interrupts: I) -> Self {
         let Parts {
-            device,
+            mut device,
             offer,
             memory,
             runner,
@@ -128,6 +133,20 @@ impl<I: Interrupts> Front<I> {
             .take(u16::MAX.into())
             .map(|&max| Setup::new(max))
             .collect();
+        let common = Arc::new(Common {
+            interrupts,
+            live: AtomicBool::new(false),
+            needs_reset: AtomicBool::new(false),
+            legacy: AtomicBool::new(false),
+            kicks_with_data: AtomicBool::new(false),
+            kicks_by_name: AtomicBool::new(false),
+            reachable: AtomicBool::new(true),
+            changed: AtomicBool::new(false),
+            suspension: Suspension::default(),
+            violation: Mutex::new(None),
+        });
+        let noticed = Arc::new(Noticed::new(&common, &runner));
+        device.presented(Notifier::new(&noticed));
         Self {
             id: device.id(),
             offered: offer.beside(device.id(), device.features()),
@@ -135,18 +154,8 @@ impl<I: Interrupts> Front<I> {
             regions: device.shared_memory().to_vec(),
             memory,
             runner,
-            common: Arc::new(Common {
-                interrupts,
-                live: AtomicBool::new(false),
-                needs_reset: AtomicBool::new(false),
-                legacy: AtomicBool::new(false),
-                kicks_with_data: AtomicBool::new(false),
-                kicks_by_name: AtomicBool::new(false),
-                reachable: AtomicBool::new(true),
-                changed: AtomicBool::new(false),
-                suspension: Suspension::default(),
-                violation: Mutex::new(None),
-            }),
+            common,
+            _noticed: noticed,
             state: Mutex::new(State {
                 device,
                 driven: None,
@@ -199,7 +208,10 @@ impl<I: Interrupts> Front<I> {
     }
 
     pub(crate) fn read(&self, register: Register) -> u32 {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        if register == Register::Generation {
+            self.count_change(&mut state);
+        }
         let queue = state.selected();
         match register {
             Register::DeviceFeatureSelect => state.device_select,

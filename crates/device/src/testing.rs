@@ -17,6 +17,7 @@ use spin::Mutex;
 
 use crate::interrupt::{Line, MessageSink};
 use crate::model::{Device, SharedRegion, Worker};
+use crate::notifier::Notifier;
 use crate::parts::{Interface, Offer, Parts};
 use crate::task::{Looked, Memory, Ran, Runner, Signal, Task};
 
@@ -238,6 +239,7 @@ pub(crate) struct Log {
     pub(crate) negotiated: Mutex<Vec<Features>>,
     pub(crate) workers: Mutex<Vec<(u16, Features)>>,
     pub(crate) resets: AtomicUsize,
+    pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) config: Mutex<[u8; 8]>,
 }
 
@@ -283,6 +285,10 @@ impl Device for Plain {
 
     fn shared_memory(&self) -> &[SharedRegion] {
         &self.regions
+    }
+
+    fn presented(&mut self, notifier: Notifier) {
+        *self.log.notifier.lock() = Some(notifier);
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {

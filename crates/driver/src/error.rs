@@ -33,6 +33,9 @@ pub enum Error {
         /// What it depends on.
         needs: Features,
     },
+    /// Ours to configure: the driver wants features that are for no device type to define (§2.2), and
+    /// that nothing below it can do.
+    FeaturesReserved(Features),
     /// Ours to configure: the device has no queue of this index.
     NoQueue(u16),
     /// Ours to configure: the driver is for another type of device.
@@ -146,7 +149,7 @@ pub enum Violation {
     },
     /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
     QueueAlreadyEnabled(u16),
-    /// The device completed a request with fewer bytes than success means (§5.2.6).
+    /// The device completed a request with fewer bytes than success means.
     TooShort {
         /// Bytes that it says it wrote.
         written: u32,
@@ -255,6 +258,11 @@ impl fmt::Display for Error {
                     feature.0, needs.0
                 )
             }
+            Self::FeaturesReserved(wanted) => write!(
+                f,
+                "driver wants features {:#x}, which are for no device type to define (§2.2)",
+                wanted.0
+            ),
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
             Self::QueueReset => f.write_str("queue was reset, and not restarted"),
@@ -341,7 +349,7 @@ impl fmt::Display for Violation {
             Self::TooShort { written, needed } => {
                 write!(
                     f,
-                    "success with {written} bytes written, where it means {needed} (§5.2.6)"
+                    "success with {written} bytes written, where it means {needed}"
                 )
             }
             Self::BadConfig(what) => write!(f, "configuration: {what}"),

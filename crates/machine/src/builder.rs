@@ -5,7 +5,7 @@ use std::thread;
 
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
-use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
+use ringway_device::{Device, Interface, Limits, Offer, Parts, mmio, pci};
 use ringway_driver::interrupt::Handler;
 use ringway_driver::platform::Trust;
 use ringway_spec::F;
@@ -34,6 +34,8 @@ pub struct Builder {
     firmware: Firmware,
     bridges: usize,
     devices: Vec<Planned>,
+    /// The first device that cannot be presented as it is.
+    fault: Option<Error>,
 }
 
 /// A device to be made, once what it is to be connected to is there.
@@ -121,6 +123,7 @@ impl Default for Builder {
             firmware: Firmware::PlacesBars,
             bridges: 0,
             devices: Vec::new(),
+            fault: None,
         }
     }
 }
@@ -172,14 +175,17 @@ impl Builder {
 
     /// Adds a device as a PCI function.
     pub fn pci(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.pci_function(name, move |ports| {
+        let checked = presentable(name, &*device, &pci::LIMITS);
+        self.checked(checked).pci_function(name, move |ports| {
             Arc::new(ports.function(device, &options))
         })
     }
 
     /// Adds a device in an MMIO slot.
     pub fn mmio(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.mmio_device(name, move |ports| Arc::new(ports.window(device, &options)))
+        let checked = presentable(name, &*device, &mmio::LIMITS);
+        self.checked(checked)
+            .mmio_device(name, move |ports| Arc::new(ports.window(device, &options)))
     }
 
     /// Adds a PCI function of any kind: one that breaks the rules, for tests of drivers.
@@ -210,6 +216,9 @@ impl Builder {
     ///
     /// [`Error`]
     pub fn build(self) -> Result<Machine> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         self.check_names()?;
         let is_window = |planned: &&Planned| matches!(planned, Planned::Window(_));
         let windows = self.devices.iter().filter(is_window).count();
@@ -255,6 +264,11 @@ impl Builder {
         };
         let slots = (0..slots).map(board::slot).collect();
         Ok(Machine::new(platform, board, dispatcher, devices, slots))
+    }
+
+    fn checked(mut self, checked: Result<()>) -> Self {
+        self.fault = self.fault.or(checked.err());
+        self
     }
 
     fn check_names(&self) -> Result<()> {
@@ -314,6 +328,12 @@ fn plug(
     }
     let closed = board.addresses.close(&population.segment, &windows);
     closed.map(|()| attached).ok_or_else(no_addresses)
+}
+
+/// Whether a device can be presented as it is, by a carrier that has room for so much.
+pub(crate) fn presentable(name: &str, device: &dyn Device, limits: &Limits) -> Result<()> {
+    let checked = limits.check(device);
+    checked.map_err(|fault| Error::Device(name.to_owned(), fault))
 }
 
 fn check(count: usize, limit: usize) -> Result<()> {

@@ -3,6 +3,8 @@
 use core::fmt;
 use std::io;
 
+use ringway_device::Fault;
+
 /// The result of building a machine.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -22,6 +24,8 @@ pub enum Error {
     SameName(String),
     /// The BARs of the device with this name are larger than what is left of PCI's addresses.
     NoAddresses(String),
+    /// Ours to configure: the device with this name cannot be presented so.
+    Device(String, Fault),
     /// The host would not start a thread.
     Thread(io::ErrorKind),
 }
@@ -33,6 +37,7 @@ impl fmt::Display for Error {
             Self::TooManyDevices { limit } => write!(f, "more than {limit} devices of a kind"),
             Self::SameName(name) => write!(f, "two devices are called {name}"),
             Self::NoAddresses(name) => write!(f, "no addresses are left for the BARs of {name}"),
+            Self::Device(name, fault) => write!(f, "{name}: {fault}"),
             Self::Thread(kind) => write!(f, "no thread could be started: {kind}"),
         }
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use ringway_device::Device;
+use ringway_device::{Device, mmio, pci};
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
 use crate::board::Board;
-use crate::builder::{Builder, Options, Plan, Ports};
+use crate::builder::{Builder, Options, Plan, Ports, presentable};
 use crate::bus::{MmioDevice, PciFunction, Population};
 use crate::counters::Counters;
 use crate::engine::History;
@@ -121,6 +121,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
+        presentable(name, &*device, &pci::LIMITS)?;
         let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn PciFunction> {
             Arc::new(ports.function(device, &options))
         });
@@ -140,6 +141,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
+        presentable(name, &*device, &mmio::LIMITS)?;
         let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn MmioDevice> {
             Arc::new(ports.window(device, &options))
         });

@@ -6,19 +6,24 @@ use core::sync::atomic::Ordering;
 
 use ringway_spec::Status;
 
-use super::{Driven, Front, Interrupts};
+use super::{Common, Driven, Front, Interrupts, State};
 
 impl<I: Interrupts> Front<I> {
     /// Reads configuration space from byte `offset` on. What is not there reads as 0.
     pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) {
         into.fill(0);
         let mut state = self.state.lock();
-        // Here, not when it changed: the driver sees another generation for certain, however often
-        // it changed (§4.1.4.3.1).
+        self.count_change(&mut state);
+        state.device.read_config(offset, into);
+    }
+
+    /// Brings the generation up to date, as the configuration or it itself is about to be read. Not when
+    /// that changed: the driver sees another one for certain, however often it changed (§4.1.4.3.1),
+    /// and one that was told of a change finds that there was one before it reads any of it.
+    pub(super) fn count_change(&self, state: &mut State) {
         if self.common.changed.swap(false, Ordering::SeqCst) {
             state.generation = state.generation.wrapping_add(1);
         }
-        state.device.read_config(offset, into);
     }
 
     /// Writes configuration space from byte `offset` on, once the features are settled (§3.1.1 step
@@ -39,15 +44,22 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
+    /// The device's configuration changed.
+    pub(crate) fn config_changed(&self) {
+        self.common.config_changed();
+    }
+}
+
+impl<I: Interrupts> Common<I> {
     /// The device's configuration changed: the driver is told, if there is one that is ready; one
     /// that has suspended the device, when it goes on (§3.4.2).
-    pub(crate) fn config_changed(&self) {
-        self.common.changed.store(true, Ordering::SeqCst);
-        if self.common.suspension.holds_back() {
+    pub(super) fn config_changed(&self) {
+        self.changed.store(true, Ordering::SeqCst);
+        if self.suspension.holds_back() {
             return;
         }
-        if self.common.live.load(Ordering::SeqCst) {
-            self.common.interrupts.config_changed();
+        if self.live.load(Ordering::SeqCst) {
+            self.interrupts.config_changed();
         }
     }
 }

@@ -55,7 +55,7 @@ const PORTS: u32 = 0x100;
 const REGIONS_MAX: usize = 3;
 
 /// Structures are apart by pages, so that they can be mapped apart.
-const PAGE: u32 = 0x1000;
+pub(super) const PAGE: u32 = 0x1000;
 
 /// The numbers of the BARs. Those of a function with the legacy interface leave BAR 0 to it.
 struct Numbers {
@@ -106,6 +106,7 @@ impl Layout {
         interface: Interface,
         queues: u16,
         vectors: u16,
+        config_bytes: usize,
         regions: &[SharedRegion],
     ) -> Self {
         let numbers = Numbers::of(interface);
@@ -114,8 +115,8 @@ impl Layout {
             offset: 0,
             length: PORTS,
         });
-        let modern =
-            (interface != Interface::Legacy).then(|| Modern::new(&numbers, queues, regions));
+        let modern = (interface != Interface::Legacy)
+            .then(|| Modern::new(&numbers, queues, config_bytes, regions));
         // Below 2²⁰: a vector has 11 bits.
         let table_bytes = msix::table_bytes(vectors) as u32;
         let table = at(numbers.msix, 0, table_bytes);
@@ -168,8 +169,13 @@ impl Numbers {
 }
 
 impl Modern {
-    fn new(numbers: &Numbers, queues: u16, regions: &[SharedRegion]) -> Self {
+    fn new(numbers: &Numbers, queues: u16, config_bytes: usize, regions: &[SharedRegion]) -> Self {
         let bar = numbers.registers;
+        // A driver that looks for more than there is finds so. All of it, if the device does not say.
+        let device = match u32::try_from(config_bytes) {
+            Ok(bytes @ 1..=PAGE) => bytes,
+            _ => PAGE,
+        };
         // Below 2²⁰: an index has 16 bits.
         let notify = u32::from(queues.max(1)).saturating_mul(NOTIFY_MULTIPLIER);
         let mut end = 0_u64;
@@ -187,7 +193,7 @@ impl Modern {
             shared: shared.collect(),
             common: at(bar, COMMON_OFFSET, size_of::<CommonConfig>() as u32),
             isr: at(bar, ISR_OFFSET, 1),
-            device: at(bar, DEVICE_OFFSET, PAGE),
+            device: at(bar, DEVICE_OFFSET, device),
             notify: at(bar, NOTIFY_OFFSET, notify),
         }
     }

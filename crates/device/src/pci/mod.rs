@@ -33,6 +33,7 @@ use spin::Mutex;
 
 use crate::front::{Front, LegacyRegister, Register, load, store};
 use crate::interrupt::{Line, MessageSink};
+use crate::limits::Limits;
 use crate::model::SharedRegion;
 use crate::parts::Parts;
 use common::Field;
@@ -44,6 +45,14 @@ pub use layout::{Bar, BarKind};
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
+
+/// What can be presented as a function: a type has a number up to that of the last PCI device that is
+/// virtio's (§4.1.2), and a queue has an index of 16 bits.
+pub const LIMITS: Limits = Limits {
+    id_last: (pci::MODERN_DEVICE_LAST - pci::MODERN_DEVICE_BASE) as u32,
+    queues: u16::MAX as usize,
+    config_bytes: layout::PAGE as usize,
+};
 
 /// The base of a BAR that answers at no address.
 const NOWHERE: u64 = u64::MAX;
@@ -68,11 +77,13 @@ impl Function {
     ) -> Self {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
         let queues = u16::try_from(parts.device.queue_sizes().len()).unwrap_or(u16::MAX);
+        let config_bytes = parts.device.config_bytes();
         let front = Front::new(parts, Vectors::new(vectors, queues, messages, line));
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
-        let layout = Layout::new(interface, front.queues(), vectors, front.regions());
+        let regions = front.regions();
+        let layout = Layout::new(interface, front.queues(), vectors, config_bytes, regions);
         Self {
             space: Mutex::new(Space::new(front.id(), interface, vectors, &layout)),
             bases: layout

@@ -156,7 +156,13 @@ impl<T: Transport> Link<T> {
             // There is no 33rd bit to accept.
             Dialect::Legacy(_) => ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES),
         };
-        let can = (can | transport.transport_features()) - wanted.without;
+        let can = can | transport.transport_features();
+        let known = Features::OF_DEVICE_TYPES | can | RING_FEATURES | LEGACY_FEATURES;
+        let reserved = (wanted.required | wanted.optional) - known;
+        if !reserved.is_empty() {
+            return Err(Error::FeaturesReserved(reserved));
+        }
+        let can = can - wanted.without;
         let missing = required - offered;
         if !missing.is_empty() {
             return Err(Error::FeaturesMissing(missing));

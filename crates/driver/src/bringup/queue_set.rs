@@ -10,7 +10,8 @@ use crate::interrupt::Signal;
 use crate::platform::Platform;
 use crate::transport::{Doorbell, QueueSetup};
 
-/// Queues that are started together: one, an array, a list, or a pair of them.
+/// Queues that are started together: one, one that is there with a feature only, a list, or a pair of
+/// them.
 pub trait QueueSet<P: Platform> {
     /// The same queues, live.
     type Live;
@@ -66,6 +67,25 @@ impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Vec<S> {
         self.into_iter()
             .map(|queue| queue.live(doorbells, interrupts))
             .collect()
+    }
+}
+
+impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Option<S> {
+    type Live = Option<S::Live>;
+
+    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
+        self.iter().for_each(|queue| queue.each(each));
+    }
+
+    fn live(
+        self,
+        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
+        interrupts: bool,
+    ) -> Option<Self::Live> {
+        match self {
+            Some(queue) => queue.live(doorbells, interrupts).map(Some),
+            None => Some(None),
+        }
     }
 }
 
