@@ -7,6 +7,7 @@ mod devices;
 mod drive;
 mod faults;
 mod fuzz;
+mod hotplug;
 mod image;
 mod linux;
 mod linux_guest;
@@ -116,6 +117,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-devices",
         "our drivers against QEMU's devices: every interface, interrupt, ring and switch",
         devices::run,
+    ),
+    piece(
+        "guest-hotplug",
+        "devices that come to QEMU's slots, go with requests in flight, and come again",
+        hotplug::run,
     ),
     piece(
         "guest-notify",

@@ -4,7 +4,7 @@
 //! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
 //! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
 //! version 1. The platform provides [`ConfigAccess`]. Where firmware gave devices no addresses,
-//! [`place`](place()) does, before.
+//! [`place`](place()) does, before. Where devices come and go, a [`slot`] says so.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
@@ -26,6 +26,7 @@ mod owned;
 mod place;
 mod ports;
 mod shared;
+pub mod slot;
 
 pub use ecam::Ecam;
 pub use function::{Function, Scan, scan};

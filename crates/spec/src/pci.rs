@@ -14,6 +14,7 @@ pub mod common;
 pub mod config;
 pub mod legacy;
 pub mod msix;
+pub mod slot;
 
 pub use common::CommonConfig;
 

@@ -132,7 +132,7 @@ impl Table {
 }
 
 /// The capabilities of a function: the offset of each, a multiple of 4, and its id.
-fn list<C: ConfigAccess>(
+pub(super) fn list<C: ConfigAccess>(
     config: &Config<'_, C>,
 ) -> impl Iterator<Item = Result<(usize, u8), Violation>> {
     let status = Status::from_bits_retain(config.read16(STATUS));
