@@ -13,7 +13,7 @@ use ringway_driver::pci::Preference;
 use ringway_spec::{F, Features};
 
 use crate::command_line::CommandLine;
-use crate::platform::{Interrupts, Lines, Machine};
+use crate::platform::{Interrupts, Lines, Machine, Reach};
 use crate::{serial, watchdog};
 
 /// What the ways are called of noticing that a read is done; the first is the usual one.
@@ -45,6 +45,7 @@ const WITHOUT: [(&str, Features); 4] = [
 /// | `reads=N`, `way=polled`, `blocking` or `async` | disks are read so often, so, and nothing else |
 /// | `departures=N` | devices that come to slots are used until so many have gone, and nothing else is done |
 /// | `legacy-first` | devices on PCI that have a legacy interface are driven through that |
+/// | `window` | no registers are mapped: those of PCI are behind windows in configuration space |
 ///
 /// # Errors
 ///
@@ -59,7 +60,11 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         true => Preference::LegacyFirst,
         false => Preference::ModernFirst,
     };
-    let machine = Machine::new(interrupts(command_line)?);
+    let reach = match command_line.has("window") {
+        true => Reach::Window,
+        false => Reach::Direct,
+    };
+    let machine = Machine::new(interrupts(command_line)?, reach);
     let mut sink = |event: Event| {
         watchdog::pet();
         serial::line(&event.to_line());

@@ -27,6 +27,9 @@ mod place;
 mod ports;
 mod shared;
 pub mod slot;
+mod structure;
+mod vendor;
+mod window;
 
 pub use ecam::Ecam;
 pub use function::{Function, Scan, scan};
@@ -36,6 +39,8 @@ pub use open::{Pci, Preference, devices, devices_by, open};
 #[cfg(feature = "alloc")]
 pub use place::{Apertures, Placed, place};
 pub use ports::{ConfigPorts, Exclusion};
+pub use vendor::{QualifiedData, VendorData, vendor_data};
+pub use window::{ConfigWindow, Target};
 
 /// Most bytes of configuration space that are mapped. No device type has as many; a device may
 /// claim any number.

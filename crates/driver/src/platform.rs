@@ -14,6 +14,7 @@ use ringway_spec::Features;
 use crate::error::{PlatformError, TransportError};
 #[cfg(feature = "alloc")]
 use crate::interrupt::{Handler, Signal};
+use crate::pci;
 
 /// How far a device is trusted with memory. Chosen by the platform for all its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +190,14 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     fn ports(&self, base: u32, len: u32) -> Result<Self::Registers, PlatformError> {
         let _ = len;
         Err(PlatformError::NoPorts(base))
+    }
+
+    /// Reaches registers through the window that their PCI function has on them in configuration
+    /// space, where neither [`registers`](Self::registers) nor [`ports`](Self::ports) does: by
+    /// [`pci::ConfigWindow`]. Machines that can map all BARs do without, which is the default.
+    fn config_window(&self, target: pci::Target) -> Option<Self::Registers> {
+        let _ = target;
+        None
     }
 
     /// Provides one message-signalled interrupt, on which `handler` is called until it is

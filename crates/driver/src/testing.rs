@@ -6,8 +6,9 @@
 )]
 
 use core::fmt;
+use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::BTreeMap;
@@ -23,10 +24,11 @@ use ringway_spec::Features;
 use crate::dma::{Buffer, Raw};
 use crate::error::{PlatformError, TransportError};
 use crate::interrupt::Handler;
-use crate::pci::{self, ConfigAccess};
+use crate::pci::{self, ConfigAccess, Exclusion};
 use crate::platform::{
     ANYWHERE, Direction, Leak, Message, Platform, Registers, Segments, Trust, ends_by,
 };
+use crate::registers::DirectOrWindow;
 
 /// Where the 4096 bytes of configuration space of the first PCI function are among the spaces.
 pub(crate) const CONFIG_SPACES: u64 = 1 << 40;
@@ -92,6 +94,11 @@ struct Inner {
     allocations: Mutex<Vec<Weak<Allocation>>>,
     /// Where the next memory begins that is to end by some address.
     low: AtomicU64,
+    /// What is not mapped, wherever it is.
+    unmapped: Mutex<Range<u64>>,
+    uses_windows: AtomicBool,
+    /// Whether somebody does something alone.
+    alone: AtomicBool,
     mapped: Mutex<Vec<(NonNullSend, usize)>>,
     unmaps: AtomicUsize,
     leaked: Mutex<Leak>,
@@ -112,6 +119,9 @@ impl TestPlatform {
             milliseconds: AtomicU64::new(0),
             allocations: Mutex::default(),
             low: AtomicU64::new(LOW),
+            unmapped: Mutex::default(),
+            uses_windows: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             mapped: Mutex::default(),
             unmaps: AtomicUsize::new(0),
             leaked: Mutex::default(),
@@ -165,10 +175,10 @@ impl TestPlatform {
         core::mem::take(&mut self.0.windows.lock().unwrap())
     }
 
-    fn window(&self, address: u64, len: u64) -> Option<TestRegisters> {
+    fn window(&self, address: u64, len: u64) -> Option<SpaceRegisters> {
         let spaces = self.0.spaces.lock().unwrap();
         let (start, space) = spaces.range(..=address).next_back()?;
-        let whole = TestRegisters {
+        let whole = SpaceRegisters {
             space: Arc::clone(space),
             from: 0,
             len: space.state.lock().unwrap().0.len(),
@@ -214,6 +224,12 @@ impl TestPlatform {
     /// Memory that is to end by some address begins at `low` from now on, at the earliest.
     pub(crate) fn set_low(&self, low: u64) {
         self.0.low.store(low, Ordering::Relaxed);
+    }
+
+    /// Registers within `addresses` cannot be mapped from now on, but reached through windows.
+    pub(crate) fn unmap_registers(&self, addresses: Range<u64>) {
+        *self.0.unmapped.lock().unwrap() = addresses;
+        self.0.uses_windows.store(true, Ordering::Relaxed);
     }
 
     /// How many buffers are mapped.
@@ -338,14 +354,24 @@ unsafe impl Platform for TestPlatform {
     }
 
     fn registers(&self, address: u64, len: u64) -> Result<TestRegisters, PlatformError> {
+        let not_mapped = PlatformError::NotMapped(address);
+        if self.0.unmapped.lock().unwrap().contains(&address) {
+            return Err(not_mapped);
+        }
         self.0.windows.lock().unwrap().push((address, len));
-        self.window(address, len)
-            .ok_or(PlatformError::NotMapped(address))
+        let window = self.window(address, len).ok_or(not_mapped)?;
+        Ok(DirectOrWindow::Direct(window))
     }
 
     fn ports(&self, base: u32, len: u32) -> Result<TestRegisters, PlatformError> {
-        self.window(port(base), len.into())
-            .ok_or(PlatformError::NoPorts(base))
+        let window = self.window(port(base), len.into());
+        let window = window.ok_or(PlatformError::NoPorts(base))?;
+        Ok(DirectOrWindow::Direct(window))
+    }
+
+    fn config_window(&self, target: pci::Target) -> Option<TestRegisters> {
+        let used = self.0.uses_windows.load(Ordering::Relaxed);
+        used.then(|| DirectOrWindow::Window(pci::ConfigWindow::new(self.clone(), target)))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
@@ -407,15 +433,27 @@ impl ConfigAccess for TestPlatform {
     }
 }
 
+impl Exclusion for TestPlatform {
+    fn alone<T>(&self, what: impl FnOnce() -> T) -> T {
+        assert!(!self.0.alone.swap(true, Ordering::Relaxed));
+        let done = what();
+        self.0.alone.store(false, Ordering::Relaxed);
+        done
+    }
+}
+
 /// Registers of a [`TestPlatform`].
+pub(crate) type TestRegisters = DirectOrWindow<SpaceRegisters, TestPlatform>;
+
+/// Those that are in one of its spaces.
 #[derive(Clone)]
-pub(crate) struct TestRegisters {
+pub(crate) struct SpaceRegisters {
     space: Arc<Space>,
     from: usize,
     len: usize,
 }
 
-impl TestRegisters {
+impl SpaceRegisters {
     /// Reads, or writes if there is a `value` to be written.
     fn access(
         &self,
@@ -451,14 +489,14 @@ impl TestRegisters {
     }
 }
 
-impl fmt::Debug for TestRegisters {
+impl fmt::Debug for SpaceRegisters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let start = self.space.start + self.from as u64;
         write!(f, "TestRegisters({start:#x}, {} bytes)", self.len)
     }
 }
 
-impl Registers for TestRegisters {
+impl Registers for SpaceRegisters {
     fn len(&self) -> usize {
         self.len
     }

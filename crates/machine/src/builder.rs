@@ -1,8 +1,9 @@
 //! Putting a machine together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
+use ringway_device::admin::Administration;
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
 use ringway_device::{Device, Interface, Limits, Offer, Parts, mmio, pci};
@@ -19,7 +20,7 @@ use crate::interrupts::Controller;
 use crate::iommu::Iommu;
 use crate::layout::{BRIDGES_MAX, MMIO_SLOTS_MAX, PCI_LINE, PCI_LINES};
 use crate::machine::{Attached, Machine};
-use crate::platform::{self, Leaked, Platform};
+use crate::platform::{self, Leaked, Platform, Reach};
 use crate::ram;
 use crate::segment::Segment;
 
@@ -32,6 +33,7 @@ pub struct Builder {
     vectors: u16,
     slots: usize,
     firmware: Firmware,
+    reach: Reach,
     bridges: usize,
     devices: Vec<Planned>,
     /// The first device that cannot be presented as it is.
@@ -52,15 +54,17 @@ enum Planned {
 }
 
 /// How a device is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The features of rings and transports that it offers. With [`Trust::Revoked`],
     /// `ACCESS_PLATFORM` is added.
     pub offer: Offer,
+    /// On PCI: the groups of devices that it owns, and the administration queues for them.
+    pub administration: Administration,
     /// Which drivers it is for.
     pub interface: Interface,
     /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is
-    /// one for each queue and one more.
+    /// one for each queue, those for administration among them, and one more.
     pub vectors: Option<u16>,
 }
 
@@ -85,6 +89,7 @@ impl Ports {
     /// behaves otherwise.
     pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
         let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
+        let queues = queues.saturating_add(options.administration.queues());
         let vectors = options.vectors.unwrap_or(queues.saturating_add(1));
         let (messages, line) = (self.messages.clone(), self.line.clone());
         pci::Function::new(self.parts(device, options), vectors, messages, line)
@@ -104,6 +109,7 @@ impl Ports {
         Parts {
             device,
             offer,
+            administration: options.administration.clone(),
             interface: options.interface,
             memory: self.memory,
             runner: self.runner,
@@ -121,6 +127,7 @@ impl Default for Builder {
             vectors: 64,
             slots: 4,
             firmware: Firmware::PlacesBars,
+            reach: Reach::Everywhere,
             bridges: 0,
             devices: Vec::new(),
             fault: None,
@@ -163,6 +170,12 @@ impl Builder {
     /// What firmware does with the BARs of PCI functions.
     pub fn firmware(mut self, firmware: Firmware) -> Self {
         self.firmware = firmware;
+        self
+    }
+
+    /// Which registers of PCI functions can be mapped.
+    pub fn reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 
@@ -251,6 +264,8 @@ impl Builder {
 
         let platform = Platform::new(platform::Parts {
             trust: board.trust,
+            reach: self.reach,
+            alone: Mutex::default(),
             ram,
             iommu: Arc::clone(&board.iommu),
             bus: Bus::new(population),

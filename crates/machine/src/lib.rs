@@ -78,7 +78,7 @@ pub use error::{Error, Result};
 pub use firmware::Firmware;
 pub use interrupts::{InterruptCounts, REDELIVERIES_MAX, Source};
 pub use machine::{Attached, Change, Machine, Place};
-pub use platform::{Platform, Window};
+pub use platform::{Direct, Platform, Reach, Window};
 
 /// The examples of the README, run.
 #[cfg(doctest)]

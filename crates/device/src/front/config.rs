@@ -2,6 +2,7 @@
 //!
 //! Spec: VIRTIO 1.4 §2.5 "Device Configuration Space".
 
+use alloc::vec;
 use core::sync::atomic::Ordering;
 
 use ringway_spec::Status;
@@ -13,16 +14,26 @@ impl<I: Interrupts> Front<I> {
     pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) {
         into.fill(0);
         let mut state = self.state.lock();
-        self.count_change(&mut state);
-        state.device.read_config(offset, into);
+        // A device that is suspended shows what it did when it was asked to (§3.4.2).
+        if !state.suspended {
+            self.show_config(&mut state);
+        }
+        for (to, from) in into.iter_mut().zip(state.shown.iter().skip(offset)) {
+            *to = *from;
+        }
     }
 
-    /// Brings the generation up to date, as the configuration or it itself is about to be read. Not when
-    /// that changed: the driver sees another one for certain, however often it changed (§4.1.4.3.1),
-    /// and one that was told of a change finds that there was one before it reads any of it.
-    pub(super) fn count_change(&self, state: &mut State) {
-        if self.common.changed.swap(false, Ordering::SeqCst) {
+    /// Has the driver see the configuration as it is now, with another generation if it is not what
+    /// it saw last.
+    ///
+    /// Here, not when it changed: the driver sees another generation for certain, however often it
+    /// changed (§4.1.4.3.1), and even if the device has changed it and not yet said so.
+    pub(super) fn show_config(&self, state: &mut State) {
+        let mut now = vec![0; state.shown.len()];
+        state.device.read_config(0, &mut now);
+        if self.common.changed.swap(false, Ordering::SeqCst) || now != state.shown {
             state.generation = state.generation.wrapping_add(1);
+            state.shown = now;
         }
     }
 

@@ -119,6 +119,14 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         found
     }
 
+    /// Bytes of BAR `index`, whether it has an address or not. 0 if there is no such one.
+    pub(super) fn size(&mut self, index: u8) -> u64 {
+        match self.find(index) {
+            Some(bar) => bar.size,
+            None => self.read(index).map_or(0, |read| self.measure(&read)),
+        }
+    }
+
     /// The BARs without an address, as [`place`](super::place()) needs to know them.
     #[cfg(feature = "alloc")]
     pub(super) fn unplaced(config: &Config<'c, C>) -> impl Iterator<Item = (u8, Unplaced)> {

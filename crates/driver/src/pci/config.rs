@@ -11,9 +11,22 @@ pub(super) struct Config<'c, C> {
     at: Address,
 }
 
+impl<C> Clone for Config<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Config<'_, C> {}
+
 impl<'c, C: ConfigAccess> Config<'c, C> {
     pub(super) fn new(access: &'c C, at: Address) -> Self {
         Self { access, at }
+    }
+
+    /// Where the function is.
+    pub(super) fn at(&self) -> Address {
+        self.at
     }
 
     /// The 32 bits that `offset` is in. All ones past the end, as where there is no function.

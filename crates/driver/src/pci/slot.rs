@@ -68,7 +68,7 @@ impl Slot {
             return None;
         }
         let config = Config::new(config, bridge.address);
-        let mut capabilities = list(&config).map_while(Result::ok);
+        let mut capabilities = list(config).map_while(Result::ok);
         let (capability, _) = capabilities.find(|(at, id)| {
             let last = *at + STATUS;
             *id == CAPABILITY_EXPRESS && last < ringway_spec::pci::config::SIZE

@@ -61,6 +61,15 @@ impl<H: Handle> Engine<H> {
         }
     }
 
+    /// Does `what` while no interrupt is delivered to whoever does it. Those of a threaded machine
+    /// are delivered on a thread of their own, which can wait.
+    pub(crate) fn uninterrupted<T>(&self, what: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Threaded(_) => what(),
+            Self::Inline(inline) => inline.uninterrupted(what),
+        }
+    }
+
     pub(crate) fn relax(&self) {
         match self {
             Self::Threaded(_) => std::thread::yield_now(),

@@ -35,6 +35,14 @@ const fn mmio(both: &'static str, disk: &'static str, demands: &'static [Demand]
     }
 }
 
+/// Through the window alone, which leads to no vectors: the line is all that there is.
+const fn window(both: &'static str, demands: &'static [Demand]) -> Way {
+    Way {
+        presented: Presented::Window,
+        ..pci(both, "", demands)
+    }
+}
+
 const WAYS: &[Way] = &[
     // More queues than messages, of which the driver uses one.
     pci(",vectors=2", ",num-queues=4", &[Interrupts("msix-each")]),
@@ -92,6 +100,8 @@ const WAYS: &[Way] = &[
         access: Access::ReadOnly,
         ..pci("", "", &[])
     },
+    window(",vectors=5", &[Interrupts("line"), Ring("split"), RESIZED]),
+    window(",packed=on", &[Interrupts("line"), Ring("packed")]),
     mmio("", "", &[Without("RING_RESET")]),
     mmio(",in_order=on", "", &[Ring("split"), With("IN_ORDER")]),
     mmio(
@@ -132,7 +142,7 @@ impl Way {
         let asked = if both.contains("in_order") {
             IN_ORDER
         } else {
-            ""
+            presented.asked()
         };
         Row {
             name: format!("{}{both}{disk}{read_only}", presented.name()),
