@@ -89,12 +89,11 @@ fn a_device_that_cannot_be_presented_is_refused_by_name_and_with_the_reason() {
             "configuration space of 300 bytes, of which a driver can see 256 here",
         ),
     ] {
-        let options = Options::default();
         let on_pci = Machine::builder()
-            .pci("rack", wrong(change), options)
+            .pci("rack", wrong(change), Options::default())
             .build();
         let on_mmio = Machine::builder()
-            .mmio("rack", wrong(change), options)
+            .mmio("rack", wrong(change), Options::default())
             .build();
         let offer = DeviceCarrier::default_offer();
         let on_socket =
