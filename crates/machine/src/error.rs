@@ -4,6 +4,7 @@ use core::fmt;
 use std::io;
 
 use ringway_device::Fault;
+use ringway_device::pci::VirtualFunctionsError;
 
 /// The result of building a machine.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -26,6 +27,8 @@ pub enum Error {
     NoAddresses(String),
     /// Ours to configure: the device with this name cannot be presented so.
     Device(String, Fault),
+    /// Ours to configure: what a function was to have as its virtual ones cannot be that.
+    VirtualFunctions(VirtualFunctionsError),
     /// The host would not start a thread.
     Thread(io::ErrorKind),
 }
@@ -38,8 +41,15 @@ impl fmt::Display for Error {
             Self::SameName(name) => write!(f, "two devices are called {name}"),
             Self::NoAddresses(name) => write!(f, "no addresses are left for the BARs of {name}"),
             Self::Device(name, fault) => write!(f, "{name}: {fault}"),
+            Self::VirtualFunctions(error) => error.fmt(f),
             Self::Thread(kind) => write!(f, "no thread could be started: {kind}"),
         }
+    }
+}
+
+impl From<VirtualFunctionsError> for Error {
+    fn from(error: VirtualFunctionsError) -> Self {
+        Self::VirtualFunctions(error)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Spec: VIRTIO 1.4 §5.2 "Block Device".
 
 mod jobs;
+mod others;
 mod reads;
 mod session;
 
@@ -33,7 +34,11 @@ pub(super) fn exercise<T: Transport>(
 ) {
     let platform = transport.platform().clone();
     let attached = probe(transport).and_then(|probed| {
-        Blk::<T, DmaBuffer>::open(probed, &bench.options.wanted(), &bench.options.queue())
+        let options = bench.options;
+        let (wanted, queues) = (options.wanted(), options.queues());
+        Blk::<T, DmaBuffer>::open_with(probed, &wanted, queues, |index| {
+            options.request_queue(index)
+        })
     });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut blk) = attached else {
@@ -103,9 +108,14 @@ fn look<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceRepor
     if resizes {
         report.check(RESIZED, shrunk.and_then(|()| session.resize(size)));
     }
+    let others = session.blk.take_others();
     if session.blk.device().interrupts() != Interrupts::Polled && disk.sectors != 0 {
         let interrupts = interrupts(session);
         report.check("interrupts whoever waits for it", interrupts);
+        if !others.is_empty() {
+            let heard = others::all_interrupt(session, others);
+            report.check("interrupts whoever waits for another queue", heard);
+        }
     }
     about
 }
@@ -197,10 +207,12 @@ fn refuses_writes<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
     })
 }
 
-/// Reads the first block until an interrupt says that it is there. A device may well be done before
-/// anybody waits, but not every time.
+/// How often a block is read until an interrupt says that it is there. A device may well be done
+/// before anybody waits, but not every time.
+const READS: usize = 64;
+
+/// Reads the first block until an interrupt says that it is there.
 fn interrupts<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
-    const READS: usize = 64;
     let block = session.blk.disk().block_size as usize;
     for _ in 0..READS {
         if session.blk.counts().interrupts != 0 {

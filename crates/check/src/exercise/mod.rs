@@ -22,10 +22,11 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use ringway_driver::bringup::Wanted;
-use ringway_driver::dma::QueueOptions;
+use ringway_driver::dma::{Callback, QueueOptions};
 use ringway_driver::error::{Error, Result};
 use ringway_driver::mmio;
 use ringway_driver::pci::{self, ConfigAccess, Preference};
@@ -61,6 +62,10 @@ pub struct Options {
     pub first: u32,
     /// The most descriptors of a queue, if fewer than drivers like to have.
     pub queue: Option<u16>,
+    /// The most request queues that a disk is used by, if more than one.
+    pub queues: Option<NonZeroU16>,
+    /// How many of them, the last, are slow to be heard of if there are too few vectors.
+    pub slow: u16,
     /// The most requests that a disk has at a time, if fewer than its queue has room for.
     pub depth: Option<u16>,
     /// Features that are not accepted, offered or not.
@@ -85,6 +90,23 @@ impl Options {
         QueueOptions {
             size: self.queue.unwrap_or(usual.size),
             ..usual
+        }
+    }
+
+    /// How many request queues disks are opened with, at most.
+    pub(crate) fn queues(&self) -> NonZeroU16 {
+        self.queues.unwrap_or(NonZeroU16::MIN)
+    }
+
+    /// How queue `index` of those is made.
+    pub(crate) fn request_queue(&self, index: u16) -> QueueOptions {
+        let is_slow = index >= self.queues().get().saturating_sub(self.slow);
+        QueueOptions {
+            callback: match is_slow {
+                true => Callback::Slow,
+                false => Callback::Own,
+            },
+            ..self.queue()
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use ringway_spec::pci::{Capability, CapabilityType, CommonConfig, legacy, msix};
 
+use super::sriov::Kind;
 use crate::model::SharedRegion;
 use crate::parts::Interface;
 
@@ -57,8 +58,10 @@ const REGIONS_MAX: usize = 3;
 /// Structures are apart by pages, so that they can be mapped apart.
 pub(super) const PAGE: u32 = 0x1000;
 
-/// The numbers of the BARs. Those of a function with the legacy interface leave BAR 0 to it.
-struct Numbers {
+/// The numbers of the BARs. Those of a function with the legacy interface leave BAR 0 to it. So do
+/// those of a virtual function, to which its physical one may lend that interface: it then has
+/// nothing there.
+pub(super) struct Numbers {
     registers: u8,
     msix: u8,
     shared: u8,
@@ -104,19 +107,19 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(
         interface: Interface,
+        numbers: &Numbers,
         queues: u16,
         vectors: u16,
         config_bytes: usize,
         regions: &[SharedRegion],
     ) -> Self {
-        let numbers = Numbers::of(interface);
         let legacy = (interface != Interface::Modern).then_some(Place {
             bar: legacy::BAR,
             offset: 0,
             length: PORTS,
         });
         let modern = (interface != Interface::Legacy)
-            .then(|| Modern::new(&numbers, queues, config_bytes, regions));
+            .then(|| Modern::new(numbers, queues, config_bytes, regions));
         // Below 2²⁰: a vector has 11 bits.
         let table_bytes = msix::table_bytes(vectors) as u32;
         let table = at(numbers.msix, 0, table_bytes);
@@ -152,14 +155,14 @@ impl Layout {
 }
 
 impl Numbers {
-    fn of(interface: Interface) -> Self {
+    pub(super) fn of(interface: Interface, kind: Kind) -> Self {
         match interface {
-            Interface::Modern => Self {
+            Interface::Modern if kind != Kind::Virtual => Self {
                 registers: 0,
                 msix: 2,
                 shared: 4,
             },
-            Interface::Transitional | Interface::Legacy => Self {
+            Interface::Modern | Interface::Transitional | Interface::Legacy => Self {
                 registers: 4,
                 msix: 1,
                 shared: 2,

@@ -42,6 +42,19 @@ struct Vector {
     pending: bool,
 }
 
+impl Vector {
+    /// One that is masked, as each is at first.
+    fn new() -> Self {
+        Self {
+            entry: TableEntry {
+                vector_control: VECTOR_MASKED.into(),
+                ..TableEntry::default()
+            },
+            pending: false,
+        }
+    }
+}
+
 impl Vectors {
     pub(super) fn new(
         vectors: u16,
@@ -49,20 +62,10 @@ impl Vectors {
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
     ) -> Self {
-        let masked = TableEntry {
-            vector_control: VECTOR_MASKED.into(),
-            ..TableEntry::default()
-        };
-        let vector = || {
-            Mutex::new(Vector {
-                entry: masked,
-                pending: false,
-            })
-        };
         Self {
             pin: Pin::new(line),
             messages,
-            table: (0..vectors).map(|_| vector()).collect(),
+            table: (0..vectors).map(|_| Mutex::new(Vector::new())).collect(),
             enabled: AtomicBool::new(false),
             open: AtomicBool::new(false),
             config: AtomicU16::new(NO_VECTOR),
@@ -123,6 +126,13 @@ impl Vectors {
         self.open.store(open, Ordering::SeqCst);
         self.pin
             .mute(enabled || command.contains(Command::INTX_DISABLE));
+    }
+
+    /// Forgets what the driver wrote to the table: every vector is masked, and none is pending.
+    pub(super) fn forget(&self) {
+        for vector in &self.table {
+            *vector.lock() = Vector::new();
+        }
     }
 
     /// Brings the pin to where it should be, and sends what may be sent now. When it returns,

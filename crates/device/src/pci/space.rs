@@ -3,16 +3,19 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+use core::mem::offset_of;
+
 use ringway_spec::DeviceId;
 use ringway_spec::pci::config::{self, Command, Status};
 use ringway_spec::pci::msix::{CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
 use ringway_spec::pci::{
     Capability, Capability64, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability,
-    PciCfgCapability, VENDOR, VendorCapability, legacy,
+    PciCfgCapability, VENDOR, VendorCapability, af, legacy,
 };
 use zerocopy::IntoBytes;
 
 use super::layout::{Bar, BarKind, Layout, Modern, NOTIFY_MULTIPLIER, SharedPlace};
+use super::sriov::Kind;
 use crate::front::load;
 use crate::parts::Interface;
 
@@ -24,6 +27,8 @@ pub(super) struct Space {
     msix_control: Option<usize>,
     /// Where the window capability is, if there is one.
     window: Option<usize>,
+    /// Where a reset of the function is asked for, and by which bit.
+    pub(super) reset_control: Option<(usize, u8)>,
     /// Where the offset of the next capability goes, and where it would be.
     link: usize,
     free: usize,
@@ -41,12 +46,19 @@ pub(super) struct Window {
 const WINDOW_DATA: usize = size_of::<Capability>();
 
 impl Space {
-    pub(super) fn new(id: DeviceId, interface: Interface, vectors: u16, layout: &Layout) -> Self {
+    pub(super) fn new(
+        id: DeviceId,
+        interface: Interface,
+        vectors: u16,
+        layout: &Layout,
+        kind: Kind,
+    ) -> Self {
         let mut space = Self {
             bytes: [0; config::SIZE],
             writable: [0; config::SIZE],
             msix_control: None,
             window: None,
+            reset_control: None,
             link: config::CAPABILITIES_POINTER,
             free: config::CAPABILITIES_START,
         };
@@ -61,6 +73,10 @@ impl Space {
             let writable = CONTROL_ENABLE | CONTROL_FUNCTION_MASK;
             space.allow(control, &writable.to_le_bytes());
             space.msix_control = Some(control);
+        }
+        match kind {
+            Kind::Alone => space.add_reset(),
+            Kind::Physical | Kind::Virtual => space.add_express(),
         }
         if let Some(modern) = &layout.modern {
             space.add_modern(modern);
@@ -98,6 +114,21 @@ impl Space {
         let space = self.bytes.iter_mut().zip(&self.writable).skip(offset);
         for ((to, mask), from) in space.zip(from) {
             *to = *to & !mask | from & mask;
+        }
+    }
+
+    /// Whether what is written at `offset` asks for a reset of the function.
+    pub(super) fn is_reset(&self, offset: usize, from: &[u8]) -> bool {
+        self.reset_control.is_some_and(|(at, bit)| {
+            let written = at.checked_sub(offset).and_then(|at| from.get(at));
+            written.is_some_and(|byte| byte & bit != 0)
+        })
+    }
+
+    /// Forgets what the driver wrote: all of it is 0 at first.
+    pub(super) fn reset(&mut self) {
+        for (byte, mask) in self.bytes.iter_mut().zip(&self.writable) {
+            *byte &= !mask;
         }
     }
 
@@ -219,6 +250,18 @@ impl Space {
         }
     }
 
+    /// Adds what says that the function can be reset alone.
+    fn add_reset(&mut self) {
+        let capability = af::Capability {
+            length: size_of::<af::Capability>() as u8,
+            capabilities: af::CAN_RESET | af::CAN_TELL_PENDING,
+            ..af::Capability::default()
+        };
+        let at = self.add(config::CAPABILITY_AF, capability.as_bytes());
+        let control = at.map(|at| at.saturating_add(offset_of!(af::Capability, control)));
+        self.reset_control = control.map(|at| (at, af::CONTROL_RESET));
+    }
+
     /// Adds what locates the structures of virtio (§4.1.4), as far as there is room.
     fn add_modern(&mut self, modern: &Modern) {
         for (cfg_type, place) in [
@@ -256,7 +299,7 @@ impl Space {
     }
 
     /// Adds a capability, and says where it is. None if there is no room.
-    fn add(&mut self, id: u8, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn add(&mut self, id: u8, bytes: &[u8]) -> Option<usize> {
         let at = self.free;
         let end = at
             .checked_add(bytes.len())
@@ -274,14 +317,14 @@ impl Space {
         Some(at)
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) {
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
         for (to, from) in self.bytes.iter_mut().skip(at).zip(bytes) {
             *to = *from;
         }
     }
 
     /// Lets the driver change these bits.
-    fn allow(&mut self, at: usize, bits: &[u8]) {
+    pub(super) fn allow(&mut self, at: usize, bits: &[u8]) {
         for (to, from) in self.writable.iter_mut().skip(at).zip(bits) {
             *to = *from;
         }

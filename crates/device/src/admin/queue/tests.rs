@@ -61,6 +61,8 @@ fn a_command_is_answered_however_it_is_laid_out() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:2,
+/// dev:basic/administration-virtqueues:5
 #[test]
 fn a_result_is_filled_up_to_a_multiple_of_eight_bytes() {
     for (len, written) in [(0, 8), (1, 16), (8, 16), (9, 24), (15, 24)] {
@@ -77,6 +79,8 @@ fn a_result_is_filled_up_to_a_multiple_of_eight_bytes() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:1,
+/// dev:basic/administration-virtqueues:4
 #[test]
 fn what_a_driver_has_no_room_for_is_cut_off() {
     for room in [8, 9, 16, 24] {
@@ -107,6 +111,7 @@ fn a_driver_that_has_hardly_room_for_the_status_is_told_what_fits() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:1
 #[test]
 fn a_command_that_is_shorter_than_its_header_is_zeroes_from_there_on() {
     let own = Played::new(G::SELF, Opcodes::NONE, 0..=0);
@@ -123,6 +128,8 @@ fn a_command_that_is_shorter_than_its_header_is_zeroes_from_there_on() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:2,
+/// dev:basic/administration-virtqueues:4
 #[test]
 fn a_command_that_is_longer_than_anything_is_looked_at_so_far_and_carried_out() {
     let (mut queue, group) = queue(Features::NONE);
@@ -137,6 +144,7 @@ fn a_command_that_is_longer_than_anything_is_looked_at_so_far_and_carried_out() 
     assert_eq!(asked[0].room, RESULT_BYTES_MAX);
 }
 
+/// Clauses: dev:basic/administration-virtqueues:7
 #[test]
 fn commands_are_carried_out_in_their_order_even_if_one_takes_longer() {
     for format in FORMATS {
@@ -164,6 +172,7 @@ fn commands_are_carried_out_in_their_order_even_if_one_takes_longer() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:6
 #[test]
 fn a_failure_is_written_with_its_qualifier() {
     let (mut queue, group) = queue(Features::NONE);

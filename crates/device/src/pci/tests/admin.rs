@@ -82,6 +82,7 @@ fn administration_is_offered_with_a_group_and_a_queue_and_not_otherwise() {
     assert_eq!(parts.queues(), (FIRST, 0));
 }
 
+/// Clauses: dev:pci/pci-device-layout/common-cfg-structure-layout:16
 #[test]
 fn administration_queues_lie_behind_the_others_once_they_are_agreed_on() {
     let (mut bench, function) = owning(2, Interface::Modern);
