@@ -14,6 +14,7 @@ mod config;
 mod kicks;
 mod legacy;
 mod mode;
+mod noticed;
 mod parts;
 mod queues;
 mod register;
@@ -33,8 +34,10 @@ use spin::{Mutex, MutexGuard};
 
 use crate::admin::{self, Mode, Owner};
 use crate::model::{Device, SharedRegion};
+use crate::notifier::Notifier;
 use crate::parts::Parts;
 use crate::task::{Memory, Runner, Signal, Task};
+use noticed::Noticed;
 use setup::Setup;
 use suspend::Suspension;
 
@@ -68,6 +71,8 @@ pub(crate) struct Front<I: Interrupts> {
     memory: Arc<dyn Memory>,
     runner: Arc<dyn Runner>,
     common: Arc<Common<I>>,
+    /// Where the device's own notices arrive. Not in what tasks hold: runners hold those.
+    _noticed: Arc<Noticed<I>>,
     state: Mutex<State>,
 }
 
@@ -148,7 +153,7 @@ impl<I: Interrupts> Front<I> {
     pub(crate) fn new(parts: Parts, interrupts: I) -> Self {
         let (own, more) = parts.queues();
         let Parts {
-            device,
+            mut device,
             offer,
             administration,
             memory,
@@ -164,6 +169,21 @@ impl<I: Interrupts> Front<I> {
         if more != 0 {
             offered |= F::ADMIN_VQ;
         }
+        let common = Arc::new(Common {
+            interrupts,
+            live: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            needs_reset: AtomicBool::new(false),
+            legacy: AtomicBool::new(false),
+            kicks_with_data: AtomicBool::new(false),
+            kicks_by_name: AtomicBool::new(false),
+            reachable: AtomicBool::new(true),
+            changed: AtomicBool::new(false),
+            suspension: Suspension::default(),
+            violation: Mutex::new(None),
+        });
+        let noticed = Arc::new(Noticed::new(&common, &runner));
+        device.presented(Notifier::new(&noticed));
         Self {
             id: device.id(),
             offered,
@@ -175,19 +195,8 @@ impl<I: Interrupts> Front<I> {
             regions: device.shared_memory().to_vec(),
             memory,
             runner,
-            common: Arc::new(Common {
-                interrupts,
-                live: AtomicBool::new(false),
-                broken: AtomicBool::new(false),
-                needs_reset: AtomicBool::new(false),
-                legacy: AtomicBool::new(false),
-                kicks_with_data: AtomicBool::new(false),
-                kicks_by_name: AtomicBool::new(false),
-                reachable: AtomicBool::new(true),
-                changed: AtomicBool::new(false),
-                suspension: Suspension::default(),
-                violation: Mutex::new(None),
-            }),
+            common,
+            _noticed: noticed,
             state: Mutex::new(State {
                 device,
                 driven: None,
@@ -260,7 +269,11 @@ impl<I: Interrupts> Front<I> {
     }
 
     pub(crate) fn read(&self, register: Register) -> u32 {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        // A driver that was told of a change looks at this first, and may have read nothing of it yet.
+        if register == Register::Generation && !state.suspended {
+            self.show_config(&mut state);
+        }
         let queue = state.selected();
         match register {
             Register::DeviceFeatureSelect => state.device_select,

@@ -62,6 +62,12 @@ pub trait Runner: Send + Sync {
     /// started: ignore those.
     fn kick(&self, index: u16);
 
+    /// The device says that queue `index` has something to do. As a kick, by default: whoever counts
+    /// those can tell the two apart.
+    fn due(&self, index: u16) {
+        self.kick(index);
+    }
+
     /// Drops the task of queue `index`, if there is one. Returns only when it does not run and will
     /// not run again: the driver is then told that its memory is its own. Called without any
     /// lock of the carrier held.

@@ -18,6 +18,7 @@ use spin::Mutex;
 use crate::admin::Administration;
 use crate::interrupt::{Line, MessageSink};
 use crate::model::{Device, SharedRegion, StateError, Worker};
+use crate::notifier::Notifier;
 use crate::parts::{Interface, Offer, Parts};
 use crate::task::{Looked, Memory, Ran, Runner, Signal, Task};
 
@@ -246,6 +247,7 @@ pub(crate) struct Log {
     pub(crate) negotiated: Mutex<Vec<Features>>,
     pub(crate) workers: Mutex<Vec<(u16, Features)>>,
     pub(crate) resets: AtomicUsize,
+    pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) config: Mutex<[u8; 8]>,
 }
 
@@ -294,6 +296,10 @@ impl Device for Plain {
 
     fn shared_memory(&self) -> &[SharedRegion] {
         &self.regions
+    }
+
+    fn presented(&mut self, notifier: Notifier) {
+        *self.log.notifier.lock() = Some(notifier);
     }
 
     fn config_bytes(&self) -> usize {

@@ -159,8 +159,8 @@ impl<T: Transport> Probed<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be
-    /// had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
+    /// [`Error::FeaturesReserved`] if what is wanted is not for a device type to define;
+    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
     /// `FAILED` is then set.
     pub fn negotiate(self, wanted: &Wanted) -> Result<Negotiated<T>> {
         let mut link = self.held.lock();

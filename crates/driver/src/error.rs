@@ -39,6 +39,9 @@ pub enum Error {
         /// What it depends on.
         needs: Features,
     },
+    /// Ours to configure: the driver wants features that are for no device type to define (§2.2), and
+    /// that nothing below it can do.
+    FeaturesReserved(Features),
     /// Ours to configure: the device has no queue of this index.
     NoQueue(u16),
     /// Ours to configure: the queue of this index has no interrupt of its own. It has no callback,
@@ -190,7 +193,7 @@ pub enum Violation {
     },
     /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
     QueueAlreadyEnabled(u16),
-    /// The device completed a request with fewer bytes than success means (§5.2.6).
+    /// The device completed a request with fewer bytes than success means.
     TooShort {
         /// Bytes that it says it wrote.
         written: u32,
@@ -326,6 +329,11 @@ impl fmt::Display for Error {
                     feature.0, needs.0
                 )
             }
+            Self::FeaturesReserved(wanted) => write!(
+                f,
+                "driver wants features {:#x}, which are for no device type to define (§2.2)",
+                wanted.0
+            ),
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
             Self::NoVector(index) => write!(f, "queue {index} has no interrupt of its own"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
@@ -432,7 +440,7 @@ impl fmt::Display for Violation {
             Self::TooShort { written, needed } => {
                 write!(
                     f,
-                    "success with {written} bytes written, where it means {needed} (§5.2.6)"
+                    "success with {written} bytes written, where it means {needed}"
                 )
             }
             Self::AdminQueues { first, count } => {

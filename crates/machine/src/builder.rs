@@ -6,7 +6,7 @@ use std::thread;
 use ringway_device::admin::Administration;
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
-use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
+use ringway_device::{Device, Interface, Limits, Offer, Parts, mmio, pci};
 use ringway_driver::interrupt::Handler;
 use ringway_driver::platform::Trust;
 use ringway_spec::F;
@@ -36,6 +36,8 @@ pub struct Builder {
     reach: Reach,
     bridges: usize,
     devices: Vec<Planned>,
+    /// The first device that cannot be presented as it is.
+    fault: Option<Error>,
 }
 
 /// A device to be made, once what it is to be connected to is there.
@@ -179,6 +181,7 @@ impl Default for Builder {
             reach: Reach::Everywhere,
             bridges: 0,
             devices: Vec::new(),
+            fault: None,
         }
     }
 }
@@ -258,7 +261,9 @@ impl Builder {
 
     /// Adds a device in an MMIO slot.
     pub fn mmio(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.mmio_device(name, move |ports| Arc::new(ports.window(device, &options)))
+        let checked = presentable(name, &*device, &mmio::LIMITS);
+        self.checked(checked)
+            .mmio_device(name, move |ports| Arc::new(ports.window(device, &options)))
     }
 
     /// Adds a PCI function of any kind: one that breaks the rules, for tests of drivers.
@@ -304,6 +309,9 @@ impl Builder {
     ///
     /// [`Error`]
     pub fn build(self) -> Result<Machine> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         self.check_names()?;
         let is_window = |planned: &&Planned| matches!(planned, Planned::Window(_));
         let windows = self.devices.iter().filter(is_window).count();
@@ -353,6 +361,11 @@ impl Builder {
         Ok(Machine::new(platform, board, dispatcher, devices, slots))
     }
 
+    fn checked(mut self, checked: Result<()>) -> Self {
+        self.fault = self.fault.or(checked.err());
+        self
+    }
+
     fn check_names(&self) -> Result<()> {
         let mut names: Vec<_> = self.devices.iter().flat_map(Planned::names).collect();
         names.sort_unstable();
@@ -393,9 +406,12 @@ pub(crate) fn function(
     options: Options,
 ) -> impl FnOnce(Ports) -> Result<Arc<dyn PciFunction>> + 'static {
     let name = name.to_owned();
-    move |ports| match ports.function(device, &options) {
-        Ok(function) => Ok(Arc::new(function)),
-        Err(why) => Err(Error::Unfit(name, why)),
+    move |ports| {
+        presentable(&name, &*device, &pci::LIMITS)?;
+        match ports.function(device, &options) {
+            Ok(function) => Ok(Arc::new(function)),
+            Err(why) => Err(Error::Unfit(name, why)),
+        }
     }
 }
 
@@ -429,6 +445,12 @@ fn plug(
     }
     let closed = board.addresses.close(&population.segment, &windows);
     closed.map(|()| attached).ok_or_else(no_addresses)
+}
+
+/// Whether a device can be presented as it is, by a carrier that has room for so much.
+pub(crate) fn presentable(name: &str, device: &dyn Device, limits: &Limits) -> Result<()> {
+    let checked = limits.check(device);
+    checked.map_err(|fault| Error::Device(name.to_owned(), fault))
 }
 
 fn check(count: usize, limit: usize) -> Result<()> {

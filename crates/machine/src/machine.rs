@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use ringway_device::Device;
+use ringway_device::{Device, mmio};
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
 use crate::board::Board;
-use crate::builder::{Builder, Options, Plan, Ports, function};
+use crate::builder::{Builder, Options, Plan, Ports, function, presentable};
 use crate::bus::{MmioDevice, Population};
 use crate::counters::Counters;
 use crate::engine::History;
@@ -140,6 +140,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
+        presentable(name, &*device, &mmio::LIMITS)?;
         let plan = Plan::new(name, move |ports: Ports| {
             Ok(Arc::new(ports.window(device, &options)) as Arc<dyn MmioDevice>)
         });

@@ -15,6 +15,8 @@ mod entropy;
 mod executor;
 mod plan;
 mod random;
+mod slots;
+mod usable;
 mod way;
 
 use alloc::boxed::Box;
@@ -40,6 +42,7 @@ pub use bus::on_bus;
 pub use executor::block_on;
 pub use plan::{RANGES_MAX, Range, ranges};
 pub use random::Numbers;
+pub use slots::in_slots;
 pub use way::Way;
 
 use bench::Bench;

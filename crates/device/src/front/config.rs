@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use ringway_spec::Status;
 
-use super::{Driven, Front, Interrupts, State};
+use super::{Common, Driven, Front, Interrupts, State};
 
 impl<I: Interrupts> Front<I> {
     /// How many bytes configuration space has.
@@ -60,15 +60,22 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
+    /// The device's configuration changed.
+    pub(crate) fn config_changed(&self) {
+        self.common.config_changed();
+    }
+}
+
+impl<I: Interrupts> Common<I> {
     /// The device's configuration changed: the driver is told, if there is one that is ready; one
     /// that has suspended the device, when it goes on (§3.4.2).
-    pub(crate) fn config_changed(&self) {
-        self.common.changed.store(true, Ordering::SeqCst);
-        if self.common.suspension.holds_back() {
+    pub(super) fn config_changed(&self) {
+        self.changed.store(true, Ordering::SeqCst);
+        if self.suspension.holds_back() {
             return;
         }
-        if self.common.live.load(Ordering::SeqCst) {
-            self.common.interrupts.config_changed();
+        if self.live.load(Ordering::SeqCst) {
+            self.interrupts.config_changed();
         }
     }
 }

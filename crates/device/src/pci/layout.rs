@@ -57,7 +57,7 @@ const PORTS: u32 = 0x100;
 const BAR_MAX: u64 = 1 << 63;
 
 /// Structures are apart by pages, so that they can be mapped apart.
-const PAGE: u32 = 0x1000;
+pub(super) const PAGE: u32 = 0x1000;
 
 /// The numbers of the BARs. Those of a function with the legacy interface leave BAR 0 to it. So do
 /// those of a virtual function, to which its physical one may lend that interface: it then has
@@ -119,6 +119,7 @@ impl Layout {
         numbers: &Numbers,
         queues: u16,
         vectors: u16,
+        config_bytes: usize,
         regions: &[(u8, u64)],
     ) -> Result<Self, Unfit> {
         let legacy = (interface != Interface::Modern).then_some(Place {
@@ -128,7 +129,7 @@ impl Layout {
         });
         let modern = match interface {
             Interface::Legacy => None,
-            _ => Some(Modern::new(numbers, queues, regions)?),
+            _ => Some(Modern::new(numbers, queues, config_bytes, regions)?),
         };
         // Below 2²⁰: a vector has 11 bits.
         let table_bytes = msix::table_bytes(vectors) as u32;
@@ -182,15 +183,25 @@ impl Numbers {
 }
 
 impl Modern {
-    fn new(numbers: &Numbers, queues: u16, regions: &[(u8, u64)]) -> Result<Self, Unfit> {
+    fn new(
+        numbers: &Numbers,
+        queues: u16,
+        config_bytes: usize,
+        regions: &[(u8, u64)],
+    ) -> Result<Self, Unfit> {
         let bar = numbers.registers;
+        // A driver that looks for more than there is finds so. All of it, if the device does not say.
+        let device = match u32::try_from(config_bytes) {
+            Ok(bytes @ 1..=PAGE) => bytes,
+            _ => PAGE,
+        };
         // Below 2²⁰: an index has 16 bits.
         let notify = u32::from(queues.max(1)).saturating_mul(NOTIFY_MULTIPLIER);
         Ok(Self {
             shared: shared_places(numbers.shared, regions)?,
             common: at(bar, COMMON_OFFSET, size_of::<CommonConfig>() as u32),
             isr: at(bar, ISR_OFFSET, 1),
-            device: at(bar, DEVICE_OFFSET, PAGE),
+            device: at(bar, DEVICE_OFFSET, device),
             notify: at(bar, NOTIFY_OFFSET, notify),
             legacy_kick: at(bar, LEGACY_KICK_OFFSET, 2),
         })

@@ -47,6 +47,7 @@ use spin::Mutex;
 
 use crate::front::{Front, LegacyRegister};
 use crate::interrupt::{Line, MessageSink};
+use crate::limits::Limits;
 use crate::parts::Parts;
 use layout::{Layout, Numbers};
 use msix::Vectors;
@@ -59,6 +60,14 @@ pub use unfit::Unfit;
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
+
+/// What can be presented as a function: a type has a number up to that of the last PCI device that is
+/// virtio's (§4.1.2), and a queue has an index of 16 bits.
+pub const LIMITS: Limits = Limits {
+    id_last: (pci::MODERN_DEVICE_LAST - pci::MODERN_DEVICE_BASE) as u32,
+    queues: u16::MAX as usize,
+    config_bytes: layout::PAGE as usize,
+};
 
 /// The base of a BAR that answers at no address.
 const NOWHERE: u64 = u64::MAX;
@@ -98,6 +107,7 @@ impl Function {
         role: Role,
     ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
+        let config_bytes = parts.device.config_bytes();
         let (own, more) = parts.queues();
         let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
         let front = Front::new(parts, vectors_of);
@@ -108,7 +118,8 @@ impl Function {
         let regions: Vec<_> = regions.map(|it| (it.id, it.memory.len() as u64)).collect();
         let kind = role.kind();
         let numbers = Numbers::of(interface, kind);
-        let layout = Layout::new(interface, &numbers, front.queues(), vectors, &regions)?;
+        let queues = front.queues();
+        let layout = Layout::new(interface, &numbers, queues, vectors, config_bytes, &regions)?;
         let mut space = Space::new(front.id(), interface, vectors, &layout, kind)?;
         if kind == Kind::Virtual {
             space.leave_to_physical();

@@ -189,6 +189,16 @@ impl<T: Transport> Link<T> {
             }
             _ => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
         };
+        let known = Features::OF_DEVICE_TYPES
+            | RING_FEATURES
+            | LEGACY_FEATURES
+            | F::ADMIN_VQ
+            | F::SR_IOV
+            | transport.transport_features();
+        let reserved = (wanted.required | wanted.optional) - known;
+        if !reserved.is_empty() {
+            return Err(Error::FeaturesReserved(reserved));
+        }
         let through = transport.transport_features();
         // Without what it speaks of, it is not agreed on whoever wants it (§6).
         let offered = offered - (F::SR_IOV - through);

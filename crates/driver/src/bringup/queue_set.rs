@@ -23,7 +23,8 @@ pub struct Prepared<'q> {
     pub options: &'q QueueOptions,
 }
 
-/// Queues that are started together: one, an array, a list, or a pair of them.
+/// Queues that are started together: one, one that is there with a feature only, a list, or a pair of
+/// them.
 pub trait QueueSet<P: Platform> {
     /// The same queues, live.
     type Live;
@@ -84,6 +85,25 @@ impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Vec<S> {
         self.into_iter()
             .map(|queue| queue.live(doorbells, interrupts))
             .collect()
+    }
+}
+
+impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Option<S> {
+    type Live = Option<S::Live>;
+
+    fn each(&self, each: &mut dyn FnMut(&Prepared<'_>)) {
+        self.iter().for_each(|queue| queue.each(each));
+    }
+
+    fn live(
+        self,
+        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
+        interrupts: bool,
+    ) -> Option<Self::Live> {
+        match self {
+            Some(queue) => queue.live(doorbells, interrupts).map(Some),
+            None => Some(None),
+        }
     }
 }
 

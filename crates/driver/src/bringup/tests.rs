@@ -61,6 +61,30 @@ fn features_ok_is_read_back_and_its_refusal_believed() {
     assert!(device.script().queues.is_empty());
 }
 
+#[test]
+fn features_that_are_for_no_device_type_to_define_are_not_to_be_wanted() {
+    let own = Features::bit(23) | Features::bit(127);
+    let [reserved, other] = [25, 44].map(Features::bit);
+    for wanted in [
+        own,
+        own | F::RING_PACKED,
+        own | reserved,
+        reserved | F::SR_IOV,
+    ] {
+        let acknowledged = Acknowledged::new(device(Features(u128::MAX))).unwrap();
+        let probed = acknowledged.driver().unwrap();
+
+        let negotiated = probed.negotiate(&Wanted {
+            optional: wanted,
+            ..Wanted::default()
+        });
+
+        let foreign = wanted & (reserved | other);
+        let expected = (!foreign.is_empty()).then_some(Error::FeaturesReserved(foreign));
+        assert_eq!(negotiated.err(), expected, "{wanted:?}");
+    }
+}
+
 /// Drivers' defect 9: §2.4.2.
 #[test]
 fn a_reset_is_awaited() {

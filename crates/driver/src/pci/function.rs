@@ -92,7 +92,6 @@ impl Function {
     }
 
     /// Whether its header has this layout.
-    #[cfg(feature = "alloc")]
     pub(super) fn has_header(&self, layout: u8) -> bool {
         self.header & HEADER_TYPE_MASK == layout
     }

@@ -122,7 +122,7 @@ fn regions_that_no_bar_can_hold_are_refused() {
     let largest = 1 << 63;
     let layout = |regions: &[(u8, u64)]| {
         let numbers = Numbers::of(Interface::Modern, Kind::Alone);
-        Layout::new(Interface::Modern, &numbers, 2, 3, regions)
+        Layout::new(Interface::Modern, &numbers, 2, 3, 0, regions)
     };
     let refused = |regions: &[(u8, u64)]| layout(regions).err();
 
