@@ -72,9 +72,6 @@ pub struct Queue {
     /// What that is called: `virtio0-request.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_name: Option<String>,
-    /// Whether it is for administration.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub administers: bool,
 }
 
 /// A driver of a bus.
@@ -127,7 +124,6 @@ impl Device {
             size: queue.size,
             vector: queue.vector,
             vector_name: queue.interrupt.map(|name| vector_name(name).to_string()),
-            administers: queue.administers,
         };
         Self {
             name: name(node.name, first),

@@ -52,7 +52,8 @@ pub const QUEUES_MAX: u16 = 16;
 /// Most bytes of a result that can be asked for.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 
-/// How an administration queue is made: few commands, in two pieces each.
+/// How an administration queue is made: few commands, in two pieces each, that nobody is in a hurry
+/// for.
 pub(crate) const QUEUE_OPTIONS: QueueOptions = QueueOptions {
     size: 16,
     segments: 16,

@@ -302,7 +302,7 @@ impl Load {
         let sector = self.turn * 7 % SECTORS;
         let at = sector as usize * SECTOR_SIZE;
         let mut buffer = DmaBuffer::new(&self.platform, SECTOR_SIZE).unwrap();
-        if self.turn % 2 == 0 {
+        if self.turn.is_multiple_of(2) {
             let bytes = vec![self.turn as u8; SECTOR_SIZE];
             buffer.write(0, &bytes).unwrap();
             self.expected[at..at + SECTOR_SIZE].copy_from_slice(&bytes);

@@ -2,24 +2,29 @@
 //! good order or under load.
 #![cfg(test)]
 
+use core::task::Poll;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, mpsc};
 
+use ringway_device::admin::{Administration, Command, Failure, Group};
 use ringway_device::blk::{Blk as BlkDevice, RamDisk};
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::pci::VirtualFunctionsError as NotVirtual;
 use ringway_device::{Device, Offer};
+use ringway_driver::admin::Request;
 use ringway_driver::blk::Blk;
+use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::bus::{AnyTransport, Bus, Id, Name, Parting, Sink, attach};
-use ringway_driver::dma::DmaBuffer;
+use ringway_driver::dma::{DmaBuffer, QueueOptions};
 use ringway_driver::entropy::Rng;
-use ringway_driver::error::{Error, VirtualFunctionsError};
+use ringway_driver::error::{AdminError, Error, VirtualFunctionsError};
 use ringway_driver::pci::{self, Address, Apertures, ConfigAccess, Pci, VirtualFunctions};
 use ringway_driver::platform::{Leak, Trust};
 use ringway_machine::{
     Builder, Error as Unbuilt, Firmware, Machine, Options, Place, Platform, Run,
 };
+use ringway_spec::admin::{GroupType, Opcodes, Qualifier};
 use ringway_spec::{DeviceId, F, Features};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +44,10 @@ impl Source for Same {
 
 fn disk() -> Box<dyn Device> {
     Box::new(BlkDevice::new(Arc::new(RamDisk::new(SECTORS)), 1))
+}
+
+fn entropy() -> Box<dyn Device> {
+    Box::new(Entropy::new(Same(0)))
 }
 
 fn disks(count: u16) -> Vec<Box<dyn Device>> {
@@ -219,28 +228,32 @@ fn virtual_functions_are_not_enabled_before_the_device_has_agreed_to_it() {
     assert!(transport.is_ok());
 }
 
-/// A device that is driven without it stays so.
+/// A device that is driven without them is driven nevertheless; and one without the capability has
+/// none.
 #[test]
 fn a_driver_that_does_not_agree_gets_no_virtual_functions() {
-    let options = Options {
-        offer: Offer::default().without(F::SR_IOV),
-        ..Options::default()
-    };
-    let machine = Machine::builder().run(INLINE);
-    let machine = machine.pci_physical("disk", disk(), sources(1), options);
-    let machine = machine.build().unwrap();
-    let platform = machine.platform();
-    let (_disk, mut virtuals) = owner(&platform);
-
-    // It is the carrier's to offer, whatever it is told.
-    assert!(virtuals.enable(1).is_ok());
-    let plain = Machine::builder().run(INLINE);
-    let plain = plain
-        .pci("disk", disk(), Options::default())
+    let machine = owner_of(sources(1), Features::NONE).run(INLINE);
+    let machine = machine
+        .pci("plain", disk(), Options::default())
         .build()
         .unwrap();
-    let mut transport = pci::devices(&plain.platform()).next().unwrap().unwrap();
-    assert!(transport.virtual_functions().unwrap().is_none());
+    let platform = machine.platform();
+    let mut found = pci::devices(&platform).map(|found| found.unwrap());
+    let mut transport = found.next().unwrap();
+    let mut plain = found.next().unwrap();
+    let mut virtuals = transport.virtual_functions().unwrap().unwrap();
+    let without = Wanted {
+        without: F::SR_IOV,
+        ..Wanted::default()
+    };
+    let probed = Acknowledged::new(transport).unwrap().driver().unwrap();
+
+    let negotiated = probed.negotiate(&without).unwrap();
+    let refused = virtuals.enable(1).err();
+
+    assert!(!negotiated.features().contains(F::SR_IOV));
+    assert_eq!(refused, Some(VirtualFunctionsError::NotAgreed.into()));
+    assert!(plain.virtual_functions().unwrap().is_none());
 }
 
 #[test]
@@ -284,7 +297,7 @@ fn what_cannot_be_had_of_virtual_functions_is_told_and_changes_nothing() {
 #[test]
 fn what_cannot_be_a_function_with_virtual_ones_is_not_built() {
     let built = |virtuals| owner_of(virtuals, Features::NONE).build().err();
-    let two = vec![disk(), Box::new(Entropy::new(Same(0)))];
+    let two = vec![disk(), entropy()];
 
     let types = NotVirtual::Types(DeviceId::BLOCK, DeviceId::ENTROPY);
     assert_eq!(built(two), Some(Unbuilt::VirtualFunctions(types)));
@@ -324,6 +337,75 @@ fn virtual_functions_are_pulled_out_with_the_physical_one() {
     assert_eq!(place, Some(Place::Pci(virtuals.address())));
     assert!(machine.devices().is_empty());
     assert_eq!(virtuals.count(), 0);
+}
+
+/// Over an administration queue: there is the group while there are virtual functions, and it has
+/// their numbers for members.
+#[test]
+fn virtual_functions_are_a_group_that_their_driver_finds() {
+    let options = Options {
+        administration: Administration::new(1).with(Arc::new(Nods)),
+        ..Options::default()
+    };
+    let machine = Machine::builder()
+        .run(INLINE)
+        .pci_physical("source", entropy(), sources(3), options)
+        .build()
+        .unwrap();
+    let platform = machine.platform();
+    let mut transport = pci::devices(&platform).next().unwrap().unwrap();
+    let mut virtuals = transport.virtual_functions().unwrap().unwrap();
+    let wanted = Wanted {
+        administration: 1,
+        ..Wanted::default()
+    };
+    let probed = Acknowledged::new(transport).unwrap().driver().unwrap();
+    let mut rng: Rng<_> = Rng::open(probed, &wanted, &QueueOptions::default()).unwrap();
+    let mut admin = rng.device().take_admin().unwrap();
+    let group = GroupType::SR_IOV;
+    let why = |failed: Option<Error>| match failed {
+        Some(Error::Admin(AdminError::Failed(failure))) => Some(failure.qualifier),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+
+    let before = why(admin.list(group).err());
+    let found = virtuals.enable(2).unwrap();
+    admin.begin(group, Opcodes::PARTS).unwrap();
+    let member = virtuals.member(found[1].number()).unwrap();
+    let outcomes = [0, member.id(), 3].map(|to| {
+        let outcome = admin.call(&Request::mode(group, to, 1));
+        why(outcome.err())
+    });
+    drop(member);
+    virtuals.disable().unwrap();
+    let after = why(admin.call(&Request::mode(group, 1, 1)).err());
+
+    let no_group = Some(Qualifier::INVALID_GROUP);
+    let no_member = Some(Qualifier::INVALID_MEMBER);
+    assert_eq!((before, after), (no_group, no_group));
+    assert_eq!(outcomes, [no_member, None, no_member]);
+}
+
+/// Carries out commands, for whatever member.
+struct Nods;
+
+impl Group for Nods {
+    fn group_type(&self) -> GroupType {
+        GroupType::SR_IOV
+    }
+
+    fn commands(&self) -> Opcodes {
+        Opcodes::PARTS
+    }
+
+    fn has_member(&self, _member: u64) -> bool {
+        true
+    }
+
+    fn execute(&self, _command: &Command<'_>) -> Poll<Result<Vec<u8>, Failure>> {
+        Poll::Ready(Ok(Vec::new()))
+    }
 }
 
 type Rngs = Rng<AnyTransport<Platform>, DmaBuffer>;

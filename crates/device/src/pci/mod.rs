@@ -40,7 +40,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use ringway_ring::device::Violation;
-use ringway_spec::admin::GroupType;
 use ringway_spec::pci::config::{self, Command};
 use ringway_spec::pci::{extended, legacy};
 use ringway_spec::{DeviceId, pci};
@@ -92,17 +91,13 @@ impl Function {
     }
 
     fn make(
-        mut parts: Parts,
+        parts: Parts,
         vectors: u16,
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
         role: Role,
     ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
-        if role.kind() != Kind::Physical {
-            // There is no group of virtual functions without any (§2.12.1.5).
-            parts.administration = parts.administration.without(GroupType::SR_IOV).0;
-        }
         let (own, more) = parts.queues();
         let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
         let front = Front::new(parts, vectors_of);

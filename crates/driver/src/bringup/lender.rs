@@ -42,8 +42,6 @@ pub(crate) struct QueueState {
     pub(crate) vector: Option<u16>,
     /// What that is called.
     pub(crate) interrupt: Option<VectorName>,
-    /// Whether it is for administration.
-    pub(crate) administers: bool,
 }
 
 impl<T: Transport> Lender<T> {
@@ -171,7 +169,6 @@ impl<T: Transport> Lender<T> {
             size: queue.setup.size,
             vector: queue.vector,
             interrupt: link.vector_of(queue),
-            administers: link.admin.is_some_and(|first| queue.index >= first),
         });
         queues.collect()
     }

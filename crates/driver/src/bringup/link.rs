@@ -52,8 +52,6 @@ pub(super) struct Link<T: Transport> {
     pub(super) interrupts: Interrupts,
     /// How many administration queues the driver wants.
     pub(super) administration: u16,
-    /// The index of the first of them, if there are any.
-    pub(super) admin: Option<u16>,
     /// The queues that were started.
     pub(super) started: Vec<Started>,
     /// Whether the device was told of any memory.
@@ -149,7 +147,6 @@ impl<T: Transport> Link<T> {
             handlers: Vec::new(),
             interrupts: Interrupts::Polled,
             administration: 0,
-            admin: None,
             started: Vec::new(),
             told: false,
             failed: false,

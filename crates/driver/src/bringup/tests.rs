@@ -104,7 +104,7 @@ fn version_1_is_accepted_and_demanded() {
 
 /// Drivers' defect 12: House rule 5.
 ///
-/// Clauses: drv:basic/feature-bits:3, drv:basic/feature-bits:5, drv:reserved-feature-bits:9
+/// Clauses: drv:basic/feature-bits:3, drv:basic/feature-bits:5
 #[test]
 fn ring_and_transport_features_that_are_not_implemented_are_not_accepted() {
     let device = device(Features(u128::MAX));

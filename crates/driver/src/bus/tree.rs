@@ -64,8 +64,6 @@ pub struct QueueNode {
     pub vector: Option<u16>,
     /// What that is called.
     pub interrupt: Option<VectorName>,
-    /// Whether it is for administration (§2.13).
-    pub administers: bool,
 }
 
 /// A driver of a bus.
@@ -137,7 +135,6 @@ impl From<&QueueState> for QueueNode {
             size: queue.size,
             vector: queue.vector,
             interrupt: queue.interrupt,
-            administers: queue.administers,
         }
     }
 }

@@ -3,13 +3,13 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
 use ringway_ring::barrier;
 use ringway_spec::pci::config::Command;
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
 use ringway_spec::{DeviceId, F, Features, Status};
-
-#[cfg(feature = "alloc")]
-use alloc::boxed::Box;
 
 use super::capability::{Layout, Table};
 use super::owned::Owned;
