@@ -320,6 +320,7 @@ fn a_part_that_is_not_known_is_passed_over_if_it_may_be() {
     assert_eq!(function.give(&must), Err(refused));
 }
 
+/// Devices' defect 10: saved state is believed.
 #[test]
 fn what_cannot_be_is_refused_and_changes_nothing() {
     let (mut bench, _) = function(0);

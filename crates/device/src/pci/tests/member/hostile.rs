@@ -56,6 +56,8 @@ fn a_length_that_lies_is_refused() {
     }
 }
 
+/// Devices' defect 10: saved state is believed.
+///
 /// Whatever is given, and whether it is taken: a device either goes on with a driver whom it can
 /// answer, or it stays stopped; and a reset makes it new.
 #[test]

@@ -118,9 +118,9 @@ fn a_member_that_is_reset_alone_is_new_and_its_owner_waits_for_that() {
     let (during, waits) = (function.clone(), Arc::new(AtomicBool::new(true)));
     let all = waits.clone();
     *steps.on_stop.lock() = Some(Arc::new(move || {
-        let stop = during.set_mode(Mode::Stopped).is_pending();
+        let modes = [Mode::Stopped, Mode::Running].map(|mode| during.set_mode(mode).is_pending());
         let set = during.set_parts(&[]).is_pending();
-        all.fetch_and(stop && set, Ordering::SeqCst);
+        all.fetch_and(modes == [true; 2] && set, Ordering::SeqCst);
     }));
 
     let at = function.capabilities();
