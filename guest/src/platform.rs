@@ -13,9 +13,9 @@ use core::time::Duration;
 
 use ringway_driver::error::PlatformError;
 use ringway_driver::interrupt::{Handler, Signal};
-use ringway_driver::pci::{Address, ConfigAccess};
+use ringway_driver::pci::{Address, ConfigAccess, ConfigWindow, Exclusion, Target};
 use ringway_driver::platform::{Direction, Message, Platform, Segments, Trust, ends_by};
-use ringway_driver::registers::{MemoryOrPorts, Ports, Window};
+use ringway_driver::registers::{DirectOrWindow, MemoryOrPorts, Ports, Window};
 use ringway_ring::driver::Memory;
 use ringway_ring::shared::Shared;
 
@@ -63,10 +63,24 @@ impl Default for Interrupts {
     }
 }
 
+/// How registers are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// They are mapped, or behind ports.
+    #[default]
+    Direct,
+    /// Only through the windows that PCI functions have in configuration space: as if there were
+    /// no room for any BAR.
+    Window,
+}
+
 /// Who is called by what.
 #[derive(Default)]
 struct Connected {
     interrupts: Interrupts,
+    reach: Reach,
+    /// Held by who uses a window in configuration space.
+    alone: Lock<()>,
     messages: Lock<Vec<(u8, Handler<Machine>)>>,
     lines: Lock<Vec<Line>>,
 }
@@ -79,10 +93,11 @@ struct Line {
 }
 
 impl Machine {
-    /// The machine, with no more than these interrupts.
-    pub fn new(interrupts: Interrupts) -> Self {
+    /// The machine, with no more than these interrupts, and no better way to registers.
+    pub fn new(interrupts: Interrupts, reach: Reach) -> Self {
         Self(Arc::new(Connected {
             interrupts,
+            reach,
             ..Connected::default()
         }))
     }
@@ -98,7 +113,7 @@ impl fmt::Debug for Machine {
 // device's at its own address: `dma` gives zeroed memory of the heap, which is freed with the last
 // clone, and `map` reports the bytes that it was given.
 unsafe impl Platform for Machine {
-    type Registers = MemoryOrPorts;
+    type Registers = DirectOrWindow<MemoryOrPorts, Self>;
 
     fn trust(&self) -> Trust {
         Trust::Trusted
@@ -126,29 +141,37 @@ unsafe impl Platform for Machine {
 
     fn unmap(&self, _: NonNull<u8>, _: usize, _: Direction, _: u64) {}
 
-    fn registers(&self, address: u64, len: u64) -> Result<MemoryOrPorts, PlatformError> {
+    fn registers(&self, address: u64, len: u64) -> Result<Self::Registers, PlatformError> {
         let not_mapped = PlatformError::NotMapped(address);
+        if self.0.reach == Reach::Window {
+            return Err(not_mapped);
+        }
         let end = address.checked_add(len).ok_or(not_mapped)?;
         let base = memory::device_window(&(address..end)).ok_or(not_mapped)?;
         let len = usize::try_from(len).map_err(|_| not_mapped)?;
         // SAFETY: `device_window` gives registers that are mapped, uncached, for good, and are no
         // RAM; what they make a device do to memory is its driver's to see to.
         let window = unsafe { Window::new(base, len) };
-        Ok(MemoryOrPorts::Memory(window))
+        Ok(MemoryOrPorts::Memory(window).into())
     }
 
-    fn ports(&self, base: u32, len: u32) -> Result<MemoryOrPorts, PlatformError> {
+    fn ports(&self, base: u32, len: u32) -> Result<Self::Registers, PlatformError> {
         let no_ports = PlatformError::NoPorts(base);
         let port = u16::try_from(base).map_err(|_| no_ports)?;
         // Those below belong to the board: some of them move memory.
         let last = base.checked_add(len).is_some_and(|end| end <= PORTS_END);
-        if port < FIRST_PORT || !last {
+        if port < FIRST_PORT || !last || self.0.reach == Reach::Window {
             return Err(no_ports);
         }
         // SAFETY: the image runs in ring 0; ports from there on are those of PCI devices, and what
         // they make a device do to memory is its driver's to see to.
         let ports = unsafe { Ports::new(port, len as usize) };
-        Ok(MemoryOrPorts::Ports(ports))
+        Ok(MemoryOrPorts::Ports(ports).into())
+    }
+
+    fn config_window(&self, target: Target) -> Option<Self::Registers> {
+        let window = ConfigWindow::new(self.clone(), target);
+        Some(DirectOrWindow::Window(window))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
@@ -235,5 +258,12 @@ impl ConfigAccess for Machine {
 
     fn write32(&self, at: Address, offset: u16, value: u32) {
         pci::CONFIG.write32(at, offset, value);
+    }
+}
+
+impl Exclusion for Machine {
+    fn alone<T>(&self, what: impl FnOnce() -> T) -> T {
+        let _held = self.0.alone.lock();
+        what()
     }
 }

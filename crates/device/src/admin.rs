@@ -11,8 +11,15 @@
 //!
 //! Spec: VIRTIO 1.4 §2.12 "Device groups", §2.13 "Administration Virtqueues".
 
+mod capability;
 mod command;
+mod control;
+mod facilities;
 mod group;
+mod member;
+mod members;
+mod object;
+mod objects;
 mod owner;
 mod queue;
 #[cfg(test)]
@@ -22,8 +29,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use ringway_spec::admin::GroupType;
+
+pub use capability::{Capability, Field, Rule};
 pub use command::{Command, Failure};
+pub use control::Control;
+pub use facilities::Facilities;
 pub use group::Group;
+pub use member::{Inadmissible, LegacyPlace, Member, Mode, Part};
+pub use members::Members;
+pub use object::{Kind, OBJECT_BYTES_MAX, OBJECTS_BYTES_MAX};
 pub use owner::{Answer, Owner};
 pub(crate) use queue::Commands;
 pub use queue::{COMMAND_BYTES_MAX, QUEUE_SIZE, RESULT_BYTES_MAX};
@@ -53,6 +68,14 @@ impl Administration {
         self.groups.retain(|group| group.group_type() != new);
         self.groups.push(group);
         self
+    }
+
+    /// This, less the group of this type; and that group.
+    pub(crate) fn without(mut self, group_type: GroupType) -> (Self, Option<Arc<dyn Group>>) {
+        let is_it = |group: &Arc<dyn Group>| group.group_type() == group_type;
+        let found = self.groups.iter().position(is_it);
+        let group = found.map(|index| self.groups.remove(index));
+        (self, group)
     }
 
     /// How many administration queues there are.

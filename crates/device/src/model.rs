@@ -3,11 +3,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::task::Waker;
 
 use ringway_ring::device::{Batch, Violation};
 use ringway_ring::shared::Shared;
 use ringway_spec::{DeviceId, Features};
+
+use crate::notifier::Notifier;
 
 /// A device model: identity, features, configuration; and, once a driver is ready, the workers that
 /// serve its queues.
@@ -17,6 +18,10 @@ pub trait Device: Send {
     /// What type of device it is.
     fn id(&self) -> DeviceId;
 
+    /// It is presented by a carrier, which is told by `notifier` of what happens to the device
+    /// without its driver's doing. Called once, before a driver sees it.
+    fn presented(&mut self, _notifier: Notifier) {}
+
     /// The features of its type that it offers. Those of rings and transports are added by the
     /// carrier. Asked once.
     fn features(&self) -> Features;
@@ -25,15 +30,15 @@ pub trait Device: Send {
     /// once.
     fn queue_sizes(&self) -> &[u16];
 
-    /// How many bytes configuration space has. Carriers that can say so offer none to drivers of a device
-    /// that has none.
+    /// How many bytes configuration space has: none by default. Drivers are shown no more. Asked once.
     fn config_bytes(&self) -> usize {
         0
     }
 
     /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which
-    /// is what `into` holds.
-    fn read_config(&self, offset: usize, into: &mut [u8]);
+    /// is what `into` holds. Carriers read all of it at once, so that the driver sees it in one piece. See
+    /// [`config::read`](crate::config::read).
+    fn read_config(&self, _offset: usize, _into: &mut [u8]) {}
 
     /// The memory that it shares with its driver, beside queues: none by default. Asked once.
     fn shared_memory(&self) -> &[SharedRegion] {
@@ -42,8 +47,9 @@ pub trait Device: Send {
 
     /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored.
     /// Called before [`negotiated`](Self::negotiated) only by a driver from before version 1, which
-    /// may write what the features that are offered let it (§3.1.2).
-    fn write_config(&mut self, offset: usize, from: &[u8]);
+    /// may write what the features that are offered let it (§3.1.2). See
+    /// [`config::written`](crate::config::written).
+    fn write_config(&mut self, _offset: usize, _from: &[u8]) {}
 
     /// The driver's features are settled: from here on, configuration is what it is with them
     /// (§5.2.5.2 has a case of it).
@@ -138,8 +144,4 @@ pub trait Worker: Send {
     fn ready(&self) -> Option<i32> {
         None
     }
-
-    /// Takes what is to be woken when there is something to serve that no kick tells of, and that is
-    /// no file: a packet from another thread. Given once, to a new worker, before it serves.
-    fn set_waker(&mut self, _waker: Waker) {}
 }

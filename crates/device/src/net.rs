@@ -20,6 +20,7 @@ use spin::Mutex;
 use zerocopy::IntoBytes;
 
 use crate::model::{Device, Worker};
+use crate::notifier::Notifier;
 
 mod control;
 mod counts;
@@ -203,6 +204,10 @@ impl Device for Net {
         for (to, from) in room.iter_mut().zip(from) {
             *to = *from;
         }
+    }
+
+    fn presented(&mut self, notifier: Notifier) {
+        *self.shared.notifier.lock() = Some(notifier);
     }
 
     fn negotiated(&mut self, features: Features) {

@@ -12,6 +12,8 @@
 //!
 //! Spec: VIRTIO 1.4 §3.1 "Device Initialization".
 
+mod administration;
+mod affinity;
 mod config;
 mod held;
 mod lender;
@@ -25,6 +27,8 @@ use core::time::Duration;
 use ringway_spec::{DeviceId, Features, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::admin::Admin;
+use crate::bus::Name;
 use crate::dialect::Dialect;
 use crate::dma::{Buffer, Core, Pending, QueueOptions};
 use crate::error::{Error, Result, Violation};
@@ -36,7 +40,7 @@ pub use config::Config;
 use held::Held;
 pub(crate) use lender::{Lender, QueueState};
 use link::Link;
-pub use queue_set::QueueSet;
+pub use queue_set::{Prepared, QueueSet};
 pub use vectors::Interrupts;
 
 /// How long a device may take to confirm a reset (§2.4.2), before its memory is given up.
@@ -69,6 +73,8 @@ pub struct Negotiated<T: Transport> {
 pub struct Live<T: Transport> {
     held: Held<T>,
     core: Arc<Core<T::Platform>>,
+    /// Until somebody takes it.
+    admin: Option<Admin<T::Platform>>,
     id: DeviceId,
     features: Features,
     interrupts: Interrupts,
@@ -88,6 +94,9 @@ pub struct Wanted {
     pub required: Features,
     /// These it uses if they are offered.
     pub optional: Features,
+    /// So many administration queues, or as many as there are: 0 for none (§2.13). They are brought
+    /// up with the others, and are had by [`Live::take_admin`].
+    pub administration: u16,
     /// These are not accepted even if the layers below could: for tests and comparisons.
     pub without: Features,
 }
@@ -110,6 +119,13 @@ impl<T: Transport> Acknowledged<T> {
     /// What type of device it is.
     pub fn device_id(&self) -> DeviceId {
         self.held.lock().id
+    }
+
+    /// Has its interrupts called by this name where they are listed. A [bus](crate::bus::Bus) does
+    /// this with its own.
+    pub fn named(self, name: Name) -> Self {
+        self.held.lock().name = Some(name);
+        self
     }
 
     /// Step 3: there is a driver for it.
@@ -143,8 +159,8 @@ impl<T: Transport> Probed<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be
-    /// had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
+    /// [`Error::FeaturesReserved`] if what is wanted is not for a device type to define;
+    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
     /// `FAILED` is then set.
     pub fn negotiate(self, wanted: &Wanted) -> Result<Negotiated<T>> {
         let mut link = self.held.lock();
@@ -221,22 +237,26 @@ impl<T: Transport> Negotiated<T> {
     ///
     /// # Errors
     ///
-    /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]. `FAILED` is then set, and the
+    /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]; for administration queues those of
+    /// [`queue`](Self::queue), too, and [`Violation::AdminQueues`]. `FAILED` is then set, and the
     /// device reset.
-    pub fn start<S: QueueSet<T::Platform>>(self, mut queues: S) -> Result<(Live<T>, S::Live)> {
+    pub fn start<S: QueueSet<T::Platform>>(self, queues: S) -> Result<(Live<T>, S::Live)> {
         let mut link = self.held.lock();
+        let admin = link.administration();
+        let mut queues = (queues, admin.map_err(|error| link.fail(error))?);
         let started = link.start(&mut queues);
         let doorbells = started.map_err(|error| link.fail(error))?;
         let (core, id, features) = (Arc::clone(&link.core), link.id, link.features);
         let (interrupts, config) = (link.interrupts, Arc::clone(&link.config));
         drop(link);
-        let queues = queues
+        let (queues, admin) = queues
             .live(&mut doorbells.into_iter(), interrupts != Interrupts::Polled)
             .ok_or(Error::Gone)?;
         let live = Live {
             held: self.held,
             looked_at: core.platform.now(),
             core,
+            admin: Admin::of(admin),
             id,
             features,
             interrupts,
@@ -275,6 +295,12 @@ impl<T: Transport> Live<T> {
     /// The configuration space.
     pub fn config(&mut self) -> Config<'_, T> {
         self.held.config()
+    }
+
+    /// Takes the device's administration queues: there are some if the driver has
+    /// [asked](Wanted::administration) for them, the device has some, and nobody took them before.
+    pub fn take_admin(&mut self) -> Option<Admin<T::Platform>> {
+        self.admin.take()
     }
 
     /// Raised when the configuration, or the status, has changed.

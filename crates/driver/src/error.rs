@@ -4,6 +4,10 @@ use core::fmt;
 
 use ringway_spec::Features;
 
+mod admin;
+
+pub use admin::{AdminError, Failure, Kind};
+
 /// The result of a driver operation.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -23,6 +27,8 @@ pub enum Error {
     Request(RequestError),
     /// Ours to configure: what was asked of a bus cannot be.
     Bus(BusError),
+    /// Ours to configure: virtual functions cannot be had so.
+    VirtualFunctions(VirtualFunctionsError),
     /// Ours to configure: the device lacks features that the driver cannot do without.
     FeaturesMissing(Features),
     /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the
@@ -33,14 +39,22 @@ pub enum Error {
         /// What it depends on.
         needs: Features,
     },
+    /// Ours to configure: the driver wants features that are for no device type to define (§2.2), and
+    /// that nothing below it can do.
+    FeaturesReserved(Features),
     /// Ours to configure: the device has no queue of this index.
     NoQueue(u16),
+    /// Ours to configure: the queue of this index has no interrupt of its own. It has no callback,
+    /// shares one, or is polled.
+    NoVector(u16),
     /// Ours to configure: the driver is for another type of device.
     WrongDevice(ringway_spec::DeviceId),
     /// Ours: the queue was reset alone, and is not driven before it is restarted.
     QueueReset,
     /// Ours: the token names no request that the device has, or one that was cancelled before.
     NotInFlight,
+    /// A command to a group of devices was not sent, or failed.
+    Admin(AdminError),
     /// The device was reset or is gone; this handle drives nothing any more.
     Gone,
     /// Ours: the device is still being driven, so its buffers cannot be had. Reset it, or the queue,
@@ -140,6 +154,39 @@ pub enum BusError {
     NoMatch,
 }
 
+/// What cannot be asked of virtual functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VirtualFunctionsError {
+    /// The driver of the physical function's device has not agreed to `SR_IOV` yet (§6).
+    NotAgreed,
+    /// So many are there already: disable them first.
+    Enabled(u16),
+    /// There cannot be so many.
+    Count {
+        /// How many were asked for.
+        count: u16,
+        /// How many there can be.
+        most: u16,
+    },
+    /// Their BAR of this index has no address: none of memory was left when they were given out.
+    NoAddress(u8),
+    /// They would be on this bus, and not on that of their physical function: that is not done.
+    OtherBus(u8),
+    /// So many members of their group are in use: finish with those first.
+    Members(u32),
+    /// There is no such member of their group.
+    NoMember {
+        /// Which was asked for.
+        number: u16,
+        /// How many there are.
+        count: u16,
+    },
+    /// They might go to other physical functions: there are no commands for their group then
+    /// (§2.12.1.6).
+    Migratable,
+}
+
 /// A rule that the device broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -173,13 +220,24 @@ pub enum Violation {
     },
     /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
     QueueAlreadyEnabled(u16),
-    /// The device completed a request with fewer bytes than success means (§5.2.6).
+    /// The device completed a request with fewer bytes than success means.
     TooShort {
         /// Bytes that it says it wrote.
         written: u32,
         /// Bytes that success means.
         needed: u32,
     },
+    /// The device has administration queues where other queues are, or where there are no indices
+    /// (§4.1.4.3.1).
+    AdminQueues {
+        /// The index of the first.
+        first: u16,
+        /// How many there are.
+        count: u16,
+    },
+    /// The device completed a command to a group with so few bytes that there is no status
+    /// (§2.13.1).
+    NoStatus(u32),
     /// A configuration field has a value that it cannot have.
     BadConfig(&'static str),
     /// A capability that the driver needs is missing or names what is not there (§4.1.4).
@@ -228,6 +286,8 @@ pub enum PlatformError {
     NotMapped(u64),
     /// The I/O ports from this one on cannot be reached.
     NoPorts(u32),
+    /// The interrupt cannot be bound to processors.
+    NoAffinity,
 }
 
 impl From<TransportError> for Error {
@@ -248,9 +308,21 @@ impl From<RequestError> for Error {
     }
 }
 
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        Self::Admin(error)
+    }
+}
+
 impl From<BusError> for Error {
     fn from(error: BusError) -> Self {
         Self::Bus(error)
+    }
+}
+
+impl From<VirtualFunctionsError> for Error {
+    fn from(error: VirtualFunctionsError) -> Self {
+        Self::VirtualFunctions(error)
     }
 }
 
@@ -274,6 +346,8 @@ impl fmt::Display for Error {
             Self::TimedOut => f.write_str("nothing came within the time allowed"),
             Self::Request(error) => error.fmt(f),
             Self::Bus(error) => error.fmt(f),
+            Self::Admin(error) => error.fmt(f),
+            Self::VirtualFunctions(error) => error.fmt(f),
             Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
             Self::FeatureDependency { feature, needs } => {
                 write!(
@@ -282,7 +356,13 @@ impl fmt::Display for Error {
                     feature.0, needs.0
                 )
             }
+            Self::FeaturesReserved(wanted) => write!(
+                f,
+                "driver wants features {:#x}, which are for no device type to define (§2.2)",
+                wanted.0
+            ),
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
+            Self::NoVector(index) => write!(f, "queue {index} has no interrupt of its own"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
             Self::QueueReset => f.write_str("queue was reset, and not restarted"),
             Self::NotInFlight => f.write_str("no request in flight has this token"),
@@ -353,6 +433,25 @@ impl fmt::Display for BusError {
     }
 }
 
+impl fmt::Display for VirtualFunctionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAgreed => f.write_str("driver has not agreed to virtual functions"),
+            Self::Enabled(count) => write!(f, "{count} virtual functions are enabled already"),
+            Self::Count { count, most } => {
+                write!(f, "{count} virtual functions, where 1 to {most} can be")
+            }
+            Self::NoAddress(bar) => write!(f, "BAR {bar} of virtual functions has no address"),
+            Self::OtherBus(bus) => write!(f, "virtual functions would be on another bus, {bus:#x}"),
+            Self::Members(count) => write!(f, "{count} virtual functions are members in use"),
+            Self::NoMember { number, count } => {
+                write!(f, "no virtual function {number}, where there are {count}")
+            }
+            Self::Migratable => f.write_str("virtual functions might go to another function"),
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -386,7 +485,20 @@ impl fmt::Display for Violation {
             Self::TooShort { written, needed } => {
                 write!(
                     f,
-                    "success with {written} bytes written, where it means {needed} (§5.2.6)"
+                    "success with {written} bytes written, where it means {needed}"
+                )
+            }
+            Self::AdminQueues { first, count } => {
+                write!(
+                    f,
+                    "{count} administration queues from {first} on, where there are others or no \
+                     indices (§4.1.4.3.1)"
+                )
+            }
+            Self::NoStatus(written) => {
+                write!(
+                    f,
+                    "command done with {written} bytes, which is no status (§2.13.1)"
                 )
             }
             Self::BadConfig(what) => write!(f, "configuration: {what}"),
@@ -422,6 +534,7 @@ impl fmt::Display for PlatformError {
             Self::TooManySegments => f.write_str("buffer is in too many pieces"),
             Self::NotMapped(address) => write!(f, "registers at {address:#x} cannot be mapped"),
             Self::NoPorts(base) => write!(f, "I/O ports at {base:#x} cannot be reached"),
+            Self::NoAffinity => f.write_str("interrupt cannot be bound to processors"),
         }
     }
 }

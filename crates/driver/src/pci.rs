@@ -4,7 +4,8 @@
 //! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
 //! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
 //! version 1. The platform provides [`ConfigAccess`]. Where firmware gave devices no addresses,
-//! [`place`](place()) does, before.
+//! [`place`](place()) does, before. A function may have [virtual ones](VirtualFunctions). Where devices
+//! come and go, a [`slot`] says so.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
@@ -16,6 +17,8 @@ mod bridge;
 mod capability;
 mod config;
 mod ecam;
+#[cfg(feature = "alloc")]
+mod extended;
 mod function;
 mod legacy;
 mod modern;
@@ -26,6 +29,12 @@ mod owned;
 mod place;
 mod ports;
 mod shared;
+pub mod slot;
+#[cfg(feature = "alloc")]
+mod sriov;
+mod structure;
+mod vendor;
+mod window;
 
 pub use ecam::Ecam;
 pub use function::{Function, Scan, scan};
@@ -35,6 +44,10 @@ pub use open::{Pci, Preference, devices, devices_by, open};
 #[cfg(feature = "alloc")]
 pub use place::{Apertures, Placed, place};
 pub use ports::{ConfigPorts, Exclusion};
+#[cfg(feature = "alloc")]
+pub use sriov::{Member, VirtualFunction, VirtualFunctions};
+pub use vendor::{QualifiedData, VendorData, vendor_data};
+pub use window::{ConfigWindow, Target};
 
 /// Most bytes of configuration space that are mapped. No device type has as many; a device may
 /// claim any number.

@@ -1,7 +1,7 @@
 //! Ready-made windows of device registers, for platforms; and what transports do alike with them.
 //!
 //! [`Window`] is registers that are mapped in memory, and on x86 `Ports` is those behind I/O ports,
-//! and `MemoryOrPorts` either.
+//! and `MemoryOrPorts` either. [`DirectOrWindow`] adds PCI's way for those that cannot be reached so.
 
 use ringway_spec::Features;
 
@@ -14,12 +14,14 @@ mod any;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod ports;
 mod window;
+mod windowed;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use any::MemoryOrPorts;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use ports::Ports;
 pub use window::Window;
+pub use windowed::DirectOrWindow;
 
 /// How many words of 32 features there are.
 const FEATURE_WORDS: u32 = u128::BITS / u32::BITS;
@@ -148,6 +150,7 @@ mod tests {
             .collect()
     }
 
+    /// Clauses: drv:mmio/mmio-device-register-layout:3
     #[test]
     fn a_field_is_reached_by_accesses_of_its_own_width() {
         for (offset, len, accesses) in [

@@ -6,12 +6,14 @@
 )]
 
 use core::fmt;
+use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::string::{String, ToString};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::vec;
 use std::vec::Vec;
 
@@ -23,10 +25,11 @@ use ringway_spec::Features;
 use crate::dma::{Buffer, Raw};
 use crate::error::{PlatformError, TransportError};
 use crate::interrupt::Handler;
-use crate::pci::{self, ConfigAccess};
+use crate::pci::{self, ConfigAccess, Exclusion};
 use crate::platform::{
     ANYWHERE, Direction, Leak, Message, Platform, Registers, Segments, Trust, ends_by,
 };
+use crate::registers::DirectOrWindow;
 
 /// Where the 4096 bytes of configuration space of the first PCI function are among the spaces.
 pub(crate) const CONFIG_SPACES: u64 = 1 << 40;
@@ -92,13 +95,27 @@ struct Inner {
     allocations: Mutex<Vec<Weak<Allocation>>>,
     /// Where the next memory begins that is to end by some address.
     low: AtomicU64,
+    /// What is not mapped, wherever it is.
+    unmapped: Mutex<Range<u64>>,
+    uses_windows: AtomicBool,
+    /// Whether somebody does something alone.
+    alone: AtomicBool,
     mapped: Mutex<Vec<(NonNullSend, usize)>>,
     unmaps: AtomicUsize,
     leaked: Mutex<Leak>,
     messages_max: AtomicUsize,
     messages: Mutex<Vec<(Message, Handler<TestPlatform>)>>,
     lines: Mutex<Vec<(u32, Handler<TestPlatform>)>>,
+    /// Handlers that run now.
+    running: Mutex<Vec<Handler<TestPlatform>>>,
+    /// One of them has ended.
+    ended: Condvar,
+    /// Who is told of a handler that is disconnected, before it is waited for.
+    disconnecting: Mutex<Option<Told>>,
 }
+
+/// Who is told of something that happens to a platform.
+type Told = Box<dyn FnMut(&TestPlatform) + Send>;
 
 impl TestPlatform {
     /// No registers, no limit on messages, no time gone by.
@@ -112,12 +129,18 @@ impl TestPlatform {
             milliseconds: AtomicU64::new(0),
             allocations: Mutex::default(),
             low: AtomicU64::new(LOW),
+            unmapped: Mutex::default(),
+            uses_windows: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             mapped: Mutex::default(),
             unmaps: AtomicUsize::new(0),
             leaked: Mutex::default(),
             messages_max: AtomicUsize::new(usize::MAX),
             messages: Mutex::default(),
             lines: Mutex::default(),
+            running: Mutex::default(),
+            ended: Condvar::new(),
+            disconnecting: Mutex::default(),
         }))
     }
 
@@ -165,10 +188,10 @@ impl TestPlatform {
         core::mem::take(&mut self.0.windows.lock().unwrap())
     }
 
-    fn window(&self, address: u64, len: u64) -> Option<TestRegisters> {
+    fn window(&self, address: u64, len: u64) -> Option<SpaceRegisters> {
         let spaces = self.0.spaces.lock().unwrap();
         let (start, space) = spaces.range(..=address).next_back()?;
-        let whole = TestRegisters {
+        let whole = SpaceRegisters {
             space: Arc::clone(space),
             from: 0,
             len: space.state.lock().unwrap().0.len(),
@@ -216,6 +239,12 @@ impl TestPlatform {
         self.0.low.store(low, Ordering::Relaxed);
     }
 
+    /// Registers within `addresses` cannot be mapped from now on, but reached through windows.
+    pub(crate) fn unmap_registers(&self, addresses: Range<u64>) {
+        *self.0.unmapped.lock().unwrap() = addresses;
+        self.0.uses_windows.store(true, Ordering::Relaxed);
+    }
+
     /// How many buffers are mapped.
     pub(crate) fn mapped(&self) -> usize {
         self.0.mapped.lock().unwrap().len()
@@ -250,7 +279,31 @@ impl TestPlatform {
             .find(|(known, _)| *known == message)
             .map(|(_, handler)| handler.clone());
         drop(messages);
-        handler.is_some_and(|handler| handler.handle())
+        handler.is_some_and(|handler| self.run(&handler))
+    }
+
+    /// What the handlers are called that are connected, in the order in which they were.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let (messages, lines) = (self.0.messages.lock(), self.0.lines.lock());
+        let (messages, lines) = (messages.unwrap(), lines.unwrap());
+        let messages = messages.iter().map(|(_, handler)| handler);
+        let handlers = messages.chain(lines.iter().map(|(_, handler)| handler));
+        handlers.map(|handler| handler.name().to_string()).collect()
+    }
+
+    /// Tells `told` whenever a handler is to be disconnected, before it is waited for.
+    pub(crate) fn tell_of_disconnecting(&self, told: impl FnMut(&Self) + Send + 'static) {
+        *self.0.disconnecting.lock().unwrap() = Some(Box::new(told));
+    }
+
+    fn run(&self, handler: &Handler<Self>) -> bool {
+        self.0.running.lock().unwrap().push(handler.clone());
+        let ours = handler.handle();
+        let mut running = self.0.running.lock().unwrap();
+        let place = running.iter().position(|other| other.same_as(handler));
+        running.swap_remove(place.unwrap());
+        self.0.ended.notify_all();
+        ours
     }
 
     /// Does what line `number` does when a device raises it. Says whether it was anybody's.
@@ -263,7 +316,7 @@ impl TestPlatform {
             .collect();
         drop(lines);
         // Each is asked: the line may be raised by several.
-        let ours = handlers.iter().filter(|handler| handler.handle());
+        let ours = handlers.iter().filter(|handler| self.run(handler));
         ours.count() != 0
     }
 }
@@ -338,14 +391,24 @@ unsafe impl Platform for TestPlatform {
     }
 
     fn registers(&self, address: u64, len: u64) -> Result<TestRegisters, PlatformError> {
+        let not_mapped = PlatformError::NotMapped(address);
+        if self.0.unmapped.lock().unwrap().contains(&address) {
+            return Err(not_mapped);
+        }
         self.0.windows.lock().unwrap().push((address, len));
-        self.window(address, len)
-            .ok_or(PlatformError::NotMapped(address))
+        let window = self.window(address, len).ok_or(not_mapped)?;
+        Ok(DirectOrWindow::Direct(window))
     }
 
     fn ports(&self, base: u32, len: u32) -> Result<TestRegisters, PlatformError> {
-        self.window(port(base), len.into())
-            .ok_or(PlatformError::NoPorts(base))
+        let window = self.window(port(base), len.into());
+        let window = window.ok_or(PlatformError::NoPorts(base))?;
+        Ok(DirectOrWindow::Direct(window))
+    }
+
+    fn config_window(&self, target: pci::Target) -> Option<TestRegisters> {
+        let used = self.0.uses_windows.load(Ordering::Relaxed);
+        used.then(|| DirectOrWindow::Window(pci::ConfigWindow::new(self.clone(), target)))
     }
 
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
@@ -373,10 +436,17 @@ unsafe impl Platform for TestPlatform {
 
     fn disconnect(&self, handler: &Handler<Self>) {
         let others = |known: &Handler<Self>| !known.same_as(handler);
-        let mut messages = self.0.messages.lock().unwrap();
-        messages.retain(|(_, known)| others(known));
+        let forgets = |known: &mut Vec<_>| known.retain(|(_, known)| others(known));
+        forgets(&mut self.0.messages.lock().unwrap());
         let mut lines = self.0.lines.lock().unwrap();
         lines.retain(|(_, known)| others(known));
+        drop(lines);
+        if let Some(told) = &mut *self.0.disconnecting.lock().unwrap() {
+            told(self);
+        }
+        let running = self.0.running.lock().unwrap();
+        let runs = |running: &mut Vec<_>| !running.iter().all(others);
+        drop(self.0.ended.wait_while(running, runs).unwrap());
     }
 
     fn now(&self) -> Duration {
@@ -407,15 +477,27 @@ impl ConfigAccess for TestPlatform {
     }
 }
 
+impl Exclusion for TestPlatform {
+    fn alone<T>(&self, what: impl FnOnce() -> T) -> T {
+        assert!(!self.0.alone.swap(true, Ordering::Relaxed));
+        let done = what();
+        self.0.alone.store(false, Ordering::Relaxed);
+        done
+    }
+}
+
 /// Registers of a [`TestPlatform`].
+pub(crate) type TestRegisters = DirectOrWindow<SpaceRegisters, TestPlatform>;
+
+/// Those that are in one of its spaces.
 #[derive(Clone)]
-pub(crate) struct TestRegisters {
+pub(crate) struct SpaceRegisters {
     space: Arc<Space>,
     from: usize,
     len: usize,
 }
 
-impl TestRegisters {
+impl SpaceRegisters {
     /// Reads, or writes if there is a `value` to be written.
     fn access(
         &self,
@@ -451,14 +533,14 @@ impl TestRegisters {
     }
 }
 
-impl fmt::Debug for TestRegisters {
+impl fmt::Debug for SpaceRegisters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let start = self.space.start + self.from as u64;
         write!(f, "TestRegisters({start:#x}, {} bytes)", self.len)
     }
 }
 
-impl Registers for TestRegisters {
+impl Registers for SpaceRegisters {
     fn len(&self) -> usize {
         self.len
     }

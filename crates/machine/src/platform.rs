@@ -8,15 +8,16 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ringway_driver::error::{PlatformError, TransportError};
-use ringway_driver::interrupt::{Handler, Signal};
+use ringway_driver::interrupt::{Handler, Processors, Signal};
 use ringway_driver::pages::Pages;
-use ringway_driver::pci::{Address, ConfigAccess};
+use ringway_driver::pci::{Address, ConfigAccess, ConfigWindow, Exclusion, Target};
 use ringway_driver::platform::{
     self, Direction, Leak, Message, Registers, Segments, Trust, ends_by,
 };
+use ringway_driver::registers::DirectOrWindow;
 use ringway_ring::driver::Memory;
 use ringway_spec::{F, Features};
 
@@ -24,6 +25,8 @@ use crate::bus::{Bus, Space};
 use crate::engine::{Engine, Inline, Step};
 use crate::interrupts::Controller;
 use crate::iommu::Iommu;
+use crate::layout::{PCI_HIGH, PCI_LOW};
+use crate::sync::lock;
 
 /// A machine, for the drivers on it: memory for devices, registers, interrupts, time. A cheap
 /// handle.
@@ -33,10 +36,26 @@ use crate::iommu::Iommu;
 #[derive(Clone)]
 pub struct Platform(Arc<Parts>);
 
+/// Which registers of PCI functions a machine can map. The others are reached through the windows
+/// that functions have in configuration space (§4.1.4.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All.
+    #[default]
+    Everywhere,
+    /// Those below 4 GiB, as with addresses of 32 bits.
+    Low,
+    /// None.
+    Nowhere,
+}
+
 /// What a machine is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) trust: Trust,
+    pub(crate) reach: Reach,
+    /// Held by who uses a window in configuration space.
+    pub(crate) alone: Mutex<()>,
     pub(crate) ram: Arc<Pages>,
     pub(crate) iommu: Arc<Iommu>,
     pub(crate) bus: Bus,
@@ -89,12 +108,17 @@ impl Platform {
 
     fn window(&self, space: Space, address: u64, len: u64) -> Option<Window> {
         let there = self.0.bus.has_registers(space, address, len);
-        Some(Window {
+        let in_reach = match self.0.reach {
+            Reach::Everywhere => true,
+            Reach::Low => address < PCI_HIGH.start,
+            Reach::Nowhere => address < PCI_LOW.start && space == Space::Memory,
+        };
+        Some(Window::Direct(Direct {
             platform: self.clone(),
             space,
             address,
-            len: usize::try_from(len).ok().filter(|_| there)?,
-        })
+            len: usize::try_from(len).ok().filter(|_| there && in_reach)?,
+        }))
     }
 
     pub(crate) fn inline(&self) -> Option<&Inline<Handler<Self>>> {
@@ -186,6 +210,10 @@ unsafe impl platform::Platform for Platform {
             .ok_or(PlatformError::NoPorts(base))
     }
 
+    fn config_window(&self, target: Target) -> Option<Window> {
+        Some(Window::Window(ConfigWindow::new(self.clone(), target)))
+    }
+
     fn message(&self, handler: Handler<Self>) -> Option<Message> {
         self.0.controller.provide(handler)
     }
@@ -196,6 +224,20 @@ unsafe impl platform::Platform for Platform {
 
     fn disconnect(&self, handler: &Handler<Self>) {
         self.0.controller.disconnect(handler);
+    }
+
+    fn set_affinity(
+        &self,
+        handler: &Handler<Self>,
+        processors: &Processors,
+    ) -> Result<(), PlatformError> {
+        let bound = self.0.controller.bind(handler, processors);
+        bound.then_some(()).ok_or(PlatformError::NoAffinity)
+    }
+
+    fn affinity(&self, handler: &Handler<Self>) -> Result<Processors, PlatformError> {
+        let bound = self.0.controller.bound(handler);
+        bound.ok_or(PlatformError::NoAffinity)
     }
 
     fn now(&self) -> Duration {
@@ -229,16 +271,26 @@ impl ConfigAccess for Platform {
     }
 }
 
-/// A window of device registers: of memory, or of I/O ports.
+impl Exclusion for Platform {
+    fn alone<T>(&self, what: impl FnOnce() -> T) -> T {
+        let _held = lock(&self.0.alone);
+        self.0.engine.uninterrupted(what)
+    }
+}
+
+/// A window of device registers: of memory, of I/O ports, or behind configuration space.
+pub type Window = DirectOrWindow<Direct, Platform>;
+
+/// Registers in memory, or behind I/O ports.
 #[derive(Clone)]
-pub struct Window {
+pub struct Direct {
     platform: Platform,
     space: Space,
     address: u64,
     len: usize,
 }
 
-impl Window {
+impl Direct {
     /// The bus address of an access, if it is within and aligned.
     fn at<const N: usize>(&self, offset: usize) -> Result<u64, TransportError> {
         let address = self.address.wrapping_add(offset as u64);
@@ -268,7 +320,7 @@ impl Window {
     }
 }
 
-impl fmt::Debug for Window {
+impl fmt::Debug for Direct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             space,
@@ -276,11 +328,11 @@ impl fmt::Debug for Window {
             len,
             ..
         } = self;
-        write!(f, "Window({space:?}, {address:#x}, {len} bytes)")
+        write!(f, "Direct({space:?}, {address:#x}, {len} bytes)")
     }
 }
 
-impl Registers for Window {
+impl Registers for Direct {
     fn len(&self) -> usize {
         self.len
     }

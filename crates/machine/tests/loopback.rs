@@ -21,7 +21,7 @@ use ringway_driver::mmio;
 use ringway_driver::pci::{self, Preference};
 use ringway_driver::platform::Trust;
 use ringway_driver::transport::Transport;
-use ringway_machine::{Builder, History, Machine, Options, Platform, Run};
+use ringway_machine::{Builder, History, Machine, Options, Platform, Reach, Run};
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 use ringway_spec::{DeviceId, F, Features};
 
@@ -54,6 +54,10 @@ struct Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Through {
     Pci,
+    /// Those behind its window in configuration space, since none can be mapped.
+    PciByWindow,
+    /// The same where the one device can be mapped, and of the other the vectors.
+    PciByLowWindow,
     /// Of a function that has the legacy ones, too.
     TransitionalPci,
     /// Those of a function that has the others, too.
@@ -74,8 +78,11 @@ enum Vectors {
 }
 
 /// All ways; those first that every row is for, whatever the seed.
-const WAYS: [Way; 14] = {
-    use Through::{LegacyPci, Mmio, MmioVersion1, Pci, TransitionalPci, TransitionalPciByLegacy};
+const WAYS: [Way; 17] = {
+    use Through::{
+        LegacyPci, Mmio, MmioVersion1, Pci, PciByLowWindow, PciByWindow, TransitionalPci,
+        TransitionalPciByLegacy,
+    };
     use Vectors::{None, Plenty, Scarce};
     const fn way(through: Through, vectors: Vectors) -> Way {
         Way { through, vectors }
@@ -95,6 +102,9 @@ const WAYS: [Way; 14] = {
         way(TransitionalPciByLegacy, Scarce),
         way(TransitionalPciByLegacy, None),
         way(LegacyPci, Scarce),
+        way(PciByWindow, Plenty),
+        way(PciByWindow, None),
+        way(PciByLowWindow, Plenty),
     ]
 };
 
@@ -104,7 +114,11 @@ const WHOLE: usize = 6;
 impl Way {
     fn is_legacy(self) -> bool {
         match self.through {
-            Through::Pci | Through::TransitionalPci | Through::Mmio => false,
+            Through::Pci
+            | Through::PciByWindow
+            | Through::PciByLowWindow
+            | Through::TransitionalPci
+            | Through::Mmio => false,
             Through::TransitionalPciByLegacy | Through::LegacyPci | Through::MmioVersion1 => true,
         }
     }
@@ -115,9 +129,19 @@ impl Way {
 
     fn interface(self) -> Interface {
         match self.through {
-            Through::Pci | Through::Mmio => Interface::Modern,
+            Through::Pci | Through::PciByWindow | Through::PciByLowWindow | Through::Mmio => {
+                Interface::Modern
+            }
             Through::TransitionalPci | Through::TransitionalPciByLegacy => Interface::Transitional,
             Through::LegacyPci | Through::MmioVersion1 => Interface::Legacy,
+        }
+    }
+
+    fn reach(self) -> Reach {
+        match self.through {
+            Through::PciByWindow => Reach::Nowhere,
+            Through::PciByLowWindow => Reach::Low,
+            _ => Reach::Everywhere,
         }
     }
 
@@ -320,6 +344,7 @@ fn machine(case: Case) -> Machine {
     let builder = Machine::builder()
         .ram(4 << 20)
         .run(case.run)
+        .reach(case.way.reach())
         .trust(case.trust);
     let builder = plug(builder, "disk", disk(), options.clone());
     plug(builder, "rng", rng(), options).build().unwrap()
@@ -392,6 +417,13 @@ fn on_one_of<E: Exercise, T: Transport<Platform = Platform>>(
     mut found: impl Iterator<Item = T>,
 ) -> u64 {
     let device = found.find(|device| device.device_id() == E::ID).unwrap();
+    let by_window = match case.way.reach() {
+        Reach::Everywhere => false,
+        // Where firmware puts every other device above 4 GiB.
+        Reach::Low => E::NAME == "rng",
+        Reach::Nowhere => true,
+    };
+    assert_eq!(device.name() == "pci-window", by_window);
     match case.trust {
         Trust::Pool => E::on::<Box<[u8]>>(case, device),
         Trust::Trusted | Trust::Revoked => E::on::<DmaBuffer>(case, device),
@@ -400,6 +432,8 @@ fn on_one_of<E: Exercise, T: Transport<Platform = Platform>>(
 
 fn check_bring_up<T: Transport>(case: Case, device: &mut Live<T>) {
     let interrupts = match case.way.vectors {
+        // No window leads to the vectors.
+        _ if case.way.reach() == Reach::Nowhere => Interrupts::Line,
         Vectors::Plenty => Interrupts::Each,
         Vectors::Scarce => Interrupts::One,
         Vectors::None => Interrupts::Line,

@@ -222,6 +222,56 @@ fn devices_that_firmware_left_alone_are_placed_numbered_and_driven() {
     }
 }
 
+/// §4.1.4.9: where nobody gives its BARs addresses, a function still answers in configuration space.
+#[test]
+fn devices_that_nobody_placed_are_driven_through_their_windows() {
+    let machine = Machine::builder()
+        .run(INLINE)
+        .firmware(Firmware::LeavesBars)
+        .pci("modern", entropy(1), Options::default())
+        .pci("both", entropy(2), with(Interface::Transitional))
+        .build()
+        .unwrap();
+    let platform = machine.platform();
+
+    let names: Vec<_> = pci::devices(&platform)
+        .map(|device| device.unwrap().name())
+        .collect();
+    let drawn = drawn(&machine);
+
+    assert_eq!(names, ["pci-window"; 2]);
+    assert_eq!(drawn, [1, 2]);
+}
+
+/// §4.1.4.8: who knows the vendor finds the data, and nobody takes another's for it.
+#[test]
+fn a_vendor_s_data_is_found_by_whoever_names_the_vendor() {
+    let machine = Machine::builder()
+        .pci_function("rng", |ports| {
+            let function = ports.function(entropy(1), &Options::default()).unwrap();
+            let function = function.with_vendor_data(0x1b36, &[1, 2, 3]).unwrap();
+            Arc::new(function.with_vendor_data(0x1234, &[9]).unwrap())
+        })
+        .build()
+        .unwrap();
+    let platform = machine.platform();
+    let function = pci::Function::read(&platform, is_at(&machine, "rng")).unwrap();
+
+    let named = |vendor| {
+        let all = pci::vendor_data(&platform, &function).map(|found| found.unwrap());
+        let bytes = |data: pci::QualifiedData<'_, Platform>| {
+            let mut bytes = vec![0; data.len()];
+            data.read(0, &mut bytes).unwrap();
+            bytes
+        };
+        all.filter_map(|data| data.of(vendor)).map(bytes).next()
+    };
+
+    assert_eq!(named(0x1b36), Some(vec![1, 2, 3, 0, 0, 0]));
+    assert_eq!(named(0x1234), Some(vec![9, 0]));
+    assert_eq!(named(0x1af4), None);
+}
+
 #[test]
 fn a_function_that_is_pulled_out_reads_as_all_ones_and_its_place_is_free() {
     for run in [INLINE, Run::Threaded] {

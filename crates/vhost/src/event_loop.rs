@@ -18,9 +18,8 @@ use core::time::Duration;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle};
 
 use ringway_device::task::{Runner, Task};
@@ -134,21 +133,6 @@ impl Drop for EventLoop {
     }
 }
 
-/// Has a ring looked at that was not kicked.
-struct Alarm {
-    /// Of a loop that may be gone.
-    desk: Weak<Desk>,
-    ring: Key,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        if let Some(desk) = self.desk.upgrade() {
-            desk.kick(self.ring);
-        }
-    }
-}
-
 /// Asks a loop for things, from any thread. What is asked is done in its order. Once the loop has
 /// ended, nothing is.
 #[derive(Clone, Debug)]
@@ -157,9 +141,7 @@ pub struct Handle(Arc<Desk>);
 impl Handle {
     /// Has the ring served from here on. One that has the same key is stopped, and its task is
     /// dropped.
-    pub fn start(&self, ring: Key, mut task: Task, kick: impl Into<Kick>) {
-        let desk = Arc::downgrade(&self.0);
-        task.set_waker(Waker::from(Arc::new(Alarm { desk, ring })));
+    pub fn start(&self, ring: Key, task: Task, kick: impl Into<Kick>) {
         self.0.order(Order::Start {
             ring,
             task: Box::new(task),

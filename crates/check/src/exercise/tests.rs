@@ -15,7 +15,7 @@ use ringway_device::{Device, Error as DeviceError, Worker};
 use ringway_driver::platform::Trust;
 use ringway_machine::{Builder, Machine, Options as Presented, Run};
 use ringway_ring::device::{Batch, Chain, Violation};
-use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
+use ringway_spec::blk::{Config, ID_BYTES, SECTOR_SIZE};
 use ringway_spec::{DeviceId, F, Features};
 use sha2::{Digest, Sha256};
 
@@ -142,6 +142,10 @@ impl Device for Mute {
 
     fn queue_sizes(&self) -> &[u16] {
         &[8]
+    }
+
+    fn config_bytes(&self) -> usize {
+        size_of::<Config>()
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {

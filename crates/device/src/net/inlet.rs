@@ -5,16 +5,16 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering};
-use core::task::Waker;
 
 use ringway_packet::{Addresses, Headers, Pieces, checksum};
 use ringway_spec::le::U16;
-use ringway_spec::net::{GsoType, Header, HeaderFlags, Offloads};
+use ringway_spec::net::{GsoType, Header, HeaderFlags, Offloads, receive_queue};
 use spin::Mutex;
 
 use super::counts::ReceiveCounts;
 use super::packet::Packet;
 use super::rules::Rules;
+use crate::notifier::Notifier;
 
 /// Most packets that wait for one queue: a driver that takes none costs no more.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -35,14 +35,16 @@ pub(super) struct Shared {
     pub(super) boxes: Vec<Mutex<Inbox>>,
     /// Which pair a flow was sent by last.
     flows: Vec<AtomicU16>,
+    /// The way to the carrier, once there is one.
+    pub(super) notifier: Mutex<Option<Notifier>>,
 }
 
 /// What waits for a receive queue.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) packets: VecDeque<Packet>,
-    /// Of the worker, while there is one. Packets for a queue that is not served are dropped.
-    pub(super) waker: Option<Waker>,
+    /// Whether the queue is served: packets for one that is not are dropped.
+    pub(super) open: bool,
     pub(super) counts: ReceiveCounts,
 }
 
@@ -62,13 +64,10 @@ impl Inlet {
             }
         }
         drop(rules);
-        for inbox in &self.shared.boxes {
-            let inbox = inbox.lock();
-            let waker = inbox.waker.clone().filter(|_| !inbox.packets.is_empty());
-            drop(inbox);
-            // Not with the lock: it may run the worker.
-            if let Some(waker) = waker {
-                waker.wake();
+        for (pair, inbox) in (0..).zip(&self.shared.boxes) {
+            let waiting = !inbox.lock().packets.is_empty();
+            if waiting {
+                self.shared.due(pair);
             }
         }
     }
@@ -80,6 +79,16 @@ impl Shared {
             rules: Mutex::new(rules),
             boxes: (0..pairs).map(|_| Mutex::default()).collect(),
             flows: (0..FLOWS).map(|_| AtomicU16::new(0)).collect(),
+            notifier: Mutex::new(None),
+        }
+    }
+
+    /// Has the receive queue of pair `pair` served.
+    pub(super) fn due(&self, pair: u16) {
+        // Not with the lock: it may run the worker.
+        let notifier = self.notifier.lock().clone();
+        if let Some(notifier) = notifier {
+            notifier.due(receive_queue(pair));
         }
     }
 
@@ -162,7 +171,7 @@ impl Shared {
             return;
         };
         let mut inbox = inbox.lock();
-        if inbox.waker.is_none() || inbox.packets.len() >= WAITING_MAX {
+        if !inbox.open || inbox.packets.len() >= WAITING_MAX {
             inbox.counts.overrun();
             return;
         }

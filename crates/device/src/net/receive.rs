@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::task::Waker;
 
 use ringway_ring::device::{Batch, Chain, Violation};
 use ringway_spec::Features;
@@ -32,7 +31,7 @@ struct Before {
 
 /// The worker of a receive queue.
 pub(super) struct Receive {
-    pair: usize,
+    pair: u16,
     features: Features,
     shared: Arc<Shared>,
     /// Packets that were taken and found no buffers yet, the next one last.
@@ -53,13 +52,15 @@ enum Put {
 
 impl Receive {
     pub(super) fn new(pair: u16, features: Features, shared: Arc<Shared>) -> Self {
-        Self {
-            pair: pair.into(),
+        let receive = Self {
+            pair,
             features,
             shared,
             taken: Vec::new(),
             held: Vec::new(),
-        }
+        };
+        receive.inbox(|inbox| inbox.open = true);
+        receive
     }
 }
 
@@ -67,7 +68,7 @@ impl Drop for Receive {
     fn drop(&mut self) {
         // Nobody waits for packets any more; those that wait are for nobody.
         self.inbox(|inbox| {
-            inbox.waker = None;
+            inbox.open = false;
             inbox.packets.clear();
         });
     }
@@ -91,14 +92,8 @@ impl Worker for Receive {
             }
         }
         // The others are served when it is run again.
-        self.inbox(|inbox| inbox.waker.clone())
-            .into_iter()
-            .for_each(Waker::wake);
+        self.shared.due(self.pair);
         Ok(())
-    }
-
-    fn set_waker(&mut self, waker: Waker) {
-        self.inbox(|inbox| inbox.waker = Some(waker));
     }
 }
 
@@ -189,7 +184,7 @@ impl Receive {
     }
 
     fn inbox<T: Default>(&self, look: impl FnOnce(&mut Inbox) -> T) -> T {
-        let inbox = self.shared.boxes.get(self.pair);
+        let inbox = self.shared.boxes.get(usize::from(self.pair));
         inbox.map_or_else(T::default, |inbox| look(&mut inbox.lock()))
     }
 }

@@ -12,7 +12,7 @@ use super::receive::Receiver;
 use super::transmit::Transmitter;
 use super::{Commands, Net, Pair};
 use crate::bringup::{Negotiated, Probed, Wanted};
-use crate::dma::{Bytes, DmaBuffer, Pending, QueueOptions};
+use crate::dma::{Bytes, Callback, DmaBuffer, Pending, QueueOptions};
 use crate::error::{Error, RequestError, Result, Violation};
 use crate::transport::Transport;
 
@@ -234,6 +234,7 @@ impl<T: Transport> Card<T> {
                 0 => u16::MAX,
                 depth => depth,
             },
+            kind: direction.name(),
             ..QueueOptions::default()
         };
         self.device.queue(direction.queue(pair), &options)
@@ -249,6 +250,8 @@ impl<T: Transport> Card<T> {
         let index = index.ok_or(Violation::BadConfig(what))?;
         let options = QueueOptions {
             size: Commands::<T::Platform>::DEPTH,
+            callback: Callback::Slow,
+            kind: "control",
             ..QueueOptions::default()
         };
         self.device.queue(index, &options).map(Some)

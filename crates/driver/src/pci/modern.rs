@@ -3,19 +3,26 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
 use ringway_ring::barrier;
+use ringway_spec::pci::config::Command;
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
 use ringway_spec::{DeviceId, F, Features, Status};
 
 use super::capability::{Layout, Table};
 use super::owned::Owned;
 use super::shared::Regions;
+#[cfg(feature = "alloc")]
+use super::sriov::{Agreement, VirtualFunctions};
+use super::structure::Structure;
 use super::{Address, CONFIG_BYTES_MAX, ConfigAccess, Function};
-use crate::error::TransportError;
+use crate::error::{PlatformError, TransportError};
 use crate::platform::{Message, Platform, Registers};
 use crate::registers;
 use crate::transport::{
-    Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
+    AdminQueues, Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
 };
 
 /// A virtio device on PCI, through its modern interface.
@@ -30,6 +37,11 @@ pub struct Modern<P: Platform + ConfigAccess> {
     isr: P::Registers,
     config: Option<P::Registers>,
     shared: Regions,
+    name: &'static str,
+    /// Whether the driver has accepted `ADMIN_VQ`: the registers that it comes with count.
+    administers: bool,
+    #[cfg(feature = "alloc")]
+    virtuals: Box<Agreement>,
 }
 
 impl<P: Platform + ConfigAccess> Modern<P> {
@@ -39,27 +51,65 @@ impl<P: Platform + ConfigAccess> Modern<P> {
         function: &Function,
         layout: &Layout,
         table: Option<Table>,
+        #[cfg(feature = "alloc")] virtuals: Agreement,
     ) -> crate::Result<Self> {
+        // Memory is not turned on for vectors where a BAR without an address would answer, too.
+        let is_placed = |structure: &Structure| structure.place.is_some();
+        let table = table.map(|table| Table {
+            place: table.place.filter(|_| layout.structures().all(is_placed)),
+            ..table
+        });
         // A queue's address is at most as far from the first as the highest offset there is.
         let notify_most = u64::from(u16::MAX) * u64::from(layout.notify_multiplier) + 4;
-        let common = size_of::<CommonConfig>() as u64;
+        let common_most = size_of::<CommonConfig>() as u64;
+        let (mut used, mut name) = (Command::empty(), "pci-modern");
+        let mut reach = |structure: &Structure, most| {
+            let (registers, answers) = structure.reach(&platform, most)?;
+            match answers {
+                Some(answers) => used |= answers,
+                None => name = "pci-window",
+            }
+            Ok::<_, PlatformError>(registers)
+        };
+        let common = reach(&layout.common, common_most)?;
+        let notify = reach(&layout.notify, notify_most)?;
+        let isr = reach(&layout.isr, 1)?;
+        let config = match &layout.device {
+            Some(device) => Some(reach(device, CONFIG_BYTES_MAX)?),
+            None => None,
+        };
         Ok(Self {
-            common: layout.common.map(&platform, common)?,
-            notify: layout.notify.map(&platform, notify_most)?,
+            common,
+            notify,
             notify_multiplier: layout.notify_multiplier,
-            isr: layout.isr.map(&platform, 1)?,
-            config: match layout.device {
-                Some(place) => Some(place.map(&platform, CONFIG_BYTES_MAX)?),
-                None => None,
-            },
+            isr,
+            config,
             shared: layout.shared,
-            function: Owned::take(platform, function, table, layout.command())?,
+            #[cfg(feature = "alloc")]
+            virtuals: Box::new(virtuals),
+            name,
+            administers: false,
+            function: Owned::take(platform, function, table, used)?,
         })
     }
 
     /// Where the function is.
     pub fn address(&self) -> Address {
         self.function.address
+    }
+
+    /// The virtual functions that it can have, for the first who asks. `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::Capability`](crate::error::Violation::Capability) if what it says of them cannot be:
+    /// the rest of it can be used nevertheless.
+    #[cfg(feature = "alloc")]
+    pub fn virtual_functions(&mut self) -> crate::Result<Option<VirtualFunctions<P>>> {
+        let Owned {
+            platform, address, ..
+        } = &self.function;
+        VirtualFunctions::take(platform, *address, &mut self.virtuals)
     }
 
     fn select(&self, index: u16) -> Result<()> {
@@ -100,7 +150,7 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn name(&self) -> &'static str {
-        "pci-modern"
+        self.name
     }
 
     fn device_id(&self) -> DeviceId {
@@ -117,10 +167,16 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
             len if len >= register + 2 => feature,
             _ => Features::NONE,
         };
-        F::VERSION_1
+        #[cfg(feature = "alloc")]
+        let virtuals = self.virtuals.features();
+        #[cfg(not(feature = "alloc"))]
+        let virtuals = Features::NONE;
+        virtuals
+            | F::VERSION_1
             | F::NOTIFICATION_DATA
             | with(F::NOTIF_CONFIG_DATA, common::QUEUE_NOTIF_CONFIG_DATA)
             | with(F::RING_RESET, common::QUEUE_RESET)
+            | with(F::ADMIN_VQ, common::ADMIN_QUEUE_NUM)
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -131,6 +187,9 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn set_driver_features(&mut self, features: Features) -> Result<()> {
+        self.administers = features.contains(F::ADMIN_VQ);
+        #[cfg(feature = "alloc")]
+        self.virtuals.propose(features);
         registers::write_features(features, |select, word| {
             self.common.write32(common::DRIVER_FEATURE_SELECT, select)?;
             self.common.write32(common::DRIVER_FEATURE, word)
@@ -140,7 +199,12 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     fn status(&mut self) -> Result<Status> {
         match self.common.read8(common::DEVICE_STATUS)? {
             u8::MAX => Err(TransportError::Absent),
-            status => Ok(Status::from_bits_truncate(status)),
+            status => {
+                let status = Status::from_bits_truncate(status);
+                #[cfg(feature = "alloc")]
+                self.virtuals.heed(status);
+                Ok(status)
+            }
         }
     }
 
@@ -163,7 +227,13 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn queue_size_max(&mut self, index: u16) -> Result<u16> {
-        if index >= self.common.read16(common::NUM_QUEUES)? {
+        let is_admin = |queues: AdminQueues| {
+            let place = index.checked_sub(queues.first);
+            place.is_some_and(|place| place < queues.count)
+        };
+        if index >= self.common.read16(common::NUM_QUEUES)?
+            && !self.admin_queues()?.is_some_and(is_admin)
+        {
             return Ok(0);
         }
         self.select(index)?;
@@ -199,6 +269,17 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
         self.select(index)?;
         Ok(self.read16(common::QUEUE_RESET)? == 0 && self.read16(common::QUEUE_ENABLE)? == 0)
+    }
+
+    fn admin_queues(&mut self) -> Result<Option<AdminQueues>> {
+        if !self.administers {
+            return Ok(None);
+        }
+        Ok(Some(AdminQueues {
+            first: self.common.read16(common::ADMIN_QUEUE_INDEX)?,
+            count: self.common.read16(common::ADMIN_QUEUE_NUM)?,
+            others: self.common.read16(common::NUM_QUEUES)?,
+        }))
     }
 
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {

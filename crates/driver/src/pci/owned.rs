@@ -34,22 +34,20 @@ impl<P: Platform + ConfigAccess> Owned<P> {
         used: Command,
     ) -> crate::Result<Self> {
         let id = function.virtio()?;
-        let msix = match table {
-            Some(Table {
-                capability,
-                vectors,
-                place,
-            }) => Some(Msix {
-                capability,
-                vectors,
-                table: place.map(&platform, u64::MAX)?,
+        // Vectors that cannot be mapped are none: the device has its line, or is polled.
+        let mut used = used;
+        let msix = table.map(|table| Msix {
+            capability: table.capability,
+            vectors: table.vectors,
+            table: table.place.and_then(|place| {
+                let registers = place.map(&platform, u64::MAX).ok()?;
+                used |= place.command();
+                Some(registers)
             }),
-            None => None,
-        };
+        });
         let config = Config::new(&platform, function.address);
         let line = config.read8(INTERRUPT_LINE);
         let has_line = config.read8(INTERRUPT_PIN) != 0 && line != NO_LINE;
-        let used = table.map_or(used, |table| used | table.place.command());
         let this = Self {
             address: function.address,
             id,
@@ -70,7 +68,7 @@ impl<P: Platform + ConfigAccess> Owned<P> {
     }
 
     pub(super) fn messages_max(&self) -> u16 {
-        self.msix.as_ref().map_or(0, |msix| msix.vectors)
+        self.msix.as_ref().map_or(0, Msix::usable)
     }
 
     pub(super) fn set_message(&self, vector: u16, message: Option<Message>) -> Result<()> {

@@ -36,7 +36,9 @@ pub(super) const COMMON_CAPABILITY: usize = 0x50;
 pub(super) const NOTIFY_CAPABILITY: usize = 0x60;
 pub(super) const ISR_CAPABILITY: usize = 0x78;
 pub(super) const DEVICE_CAPABILITY: usize = 0x88;
-/// From here on there is nothing.
+/// Of a device that has a window.
+pub(super) const WINDOW_CAPABILITY: usize = 0x98;
+/// From here on there is nothing, in one that has none.
 pub(super) const FREE: usize = 0x98;
 
 /// The function, before it is on its bus.
@@ -122,6 +124,18 @@ impl Fake {
     pub(super) fn legacy() -> Self {
         let mut fake = Self::transitional();
         fake.put(MSIX_CAPABILITY + 1, &[0]);
+        fake
+    }
+
+    /// A device with a window on its BARs, in the capability that is [`WINDOW_CAPABILITY`].
+    pub(super) fn with_window() -> Self {
+        let mut fake = Self::new();
+        fake.put(DEVICE_CAPABILITY + 1, &[WINDOW_CAPABILITY as u8]);
+        fake.put(WINDOW_CAPABILITY, &[9, 0, 20, CapabilityType::PCI_CFG.0]);
+        // What is beside the number of the BAR is not the driver's.
+        fake.put(WINDOW_CAPABILITY + 5, &[0xaa, 0xbb, 0xcc]);
+        fake.allow(WINDOW_CAPABILITY + 4, &[0xff]);
+        fake.allow(WINDOW_CAPABILITY + 8, &[0xff; 12]);
         fake
     }
 

@@ -78,6 +78,8 @@ struct State {
     serving: Option<(Key, ThreadId)>,
     /// A handler runs: it is not interrupted.
     interrupted: bool,
+    /// How many do something that is not to be.
+    masked: usize,
     steps: u64,
     digest: u64,
     last: VecDeque<Step>,
@@ -109,6 +111,7 @@ impl<H: Handle> Inline<H> {
                 queues: BTreeMap::new(),
                 serving: None,
                 interrupted: false,
+                masked: 0,
                 steps: 0,
                 digest: 0,
                 last: VecDeque::new(),
@@ -172,6 +175,14 @@ impl<H: Handle> Inline<H> {
         self.step(Choice::Any);
     }
 
+    /// Does `what` while no interrupt is delivered.
+    pub(crate) fn uninterrupted<T>(&self, what: impl FnOnce() -> T) -> T {
+        lock(&self.state).masked += 1;
+        let done = what();
+        lock(&self.state).masked -= 1;
+        done
+    }
+
     pub(crate) fn relax(&self) {
         self.step(Choice::Any);
     }
@@ -218,8 +229,8 @@ impl<H: Handle> Inline<H> {
                 .count(),
             Some(_) => 0,
         };
-        let interrupts = match (state.serving, state.interrupted) {
-            (None, false) => self.controller.ready(),
+        let interrupts = match (state.serving, state.interrupted, state.masked) {
+            (None, false, 0) => self.controller.ready(),
             _ => 0,
         };
         let possible = queues + interrupts;

@@ -4,8 +4,7 @@ mod inline;
 mod threads;
 
 use core::time::Duration;
-use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
+use std::sync::Arc;
 
 use ringway_device::task::{Runner, Task};
 use ringway_driver::interrupt::Signal;
@@ -62,6 +61,15 @@ impl<H: Handle> Engine<H> {
         }
     }
 
+    /// Does `what` while no interrupt is delivered to whoever does it. Those of a threaded machine
+    /// are delivered on a thread of their own, which can wait.
+    pub(crate) fn uninterrupted<T>(&self, what: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Threaded(_) => what(),
+            Self::Inline(inline) => inline.uninterrupted(what),
+        }
+    }
+
     pub(crate) fn relax(&self) {
         match self {
             Self::Threaded(_) => std::thread::yield_now(),
@@ -81,14 +89,6 @@ impl<H: Handle> Engine<H> {
         match self {
             Self::Threaded(threads) => threads.now(),
             Self::Inline(inline) => inline.now(),
-        }
-    }
-
-    /// Has a queue served soon, if there is one.
-    fn serve(&self, key: Key) {
-        match self {
-            Self::Threaded(threads) => threads.kick(key),
-            Self::Inline(inline) => inline.kick(key),
         }
     }
 
@@ -122,26 +122,9 @@ impl<H: Handle> Port<H> {
     }
 }
 
-/// Has a queue served that was not kicked.
-struct Alarm<H> {
-    /// Of a machine that may be gone.
-    engine: Weak<Engine<H>>,
-    key: Key,
-}
-
-impl<H: Handle> Wake for Alarm<H> {
-    fn wake(self: Arc<Self>) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.serve(self.key);
-        }
-    }
-}
-
 impl<H: Handle> Runner for Port<H> {
-    fn start(&self, index: u16, mut task: Task) {
+    fn start(&self, index: u16, task: Task) {
         let key = (self.device, index);
-        let engine = Arc::downgrade(&self.engine);
-        task.set_waker(Waker::from(Arc::new(Alarm { engine, key })));
         match &*self.engine {
             Engine::Threaded(threads) => threads.start(key, task),
             Engine::Inline(inline) => inline.start(key, task),
@@ -150,7 +133,15 @@ impl<H: Handle> Runner for Port<H> {
 
     fn kick(&self, index: u16) {
         self.counters.kicked();
-        self.engine.serve((self.device, index));
+        self.due(index);
+    }
+
+    fn due(&self, index: u16) {
+        let key = (self.device, index);
+        match &*self.engine {
+            Engine::Threaded(threads) => threads.kick(key),
+            Engine::Inline(inline) => inline.kick(key),
+        }
     }
 
     fn stop(&self, index: u16) {

@@ -11,6 +11,8 @@ pub(super) enum Presented {
     Modern,
     /// PCI, as specified and as before: to be driven as specified.
     Transitional,
+    /// PCI, as specified, to be driven through its window in configuration space alone.
+    Window,
     /// PCI as before.
     Legacy,
     /// PCI, both ways: to be driven as before, at the driver's own wish.
@@ -112,6 +114,7 @@ impl Presented {
         match self {
             Self::Modern => "modern",
             Self::Transitional => "transitional",
+            Self::Window => "by the window",
             Self::Legacy => "legacy only",
             Self::LegacyFirst => "legacy first",
             Self::Mmio => "MMIO v2",
@@ -121,7 +124,9 @@ impl Presented {
 
     pub(super) fn machine(self) -> Machine {
         match self {
-            Self::Modern | Self::Transitional | Self::Legacy | Self::LegacyFirst => Machine::Q35,
+            Self::Modern | Self::Transitional | Self::Window | Self::Legacy | Self::LegacyFirst => {
+                Machine::Q35
+            }
             Self::Mmio => Machine::Microvm,
             Self::MmioLegacy => Machine::MicrovmLegacy,
         }
@@ -131,6 +136,7 @@ impl Presented {
     pub(super) fn asked(self) -> &'static str {
         match self {
             Self::LegacyFirst => " legacy-first",
+            Self::Window => " window",
             _ => "",
         }
     }
@@ -138,7 +144,7 @@ impl Presented {
     /// What has QEMU present it.
     pub(super) fn switches(self) -> &'static str {
         match self {
-            Self::Modern => ",disable-legacy=on,disable-modern=off",
+            Self::Modern | Self::Window => ",disable-legacy=on,disable-modern=off",
             Self::Transitional | Self::LegacyFirst => ",disable-legacy=off,disable-modern=off",
             Self::Legacy => ",disable-legacy=off,disable-modern=on",
             // Resetting a queue alone QEMU 10 offers there, without having the register.
@@ -150,6 +156,7 @@ impl Presented {
     pub(super) fn demands(self) -> Vec<Demand> {
         let (transport, version) = match self {
             Self::Modern | Self::Transitional => ("pci-modern", Demand::With("VERSION_1")),
+            Self::Window => ("pci-window", Demand::With("VERSION_1")),
             Self::Legacy | Self::LegacyFirst => ("pci-legacy", Demand::Without("VERSION_1")),
             Self::Mmio => ("mmio", Demand::With("VERSION_1")),
             Self::MmioLegacy => ("mmio-legacy", Demand::Without("VERSION_1")),
@@ -159,7 +166,10 @@ impl Presented {
 
     /// Whether it can have packed rings.
     pub(super) fn can_pack(self) -> bool {
-        matches!(self, Self::Modern | Self::Transitional | Self::Mmio)
+        matches!(
+            self,
+            Self::Modern | Self::Transitional | Self::Window | Self::Mmio
+        )
     }
 }
 
