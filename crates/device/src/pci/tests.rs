@@ -173,6 +173,7 @@ fn a_bar_answers_at_its_address_and_nowhere_else() {
     assert_eq!(function.locate(BASE0, 4), None);
 }
 
+/// Clauses: txt:pci/pci-device-layout/device-specific-cfg:1
 #[test]
 fn capabilities_lead_to_every_structure_within_its_bar() {
     let (_bench, function) = function(3);

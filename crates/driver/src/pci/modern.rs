@@ -280,4 +280,6 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
 }
 
 #[cfg(test)]
+mod obeyed;
+#[cfg(test)]
 mod tests;

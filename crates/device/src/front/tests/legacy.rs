@@ -68,6 +68,8 @@ fn a_legacy_driver_that_follows_the_order_gets_its_queue_served() {
 
 /// §6.3: the bits that came later have no place here, and that any layout will do is said here
 /// only.
+///
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:6
 #[test]
 fn a_legacy_driver_is_offered_32_features_and_accepts_no_more() {
     let device = Features::bit(1) | Features::bit(60);

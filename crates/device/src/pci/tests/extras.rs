@@ -87,6 +87,38 @@ fn a_vendor_s_data_is_in_a_capability_of_its_own_if_there_is_room() {
     assert_eq!(function.capabilities(), before);
 }
 
+/// §4.1.4.8: whoever lists capabilities reads it, whether it knows the vendor or not.
+///
+/// Clauses: txt:pci/pci-device-layout/vendor-data-capability:1
+#[test]
+fn reading_a_vendor_s_data_has_no_effect() {
+    let (mut bench, function) = placed(0);
+    let function = function.with_vendor_data(0x1b36, &[1, 2, 3]);
+    let at = function.capability(CapabilityType::VENDOR_CFG);
+    function.start(&mut bench, 0, NO_VECTOR);
+    function.config_changed();
+    let seen = |function: &Function| {
+        let space = (0..config::SIZE).step_by(4).map(|at| function.get(at));
+        let space: Vec<_> = space.collect();
+        let registers: Vec<_> = (0..64).map(|at| function.common(at, 1)).collect();
+        (
+            space,
+            registers,
+            bench.wires.asserted(),
+            bench.wires.changes(),
+        )
+    };
+    let before = seen(&function);
+
+    let reads = [(); 3].map(|()| function.structure::<[u8; 12]>(at));
+
+    assert_eq!(reads, [reads[0]; 3]);
+    assert_eq!(seen(&function), before);
+    let mut isr = [0];
+    function.bar_read(0, ISR_OFFSET.into(), &mut isr);
+    assert_eq!(isr, [2]);
+}
+
 /// §4.1.5.2.1: kicks name a queue as the device said, and its index is no such name.
 #[test]
 fn queues_are_named_in_kicks_as_the_device_says_if_that_was_agreed_on() {
