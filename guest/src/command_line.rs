@@ -1,6 +1,8 @@
 //! The command line of the image: words and `key=value` settings. The MMIO devices that QEMU's
 //! microvm appends are read by the driver.
 
+use ringway_driver::mmio::command_line::number;
+
 use crate::error::{Error, Result};
 
 /// The words of a command line, in order. There is no quoting: a word ends at the next blank.
@@ -52,16 +54,6 @@ impl CommandLine {
         self.words()
             .filter_map(move |word| Some((word, word.strip_prefix(key)?.strip_prefix('=')?)))
     }
-}
-
-fn number(text: &str) -> Option<u64> {
-    let (digits, radix) = match text.strip_prefix("0x") {
-        Some(digits) => (digits, 16),
-        None => (text, 10),
-    };
-    // `from_str_radix` would take a sign.
-    let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
-    plain.then(|| u64::from_str_radix(digits, radix).ok())?
 }
 
 #[cfg(test)]

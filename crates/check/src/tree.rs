@@ -62,6 +62,9 @@ pub struct Queue {
     /// The message that it sends, if it sends any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vector: Option<u16>,
+    /// Whether it is for administration.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub administers: bool,
 }
 
 /// A driver of a bus.
@@ -104,6 +107,7 @@ impl Device {
             index: queue.index,
             size: queue.size,
             vector: queue.vector,
+            administers: queue.administers,
         };
         Self {
             name: name(node.name, first),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fastrand::Rng;
 use ringway_driver::blk::{Blk, Done};
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::dma::{DmaBuffer, QueueOptions};
@@ -26,19 +27,6 @@ const FORMATS: [Features; 3] = [
 const LIMIT: Duration = Duration::from_secs(30);
 const SECTORS: u64 = 64;
 const SECTOR: usize = 512;
-
-/// `SplitMix64`, of Steele, Lea and Flood.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
 
 /// A server that is killed when it is dropped.
 struct Server(Child);
@@ -98,6 +86,7 @@ impl Driver {
             required: ring,
             optional: F::EVENT_IDX,
             without: (F::RING_PACKED | F::IN_ORDER) - ring,
+            ..Wanted::default()
         };
         let queue = QueueOptions {
             size: 32,
@@ -114,12 +103,12 @@ impl Driver {
     }
 
     /// Writes to a sector that is not being written to, if there is room.
-    fn submit(&mut self, random: &mut Random) {
-        let sector = random.below(SECTORS);
+    fn submit(&mut self, random: &mut Rng) {
+        let sector = random.u64(..SECTORS);
         if self.in_flight.len() == 8 || !self.busy.insert(sector) {
             return;
         }
-        let byte = random.below(255) as u8 + 1;
+        let byte = random.u8(1..);
         let mut buffer = DmaBuffer::new(&self.platform, SECTOR).unwrap();
         buffer.write(0, &[byte; SECTOR]).unwrap();
         let token = self.disk.write(sector, buffer).unwrap();
@@ -143,14 +132,14 @@ fn a_server_that_is_killed_under_load_and_started_again_leaves_no_request_behind
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("disk.img");
         fs::write(&image, vec![0; SECTORS as usize * SECTOR]).unwrap();
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut server = Server::start(folder.path());
         let mut driver = Driver::new(folder.path(), ring);
 
         for _ in 0..KILLS {
-            for _ in 0..random.below(60) {
+            for _ in 0..random.u64(..60) {
                 driver.submit(&mut random);
-                if !driver.in_flight.is_empty() && random.below(2) == 0 {
+                if !driver.in_flight.is_empty() && random.bool() {
                     driver.complete();
                 }
             }

@@ -21,6 +21,7 @@ mod suspend;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +29,7 @@ use ringway_ring::device::Violation;
 use ringway_spec::{DeviceId, F, Features, Status};
 use spin::{Mutex, MutexGuard};
 
+use crate::admin::{self, Owner};
 use crate::model::{Device, SharedRegion};
 use crate::parts::Parts;
 use crate::task::{Memory, Runner, Signal, Task};
@@ -52,12 +54,23 @@ pub(crate) trait Interrupts: Send + Sync + 'static {
 pub(crate) struct Front<I: Interrupts> {
     id: DeviceId,
     offered: Features,
-    queues: u16,
+    queues: Queues,
+    /// What administration queues are served by, if there are any.
+    owner: Option<Arc<Owner>>,
     regions: Vec<SharedRegion>,
     memory: Arc<dyn Memory>,
     runner: Arc<dyn Runner>,
     common: Arc<Common<I>>,
     state: Mutex<State>,
+}
+
+/// How many queues there are.
+#[derive(Clone, Copy, Debug)]
+struct Queues {
+    /// Of the device itself.
+    own: u16,
+    /// Together with those for administration, which follow.
+    all: u16,
 }
 
 /// What tasks and kicks reach without the lock of the front.
@@ -103,35 +116,47 @@ struct State {
     accepted: Features,
     queue_select: u32,
     queues: Vec<Setup>,
+    /// How many of them are the device's own.
+    own_queues: u16,
     /// In bytes; 0 if a legacy driver said nothing yet, or what cannot be.
     page_size: u32,
     /// Tasks that start when the device may reach memory.
     parked: Vec<(u16, Task)>,
     generation: u32,
+    /// The configuration as the driver last saw it, all of it.
+    shown: Vec<u8>,
     /// How often the device was reset, modulo 2³².
     resets: u32,
 }
 
 impl<I: Interrupts> Front<I> {
     pub(crate) fn new(parts: Parts, interrupts: I) -> Self {
+        let (own, more) = parts.queues();
         let Parts {
             device,
             offer,
+            administration,
             memory,
             runner,
             ..
         } = parts;
-        // Indices have 16 bits: queues beyond them cannot be reached.
-        let queues: Vec<_> = device
-            .queue_sizes()
-            .iter()
-            .take(u16::MAX.into())
-            .map(|&max| Setup::new(max))
-            .collect();
+        let mut shown = vec![0; device.config_bytes()];
+        device.read_config(0, &mut shown);
+        let sizes = device.queue_sizes().iter().copied().take(own.into());
+        let sizes = sizes.chain((0..more).map(|_| admin::QUEUE_SIZE));
+        let queues: Vec<_> = sizes.map(Setup::new).collect();
+        let mut offered = offer.beside(device.id(), device.features());
+        if more != 0 {
+            offered |= F::ADMIN_VQ;
+        }
         Self {
             id: device.id(),
-            offered: offer.beside(device.id(), device.features()),
-            queues: queues.len() as u16,
+            offered,
+            queues: Queues {
+                own,
+                all: own.saturating_add(more),
+            },
+            owner: (more != 0).then(|| Arc::new(Owner::new(administration.groups()))),
             regions: device.shared_memory().to_vec(),
             memory,
             runner,
@@ -159,9 +184,11 @@ impl<I: Interrupts> Front<I> {
                 accepted: Features::NONE,
                 queue_select: 0,
                 queues,
+                own_queues: own,
                 page_size: 0,
                 parked: Vec::new(),
                 generation: 0,
+                shown,
                 resets: 0,
             }),
         }
@@ -171,9 +198,25 @@ impl<I: Interrupts> Front<I> {
         self.id
     }
 
-    /// How many queues the device has.
+    /// How many queues the device has, those for administration among them.
     pub(crate) fn queues(&self) -> u16 {
-        self.queues
+        self.queues.all
+    }
+
+    /// How many it has without them.
+    pub(crate) fn own_queues(&self) -> u16 {
+        self.queues.own
+    }
+
+    /// The index of the first queue for administration, and how many there are. Where both ends
+    /// have not agreed on that there are any, there are none.
+    pub(crate) fn admin_queues(&self) -> (u16, u16) {
+        let Queues { own, all } = self.queues;
+        if self.state.lock().administers() {
+            (own, all.saturating_sub(own))
+        } else {
+            (0, 0)
+        }
     }
 
     /// The shared memory that the device has (§2.10).
@@ -187,10 +230,9 @@ impl<I: Interrupts> Front<I> {
 
     /// The queue that the driver selected, if there is such a queue.
     pub(crate) fn selected(&self) -> Option<u16> {
-        let select = self.state.lock().queue_select;
-        u16::try_from(select)
-            .ok()
-            .filter(|&index| index < self.queues)
+        let state = self.state.lock();
+        state.selected()?;
+        u16::try_from(state.queue_select).ok()
     }
 
     /// The rule that the driver broke last, and on which queue.
@@ -309,12 +351,23 @@ impl<I: Interrupts> Signal for Common<I> {
 
 impl State {
     fn selected(&self) -> Option<&Setup> {
-        self.queues.get(usize::try_from(self.queue_select).ok()?)
+        self.queues.get(self.selected_index()?)
     }
 
     fn selected_mut(&mut self) -> Option<&mut Setup> {
-        self.queues
-            .get_mut(usize::try_from(self.queue_select).ok()?)
+        let index = self.selected_index()?;
+        self.queues.get_mut(index)
+    }
+
+    /// The index that is selected, unless it is beyond those that the driver may have.
+    fn selected_index(&self) -> Option<usize> {
+        let index = usize::try_from(self.queue_select).ok()?;
+        (index < self.own_queues.into() || self.administers()).then_some(index)
+    }
+
+    /// Whether both ends agreed on that there are administration queues.
+    fn administers(&self) -> bool {
+        self.accepted.contains(F::ADMIN_VQ)
     }
 
     /// The selected queue, if it may be set up now: features are settled, the queue is not enabled,

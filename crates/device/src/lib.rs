@@ -28,6 +28,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod admin;
 pub mod blk;
 pub mod entropy;
 mod error;

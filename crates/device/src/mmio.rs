@@ -14,6 +14,7 @@ use ringway_ring::device::Violation;
 use ringway_spec::mmio::{CONFIG, LEGACY_VERSION, MAGIC, VERSION, register};
 use ringway_spec::{DeviceId, F, InterruptStatus};
 
+use crate::admin::Administration;
 use crate::front::{Area, Front, Half, Interrupts, Register, load, store};
 use crate::interrupt::{Line, Pin};
 use crate::parts::{Interface, Parts};
@@ -47,6 +48,8 @@ impl Window {
     pub fn new(mut parts: Parts, line: Arc<dyn Line>) -> Self {
         // Kicks name a queue by what PCI has a register for.
         parts.offer = parts.offer.without(F::NOTIF_CONFIG_DATA);
+        // Where administration queues are is what PCI has registers for.
+        parts.administration = Administration::default();
         Self {
             version: match parts.interface {
                 Interface::Legacy => Version::One,

@@ -24,14 +24,13 @@ pub trait Device: Send {
     /// once.
     fn queue_sizes(&self) -> &[u16];
 
-    /// How many bytes configuration space has. Carriers that can say so offer none to drivers of a device
-    /// that has none.
+    /// How many bytes configuration space has: none by default. Drivers are shown no more. Asked once.
     fn config_bytes(&self) -> usize {
         0
     }
 
     /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which
-    /// is what `into` holds.
+    /// is what `into` holds. Carriers read all of it at once, so that the driver sees it in one piece.
     fn read_config(&self, offset: usize, into: &mut [u8]);
 
     /// The memory that it shares with its driver, beside queues: none by default. Asked once.

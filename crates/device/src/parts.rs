@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use ringway_spec::{DeviceId, F, Features};
 
+use crate::admin::Administration;
 use crate::model::Device;
 use crate::task::{Memory, Runner};
 
@@ -14,12 +15,29 @@ pub struct Parts {
     pub device: Box<dyn Device>,
     /// What it offers of its own.
     pub offer: Offer,
+    /// The groups of devices that it owns, which its driver controls through queues of their own. A
+    /// window has none (§4.2).
+    pub administration: Administration,
     /// Which drivers it is for.
     pub interface: Interface,
     /// The driver's memory.
     pub memory: Arc<dyn Memory>,
     /// Who serves the queues.
     pub runner: Arc<dyn Runner>,
+}
+
+impl Parts {
+    /// How many queues the device has of its own, and how many more for administration, whose
+    /// indices follow. Indices have 16 bits: queues beyond them cannot be reached. A driver from
+    /// before version 1 cannot agree to administration (§2.2.3).
+    pub(crate) fn queues(&self) -> (u16, u16) {
+        let own = u16::try_from(self.device.queue_sizes().len()).unwrap_or(u16::MAX);
+        let wanted = match self.interface {
+            Interface::Legacy => 0,
+            Interface::Modern | Interface::Transitional => self.administration.queues(),
+        };
+        (own, wanted.min(u16::MAX.saturating_sub(own)))
+    }
 }
 
 /// Through which of virtio's two interfaces a device can be driven (§1.3.1).

@@ -15,6 +15,7 @@ use ringway_ring::shared::Shared;
 use ringway_spec::{DeviceId, F, Features};
 use spin::Mutex;
 
+use crate::admin::Administration;
 use crate::interrupt::{Line, MessageSink};
 use crate::model::{Device, SharedRegion, Worker};
 use crate::parts::{Interface, Offer, Parts};
@@ -285,6 +286,10 @@ impl Device for Plain {
         &self.regions
     }
 
+    fn config_bytes(&self) -> usize {
+        self.log.config.lock().len()
+    }
+
     fn read_config(&self, offset: usize, into: &mut [u8]) {
         let config = *self.log.config.lock();
         for (to, from) in into.iter_mut().zip(config.iter().skip(offset)) {
@@ -352,6 +357,7 @@ impl Bench {
         let parts = Parts {
             device: Box::new(device),
             offer,
+            administration: Administration::default(),
             interface: Interface::Modern,
             memory: bench.ram.memory(),
             runner: bench.steps.clone(),
@@ -407,12 +413,17 @@ impl Loop {
     /// The first queue of `device`, whose driver accepts `features` of it.
     pub(crate) fn new(device: &mut dyn Device, features: Features) -> Self {
         let features = features | F::VERSION_1;
-        let mut ram = Ram::new(16 * 1024 * 1024);
-        let size = device.queue_sizes()[0];
-        let ring = ram.ring(size, features);
-        let queue = device::Queue::new(&*ram.map, size, ring.areas, features, 0).unwrap();
         device.negotiated(features);
         let worker = device.worker(0, features);
+        Self::served(worker, device.queue_sizes()[0], features)
+    }
+
+    /// A queue that `worker` serves.
+    pub(crate) fn served(worker: Box<dyn Worker>, size: u16, features: Features) -> Self {
+        let features = features | F::VERSION_1;
+        let mut ram = Ram::new(16 * 1024 * 1024);
+        let ring = ram.ring(size, features);
+        let queue = device::Queue::new(&*ram.map, size, ring.areas, features, 0).unwrap();
         let told = Arc::new(Told::default());
         let view = Arc::new(View(Mutex::new(ram.map.clone())));
         Self {

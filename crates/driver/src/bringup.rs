@@ -12,6 +12,7 @@
 //!
 //! Spec: VIRTIO 1.4 §3.1 "Device Initialization".
 
+mod administration;
 mod config;
 mod held;
 mod lender;
@@ -25,6 +26,7 @@ use core::time::Duration;
 use ringway_spec::{DeviceId, Features, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::admin::Admin;
 use crate::dialect::Dialect;
 use crate::dma::{Buffer, Core, Pending, QueueOptions};
 use crate::error::{Error, Result, Violation};
@@ -69,6 +71,8 @@ pub struct Negotiated<T: Transport> {
 pub struct Live<T: Transport> {
     held: Held<T>,
     core: Arc<Core<T::Platform>>,
+    /// Until somebody takes it.
+    admin: Option<Admin<T::Platform>>,
     id: DeviceId,
     features: Features,
     interrupts: Interrupts,
@@ -88,6 +92,9 @@ pub struct Wanted {
     pub required: Features,
     /// These it uses if they are offered.
     pub optional: Features,
+    /// So many administration queues, or as many as there are: 0 for none (§2.13). They are brought
+    /// up with the others, and are had by [`Live::take_admin`].
+    pub administration: u16,
     /// These are not accepted even if the layers below could: for tests and comparisons.
     pub without: Features,
 }
@@ -212,22 +219,26 @@ impl<T: Transport> Negotiated<T> {
     ///
     /// # Errors
     ///
-    /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]. `FAILED` is then set, and the
+    /// [`Violation::QueueNotEnabled`] and [`Error::Transport`]; for administration queues those of
+    /// [`queue`](Self::queue), too, and [`Violation::AdminQueues`]. `FAILED` is then set, and the
     /// device reset.
-    pub fn start<S: QueueSet<T::Platform>>(self, mut queues: S) -> Result<(Live<T>, S::Live)> {
+    pub fn start<S: QueueSet<T::Platform>>(self, queues: S) -> Result<(Live<T>, S::Live)> {
         let mut link = self.held.lock();
+        let admin = link.administration();
+        let mut queues = (queues, admin.map_err(|error| link.fail(error))?);
         let started = link.start(&mut queues);
         let doorbells = started.map_err(|error| link.fail(error))?;
         let (core, id, features) = (Arc::clone(&link.core), link.id, link.features);
         let (interrupts, config) = (link.interrupts, Arc::clone(&link.config));
         drop(link);
-        let queues = queues
+        let (queues, admin) = queues
             .live(&mut doorbells.into_iter(), interrupts != Interrupts::Polled)
             .ok_or(Error::Gone)?;
         let live = Live {
             held: self.held,
             looked_at: core.platform.now(),
             core,
+            admin: Admin::of(admin),
             id,
             features,
             interrupts,
@@ -266,6 +277,12 @@ impl<T: Transport> Live<T> {
     /// The configuration space.
     pub fn config(&mut self) -> Config<'_, T> {
         self.held.config()
+    }
+
+    /// Takes the device's administration queues: there are some if the driver has
+    /// [asked](Wanted::administration) for them, the device has some, and nobody took them before.
+    pub fn take_admin(&mut self) -> Option<Admin<T::Platform>> {
+        self.admin.take()
     }
 
     /// Raised when the configuration, or the status, has changed.

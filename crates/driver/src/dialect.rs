@@ -6,7 +6,7 @@
 //! once, so that neither bring-up nor a driver asks which transport it has.
 //!
 //! A legacy device has the byte order of its driver. It is driven from little-endian machines
-//! alone, where that is the byte order of everything else.
+//! alone, where that is the byte order of everything else; on others it lacks `VERSION_1`.
 //!
 //! Spec: VIRTIO 1.4 §1.3 "Terminology".
 

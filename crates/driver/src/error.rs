@@ -4,6 +4,10 @@ use core::fmt;
 
 use ringway_spec::Features;
 
+mod admin;
+
+pub use admin::{AdminError, Failure, Kind};
+
 /// The result of a driver operation.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -41,6 +45,8 @@ pub enum Error {
     QueueReset,
     /// Ours: the token names no request that the device has, or one that was cancelled before.
     NotInFlight,
+    /// A command to a group of devices was not sent, or failed.
+    Admin(AdminError),
     /// The device was reset or is gone; this handle drives nothing any more.
     Gone,
     /// Ours: the device is still being driven, so its buffers cannot be had. Reset it, or the queue,
@@ -153,6 +159,17 @@ pub enum Violation {
         /// Bytes that success means.
         needed: u32,
     },
+    /// The device has administration queues where other queues are, or where there are no indices
+    /// (§4.1.4.3.1).
+    AdminQueues {
+        /// The index of the first.
+        first: u16,
+        /// How many there are.
+        count: u16,
+    },
+    /// The device completed a command to a group with so few bytes that there is no status
+    /// (§2.13.1).
+    NoStatus(u32),
     /// A configuration field has a value that it cannot have.
     BadConfig(&'static str),
     /// A capability that the driver needs is missing or names what is not there (§4.1.4).
@@ -221,6 +238,12 @@ impl From<RequestError> for Error {
     }
 }
 
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        Self::Admin(error)
+    }
+}
+
 impl From<BusError> for Error {
     fn from(error: BusError) -> Self {
         Self::Bus(error)
@@ -247,6 +270,7 @@ impl fmt::Display for Error {
             Self::TimedOut => f.write_str("nothing came within the time allowed"),
             Self::Request(error) => error.fmt(f),
             Self::Bus(error) => error.fmt(f),
+            Self::Admin(error) => error.fmt(f),
             Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
             Self::FeatureDependency { feature, needs } => {
                 write!(
@@ -342,6 +366,19 @@ impl fmt::Display for Violation {
                 write!(
                     f,
                     "success with {written} bytes written, where it means {needed} (§5.2.6)"
+                )
+            }
+            Self::AdminQueues { first, count } => {
+                write!(
+                    f,
+                    "{count} administration queues from {first} on, where there are others or no \
+                     indices (§4.1.4.3.1)"
+                )
+            }
+            Self::NoStatus(written) => {
+                write!(
+                    f,
+                    "command done with {written} bytes, which is no status (§2.13.1)"
                 )
             }
             Self::BadConfig(what) => write!(f, "configuration: {what}"),

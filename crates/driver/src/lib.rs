@@ -10,6 +10,7 @@
 //! - [`bringup`]: from reset to live, in states that are consumed: the order of §3.1.1 cannot be
 //!   got wrong.
 //! - [`dma`]: queues, and the custody of the buffers in them.
+//! - [`admin`]: the queues through which a device is asked about itself and others, beside any driver.
 //! - [`blk`], [`entropy`]: the drivers. [`bus`]: finding the device that a driver is for.
 //!
 //! The device is not trusted further than the platform says it is: see [`platform::Trust`].
@@ -22,6 +23,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod admin;
 #[cfg(feature = "alloc")]
 pub mod blk;
 #[cfg(feature = "alloc")]

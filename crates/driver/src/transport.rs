@@ -131,6 +131,16 @@ pub trait Transport: Send {
     /// See [`device_features`](Self::device_features).
     fn queue_is_reset(&mut self, index: u16) -> Result<bool>;
 
+    /// Where the device has its administration queues, where the transport can say so. With
+    /// `ADMIN_VQ`, once the driver has accepted it (§4.1.4.3).
+    ///
+    /// # Errors
+    ///
+    /// See [`device_features`](Self::device_features).
+    fn admin_queues(&mut self) -> Result<Option<AdminQueues>> {
+        Ok(None)
+    }
+
     /// What tells the device that queue `index` has chains. `features` are those negotiated.
     /// Nothing of the transport is touched when it rings.
     ///
@@ -200,6 +210,17 @@ pub trait Transport: Send {
     /// The interrupt line that the device raises while it uses no messages, if it has one, and the
     /// register that says why it did.
     fn line(&self) -> Option<Line<Self::Platform>>;
+}
+
+/// Where a device says that it has its administration queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminQueues {
+    /// The index of the first.
+    pub first: u16,
+    /// How many there are.
+    pub count: u16,
+    /// How many other queues the device has: their indices come before.
+    pub others: u16,
 }
 
 /// How a queue is set up.
@@ -310,6 +331,7 @@ impl<P: Platform> Cause<P> {
             Self::Acknowledged(registers) => {
                 // Undefined causes are neither believed nor acknowledged (§4.2.2.2).
                 let status = InterruptStatus::from_bits_truncate(registers.read32(0)? as u8);
+                // Before anybody is woken: what the device completes after that raises it again.
                 if !status.is_empty() {
                     registers.write32(4, u32::from(status.bits()))?;
                 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use ringway_device::admin::Administration;
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
 use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
@@ -51,15 +52,17 @@ enum Planned {
 }
 
 /// How a device is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The features of rings and transports that it offers. With [`Trust::Revoked`],
     /// `ACCESS_PLATFORM` is added.
     pub offer: Offer,
+    /// On PCI: the groups of devices that it owns, and the administration queues for them.
+    pub administration: Administration,
     /// Which drivers it is for.
     pub interface: Interface,
     /// On PCI: how many MSI-X vectors it has; 0 for none, so that it has its line only. `None` is
-    /// one for each queue and one more.
+    /// one for each queue, those for administration among them, and one more.
     pub vectors: Option<u16>,
 }
 
@@ -84,6 +87,7 @@ impl Ports {
     /// behaves otherwise.
     pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
         let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
+        let queues = queues.saturating_add(options.administration.queues());
         let vectors = options.vectors.unwrap_or(queues.saturating_add(1));
         let (messages, line) = (self.messages.clone(), self.line.clone());
         pci::Function::new(self.parts(device, options), vectors, messages, line)
@@ -103,6 +107,7 @@ impl Ports {
         Parts {
             device,
             offer,
+            administration: options.administration.clone(),
             interface: options.interface,
             memory: self.memory,
             runner: self.runner,

@@ -2,6 +2,8 @@
 //! somebody uses them.
 #![cfg(test)]
 
+mod odd;
+
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,6 +24,8 @@ use ringway_machine::{Machine, MmioDevice, Options, PciFunction, Platform, Ports
 use ringway_ring::device::{Batch, Violation as DriverViolation};
 use ringway_spec::mmio::register;
 use ringway_spec::{DeviceId, F, Features};
+
+use odd::{offended, silent};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -125,51 +129,6 @@ impl Source for Sevens {
 
 fn honest() -> Box<dyn Device> {
     Box::new(Entropy::new(Sevens))
-}
-
-/// An entropy device that does with its chains what `serve` does.
-struct Odd(fn(&mut Batch<'_>) -> Result<(), DriverViolation>);
-
-impl Device for Odd {
-    fn id(&self) -> DeviceId {
-        DeviceId::ENTROPY
-    }
-
-    fn features(&self) -> Features {
-        Features::NONE
-    }
-
-    fn queue_sizes(&self) -> &[u16] {
-        &[8]
-    }
-
-    fn read_config(&self, _: usize, _: &mut [u8]) {}
-
-    fn write_config(&mut self, _: usize, _: &[u8]) {}
-
-    fn worker(&mut self, _: u16, _: Features) -> Box<dyn Worker> {
-        Box::new(Odd(self.0))
-    }
-
-    fn reset(&mut self) {}
-}
-
-impl Worker for Odd {
-    fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), DriverViolation> {
-        (self.0)(batch)
-    }
-}
-
-/// A device that takes nothing.
-fn silent() -> Box<dyn Device> {
-    Box::new(Odd(|_| Ok(())))
-}
-
-/// A device that finds fault with its driver as soon as it is served.
-fn offended() -> Box<dyn Device> {
-    Box::new(Odd(|batch| {
-        Err(batch.violated(DriverViolation::Request("not like this")))
-    }))
 }
 
 fn machine(way: Way, run: Run, device: fn() -> Box<dyn Device>) -> (Machine, Fate) {

@@ -1,6 +1,8 @@
 //! Drivers on devices that break the rules, behind real registers.
 #![cfg(test)]
 
+mod odd;
+
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -21,6 +23,8 @@ use ringway_machine::{Machine, MmioDevice, Options, Platform, Run};
 use ringway_ring::device::{Batch, Violation as DriverViolation};
 use ringway_spec::mmio::register;
 use ringway_spec::{DeviceId, Features};
+
+use odd::{offended, silent};
 
 const RUNS: [Run; 3] = [
     Run::Threaded,
@@ -183,51 +187,6 @@ fn a_device_that_is_gone_with_requests_in_flight_is_an_error_and_keeps_its_memor
             }
         );
     }
-}
-
-/// An entropy device that does with its chains what `serve` does.
-struct Odd(fn(&mut Batch<'_>) -> Result<(), DriverViolation>);
-
-impl Device for Odd {
-    fn id(&self) -> DeviceId {
-        DeviceId::ENTROPY
-    }
-
-    fn features(&self) -> Features {
-        Features::NONE
-    }
-
-    fn queue_sizes(&self) -> &[u16] {
-        &[8]
-    }
-
-    fn read_config(&self, _: usize, _: &mut [u8]) {}
-
-    fn write_config(&mut self, _: usize, _: &[u8]) {}
-
-    fn worker(&mut self, _: u16, _: Features) -> Box<dyn Worker> {
-        Box::new(Odd(self.0))
-    }
-
-    fn reset(&mut self) {}
-}
-
-impl Worker for Odd {
-    fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), DriverViolation> {
-        (self.0)(batch)
-    }
-}
-
-/// A device that takes nothing.
-fn silent() -> Box<dyn Device> {
-    Box::new(Odd(|_| Ok(())))
-}
-
-/// A device that finds fault with its driver as soon as it is live, before there is a chain.
-fn offended() -> Box<dyn Device> {
-    Box::new(Odd(|batch| {
-        Err(batch.violated(DriverViolation::Request("not like this")))
-    }))
 }
 
 /// Drivers' defect 18: `DEVICE_NEEDS_RESET`, by every way of interrupting: the one who waits is

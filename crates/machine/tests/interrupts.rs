@@ -45,13 +45,13 @@ fn machine(
     run: Run,
     vectors: u16,
     devices: u8,
-    options: Options,
+    options: &Options,
 ) -> (Machine, Vec<Rng<Pci<Platform>>>) {
     let builder = Machine::builder().run(run).vectors(vectors);
     let machine = (0..devices)
         .fold(builder, |builder, byte| {
             let device = Box::new(Entropy::new(Same(byte)));
-            builder.pci(&format!("rng {byte}"), device, options)
+            builder.pci(&format!("rng {byte}"), device, options.clone())
         })
         .build()
         .unwrap();
@@ -118,7 +118,7 @@ fn use_all(platform: &Platform, drivers: &mut [Rng<Pci<Platform>>]) {
 #[test]
 fn vectors_that_run_out_are_shared_and_then_lines_do() {
     for run in RUNS {
-        let (machine, mut drivers) = machine(run, 5, 4, Options::default());
+        let (machine, mut drivers) = machine(run, 5, 4, &Options::default());
 
         use_all(&machine.platform(), &mut drivers);
 
@@ -147,7 +147,7 @@ fn devices_that_share_a_line_are_all_heard() {
             ..Options::default()
         };
         // Of nine devices on four lines, three are on one of them.
-        let (machine, mut drivers) = machine(run, 64, 9, options);
+        let (machine, mut drivers) = machine(run, 64, 9, &options);
 
         use_all(&machine.platform(), &mut drivers);
 

@@ -335,6 +335,7 @@ fn machine(case: Case) -> Machine {
             Vectors::Scarce => Some(1),
             Vectors::None => Some(0),
         },
+        ..Options::default()
     };
     let plug: fn(Builder, &str, Box<dyn Device>, Options) -> Builder = match case.way.is_pci() {
         false => Builder::mmio,
@@ -345,7 +346,7 @@ fn machine(case: Case) -> Machine {
         .run(case.run)
         .reach(case.way.reach())
         .trust(case.trust);
-    let builder = plug(builder, "disk", disk(), options);
+    let builder = plug(builder, "disk", disk(), options.clone());
     plug(builder, "rng", rng(), options).build().unwrap()
 }
 

@@ -76,7 +76,10 @@ fn a_device_that_was_suspended_with_chains_in_its_ring_goes_on_where_it_was() {
             let device = || Box::new(Entropy::new(Counter(0)));
             let builder = || Machine::builder().run(run);
             sleeps(
-                &builder().pci("source", device(), options).build().unwrap(),
+                &builder()
+                    .pci("source", device(), options.clone())
+                    .build()
+                    .unwrap(),
                 function,
             );
             sleeps(

@@ -115,6 +115,7 @@ impl<T> Gated<T> {
 /// and for those whose configuration is not known here.
 pub const fn fields(id: DeviceId) -> &'static [Named] {
     match id {
+        DeviceId::NETWORK => crate::net::FIELDS,
         DeviceId::BLOCK => crate::blk::FIELDS,
         _ => &[],
     }

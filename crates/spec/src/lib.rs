@@ -44,6 +44,7 @@
 #[macro_use]
 mod macros;
 
+pub mod admin;
 pub mod balloon;
 pub mod blk;
 pub mod can;

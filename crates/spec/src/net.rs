@@ -1,7 +1,46 @@
 //! Network device: a card that sends and receives packets. Spec: VIRTIO 1.4 §5.1 "Network Device".
+//!
+//! A packet begins with its Ethernet header, and a [`Header`] stands before it. Pair `n` of queues,
+//! counted from 0, is [`receive_queue`]`(n)` and [`transmit_queue`]`(n)`.
 
 use crate::Features;
 use crate::names::any;
+
+mod config;
+mod control;
+mod header;
+mod statistics;
+mod steering;
+
+pub use config::{
+    Config, DUPLEX_FULL, DUPLEX_HALF, DUPLEX_UNKNOWN, FIELDS, KEY_MIN, LinkStatus, MTU_MIN, Mac,
+    PAIRS_MAX, PAIRS_MIN, SPEED_MAX, SPEED_UNKNOWN, TABLE_MIN,
+};
+pub use control::{Ack, Coalescing, Control, OffloadBits, Offloads, QueueCoalescing};
+pub use header::{
+    GsoType, HashReport, Header, HeaderFlags, LEGACY_HEADER_LEN, ReportedHash, header_len,
+};
+pub use statistics::{
+    AboveSpeed, Commands, ReceiveBasic, ReceiveChecksums, ReceiveSegments, Statistics,
+    StatisticsHeader, StatisticsWanted, TransmitBasic, TransmitChecksums, TransmitSegments,
+};
+pub use steering::{HashConfig, HashTypes, QueueId, SteeringHead, SteeringTail};
+
+/// Index of the receive queue of pair `pair`, counted from 0 (§5.1.2).
+pub const fn receive_queue(pair: u16) -> u16 {
+    pair.wrapping_mul(2)
+}
+
+/// Index of the transmit queue of pair `pair`, counted from 0 (§5.1.2).
+pub const fn transmit_queue(pair: u16) -> u16 {
+    pair.wrapping_mul(2).wrapping_add(1)
+}
+
+/// Index of the queue of commands of a device with `pairs` pairs of queues, counting those that are not
+/// used, too (§5.1.2): 1 if neither [`F::MQ`] nor [`F::RSS`] is negotiated. None if it has no index.
+pub const fn control_queue(pairs: u16) -> Option<u16> {
+    pairs.checked_mul(2)
+}
 
 /// Features that need another (§5.1.3.1).
 pub const DEPENDENCIES: &[(Features, Features)] = &[

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use fastrand::Rng;
 use ringway_ring::device::{Chain, Queue, Violation};
 use ringway_ring::driver::{self, Geometry, Memory, Segment};
 use ringway_ring::ledger::{Ledger, Start};
@@ -22,19 +23,6 @@ const BUFFER_BYTES: usize = 0x1_0000;
 
 const HISTORIES: u64 = 1500;
 const STEPS: usize = 60;
-
-/// `SplitMix64`, of Steele, Lea and Flood.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
 
 /// Lets the device make `count` more stores; says whether it made all that it was let.
 #[cfg(ringway_interpose)]
@@ -197,15 +185,15 @@ impl Table {
     }
 
     /// The driver gives some chains, and takes what is done.
-    fn drive(&mut self, random: &mut Random) {
-        for _ in 0..random.below(4) {
-            let count = random.below(3) as usize + 1;
+    fn drive(&mut self, random: &mut Rng) {
+        for _ in 0..random.u64(..4) {
+            let count = random.usize(1..=3);
             let segment = |nth: usize| Segment {
                 address: BUFFERS + nth as u64 * 64,
                 len: 16,
             };
             let segments: Vec<_> = (0..count).map(segment).collect();
-            let (readable, writable) = segments.split_at(random.below(count as u64 + 1) as usize);
+            let (readable, writable) = segments.split_at(random.usize(..=count));
             let number = self.submitted;
             if self.driver.submit(readable, writable, number).is_ok() {
                 self.submitted += 1;
@@ -221,18 +209,18 @@ impl Table {
 
 impl Life {
     /// Takes some chains, and gives some back, in any order.
-    fn live(&mut self, map: &Map, random: &mut Random, all: bool) {
+    fn live(&mut self, map: &Map, random: &mut Rng, all: bool) {
         // Who is to stop takes none but those that were taken before.
-        let stops = !all && random.below(4) == 0;
+        let stops = !all && random.u64(..4) == 0;
         let mut batch = if stops {
             self.queue.last_batch(map)
         } else {
             self.queue.batch(map)
         };
-        let mut turns = random.below(10);
+        let mut turns = random.u64(..10);
         while all || turns != 0 {
             turns = turns.saturating_sub(1);
-            if all || random.below(2) == 0 {
+            if all || random.bool() {
                 match batch.next_chain() {
                     Ok(Some(chain)) => {
                         assert!(!stops || self.again != 0, "taken by one that stops");
@@ -246,13 +234,13 @@ impl Life {
                 }
             }
             // Also before others are taken in the same batch.
-            if !self.kept.is_empty() && random.below(2) == 0 {
-                let at = random.below(self.kept.len() as u64) as usize;
+            if !self.kept.is_empty() && random.bool() {
+                let at = random.usize(..self.kept.len());
                 let chain = self.kept.swap_remove(at);
                 let written = chain.writable_bytes();
                 batch.complete(chain, written);
             }
-            if random.below(4) == 0 {
+            if random.u64(..4) == 0 {
                 batch.publish();
             }
         }
@@ -260,17 +248,17 @@ impl Life {
 }
 
 fn history(seed: u64, features: Features) {
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     let packed = features.contains(F::RING_PACKED);
     let size = if packed {
-        random.below(12) as u16 + 1
+        random.u16(1..=12)
     } else {
-        1 << random.below(4)
+        1 << random.u64(..4)
     };
     let start = if packed {
-        random.below(u64::from(size) * 2) as u16
+        random.u16(..size * 2)
     } else {
-        0xfff0_u16.wrapping_add(random.below(32) as u16)
+        0xfff0_u16.wrapping_add(random.u16(..32))
     };
     let mut table = Table::new(size, features, start);
     let mut deaths = 0;
@@ -278,7 +266,7 @@ fn history(seed: u64, features: Features) {
     for step in 0..STEPS {
         table.drive(&mut random);
         let is_last = step + 1 == STEPS;
-        let stores = if is_last { u64::MAX } else { random.below(60) };
+        let stores = if is_last { u64::MAX } else { random.u64(..60) };
         kill_after(stores);
         let mut alive = match life.take() {
             Some(alive) => alive,
@@ -289,7 +277,7 @@ fn history(seed: u64, features: Features) {
             // Until nothing is left of what was resumed, either.
             alive.live(&table.map, &mut random, true);
         }
-        let killed = kill_after(u64::MAX) || (!cfg!(ringway_interpose) && random.below(3) == 0);
+        let killed = kill_after(u64::MAX) || (!cfg!(ringway_interpose) && random.u64(..3) == 0);
         if killed && !is_last {
             deaths += 1;
         } else {
@@ -324,7 +312,7 @@ fn histories(features: Features) {
 fn a_record_that_was_changed_anywhere_is_refused_or_leads_to_a_queue_that_can_be_served() {
     let (mut begun, mut refused) = (0, 0);
     for seed in 0..4000 {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let features = [F::INDIRECT_DESC, F::RING_PACKED | F::IN_ORDER][seed as usize % 2];
         let mut table = Table::new(8, F::VERSION_1 | features, 0xfffd % 16);
         let mut alive = table.be_born().expect("nothing was in flight");
@@ -334,10 +322,10 @@ fn a_record_that_was_changed_anywhere_is_refused_or_leads_to_a_queue_that_can_be
         }
         drop(alive);
 
-        for _ in 0..=random.below(3) {
-            let at = random.below(table.record.len() as u64 / 2) as usize * 2;
-            let value = [0, 1, 7, 8, 0xffff, random.below(1 << 16) as u16];
-            let value = value[random.below(6) as usize].to_le_bytes();
+        for _ in 0..=random.u64(..3) {
+            let at = random.usize(..table.record.len() / 2) * 2;
+            let value = [0, 1, 7, 8, 0xffff, random.u16(..)];
+            let value = value[random.usize(..6)].to_le_bytes();
             table.record.view().write(at, &value).expect("there");
         }
         match table.open() {

@@ -30,8 +30,9 @@ const MODELLED: [&str; 5] = [
     "target/models",
 ];
 /// The crates that must do without the standard library, and their folders.
-const NO_STD: [(&str, &str); 3] = [
+const NO_STD: [(&str, &str); 4] = [
     ("ringway-spec", "crates/spec"),
+    ("ringway-packet", "crates/packet"),
     ("ringway-ring", "crates/ring"),
     ("ringway-driver", "crates/driver"),
 ];

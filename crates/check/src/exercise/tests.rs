@@ -15,7 +15,7 @@ use ringway_device::{Device, Error as DeviceError, Worker};
 use ringway_driver::platform::Trust;
 use ringway_machine::{Builder, Machine, Options as Presented, Run};
 use ringway_ring::device::{Batch, Chain, Violation};
-use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
+use ringway_spec::blk::{Config, ID_BYTES, SECTOR_SIZE};
 use ringway_spec::{DeviceId, F, Features};
 use sha2::{Digest, Sha256};
 
@@ -144,6 +144,10 @@ impl Device for Mute {
         &[8]
     }
 
+    fn config_bytes(&self) -> usize {
+        size_of::<Config>()
+    }
+
     fn read_config(&self, offset: usize, into: &mut [u8]) {
         // A disk of some sectors.
         if offset == 0
@@ -237,9 +241,9 @@ fn devices_that_do_as_they_should_pass_every_check() {
         presented.offer = presented.offer.without(without[seed as usize % 3]);
         presented.vectors = [None, Some(1), Some(0)][seed as usize % 3];
         let machine = inline(seed)
-            .pci("disk", blk(&disks[0]), presented)
-            .mmio("other disk", blk(&disks[1]), presented)
-            .pci("entropy", entropy(seed), presented)
+            .pci("disk", blk(&disks[0]), presented.clone())
+            .mmio("other disk", blk(&disks[1]), presented.clone())
+            .pci("entropy", entropy(seed), presented.clone())
             .mmio("other entropy", entropy(!seed), presented);
 
         let (reports, events) = exercise(machine, seed);
@@ -385,10 +389,11 @@ fn a_feature_that_is_declined_is_not_agreed_to() {
         let disk = MemoryDisk::new(100, 512, Fault::None);
         let mut presented = Presented::default();
         presented.offer = presented.offer.with(F::RING_PACKED);
-        let machine =
-            inline(4)
-                .pci("disk", blk(&disk), presented)
-                .mmio("entropy", entropy(4), presented);
+        let machine = inline(4).pci("disk", blk(&disk), presented.clone()).mmio(
+            "entropy",
+            entropy(4),
+            presented,
+        );
         let machine = machine.build().unwrap();
         let slots = machine.mmio_slots().iter().copied();
         let options = Options {

@@ -39,18 +39,14 @@ fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
         ..Options::default()
     };
     if let Some(path) = &plan.disk {
-        builder = builder.pci("disk on PCI", disk(path, seed)?, options).mmio(
-            "disk on MMIO",
-            disk(path, seed)?,
-            options,
-        );
+        builder = builder
+            .pci("disk on PCI", disk(path, seed)?, options.clone())
+            .mmio("disk on MMIO", disk(path, seed)?, options.clone());
     }
     if plan.entropy {
-        builder = builder.pci("entropy on PCI", entropy(seed), options).mmio(
-            "entropy on MMIO",
-            entropy(seed),
-            options,
-        );
+        builder = builder
+            .pci("entropy on PCI", entropy(seed), options.clone())
+            .mmio("entropy on MMIO", entropy(seed), options);
     }
     Ok(builder)
 }

@@ -44,7 +44,7 @@ fn device(device: &tree::Device) -> Device {
 fn queue(queue: &tree::Queue) -> Queue {
     Queue {
         index: Some(queue.index),
-        name: None,
+        name: queue.administers.then(|| "admin".to_owned()),
         size: Some(queue.size),
         vector: queue.vector,
     }

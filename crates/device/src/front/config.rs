@@ -2,23 +2,39 @@
 //!
 //! Spec: VIRTIO 1.4 §2.5 "Device Configuration Space".
 
+use alloc::vec;
 use core::sync::atomic::Ordering;
 
 use ringway_spec::Status;
 
-use super::{Driven, Front, Interrupts};
+use super::{Driven, Front, Interrupts, State};
 
 impl<I: Interrupts> Front<I> {
     /// Reads configuration space from byte `offset` on. What is not there reads as 0.
     pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) {
         into.fill(0);
         let mut state = self.state.lock();
-        // Here, not when it changed: the driver sees another generation for certain, however often
-        // it changed (§4.1.4.3.1).
-        if self.common.changed.swap(false, Ordering::SeqCst) {
-            state.generation = state.generation.wrapping_add(1);
+        // A device that is suspended shows what it did when it was asked to (§3.4.2).
+        if !state.suspended {
+            self.show_config(&mut state);
         }
-        state.device.read_config(offset, into);
+        for (to, from) in into.iter_mut().zip(state.shown.iter().skip(offset)) {
+            *to = *from;
+        }
+    }
+
+    /// Has the driver see the configuration as it is now, with another generation if it is not what
+    /// it saw last.
+    ///
+    /// Here, not when it changed: the driver sees another generation for certain, however often it
+    /// changed (§4.1.4.3.1), and even if the device has changed it and not yet said so.
+    pub(super) fn show_config(&self, state: &mut State) {
+        let mut now = vec![0; state.shown.len()];
+        state.device.read_config(0, &mut now);
+        if self.common.changed.swap(false, Ordering::SeqCst) || now != state.shown {
+            state.generation = state.generation.wrapping_add(1);
+            state.shown = now;
+        }
     }
 
     /// Writes configuration space from byte `offset` on, once the features are settled (§3.1.1 step

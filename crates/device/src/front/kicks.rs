@@ -42,7 +42,7 @@ impl<I: Interrupts> Front<I> {
     pub(crate) fn kick(&self, index: u16) {
         let taken =
             self.common.live.load(Ordering::SeqCst) && self.common.reachable.load(Ordering::SeqCst);
-        if taken && index < self.queues {
+        if taken && index < self.queues.all {
             self.runner.kick(index);
         }
     }
@@ -86,7 +86,7 @@ impl<I: Interrupts> Front<I> {
     pub(super) fn kick_all(&self) {
         let looks = self.common.live.load(Ordering::SeqCst) || self.common.suspension.is_asked();
         if looks && self.common.reachable.load(Ordering::SeqCst) {
-            (0..self.queues).for_each(|index| self.runner.kick(index));
+            (0..self.queues.all).for_each(|index| self.runner.kick(index));
         }
     }
 

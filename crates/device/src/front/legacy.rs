@@ -107,9 +107,10 @@ impl<I: Interrupts> Front<I> {
     }
 
     /// Whether a queue can be had. A page has a physical address; a device whose addresses are
-    /// others could only reach the wrong memory, and has no queues for such a driver.
+    /// others could only reach the wrong memory, and has no queues for such a driver. Nor has one on
+    /// a machine where a ring would have another byte order than rings have here (§2.7.3).
     fn takes_legacy_queues(&self) -> bool {
-        !self.offered.contains(F::ACCESS_PLATFORM)
+        !self.offered.contains(F::ACCESS_PLATFORM) && cfg!(target_endian = "little")
     }
 
     fn add_legacy_status(&self, value: u32) {

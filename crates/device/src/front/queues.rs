@@ -2,6 +2,8 @@
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use ringway_ring::device::{Queue, Violation};
@@ -9,12 +11,17 @@ use ringway_spec::{F, Status};
 use spin::MutexGuard;
 
 use super::{Driven, Front, Interrupts, Setup, State};
+use crate::admin::Commands;
+use crate::model::Worker;
 use crate::task::{Signal, Task};
 
 impl<I: Interrupts> Front<I> {
     /// Hands an enabled queue to the runner, with a worker, as soon as the device may reach memory.
     pub(super) fn serve(&self, state: &mut State, index: u16, queue: Queue) {
-        let worker = state.device.worker(index, state.accepted);
+        let worker: Box<dyn Worker> = match &self.owner {
+            Some(owner) if index >= self.queues.own => Box::new(Commands::new(Arc::clone(owner))),
+            _ => state.device.worker(index, state.accepted),
+        };
         let (memory, signal) = (self.memory.clone(), self.common.clone());
         let task = Task::new(index, queue, worker, memory, signal);
         if self.common.reachable.load(Ordering::SeqCst) {

@@ -114,6 +114,9 @@ impl<I: Interrupts> Front<I> {
 
         let mut state = self.state.lock();
         state.device.reset();
+        if let Some(owner) = &self.owner {
+            owner.reset();
+        }
         state.driven = None;
         state.status = Status::empty();
         state.suspended = false;
@@ -137,7 +140,7 @@ impl<I: Interrupts> Front<I> {
     /// Stops every task. Not called with the lock held: a task may be long in ending.
     pub(super) fn stop(&self) {
         self.common.live.store(false, Ordering::SeqCst);
-        for index in 0..self.queues {
+        for index in 0..self.queues.all {
             self.runner.stop(index);
         }
     }

@@ -72,6 +72,8 @@ impl<I: Interrupts> Front<I> {
         if !works {
             return;
         }
+        // What it is by now is what the driver finds until it has the device go on.
+        self.show_config(&mut state);
         state.suspended = true;
         let serves = |(index, queue): (u16, &super::Setup)| {
             let parked = state.parked.iter().any(|(parked, _)| *parked == index);

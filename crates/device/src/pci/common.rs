@@ -17,6 +17,9 @@ pub(super) enum Field {
     QueueNotifyOff,
     /// Exists with `NOTIF_CONFIG_DATA`.
     QueueNotifyData,
+    /// These two exist with `ADMIN_VQ`.
+    AdminQueueIndex,
+    AdminQueueNum,
 }
 
 /// The field that an access of `len` bytes at `offset` reaches: each with its own width, addresses
@@ -47,6 +50,8 @@ pub(super) fn field(offset: usize, len: usize) -> Option<Field> {
         (common::QUEUE_RESET, 2) => Field::Front(R::QueueReset),
         (common::QUEUE_NOTIFY_OFF, 2) => Field::QueueNotifyOff,
         (common::QUEUE_NOTIF_CONFIG_DATA, 2) => Field::QueueNotifyData,
+        (common::ADMIN_QUEUE_INDEX, 2) => Field::AdminQueueIndex,
+        (common::ADMIN_QUEUE_NUM, 2) => Field::AdminQueueNum,
         (common::QUEUE_DESC..common::QUEUE_DRIVER, 4) => {
             return area(Area::Descriptor, common::QUEUE_DESC);
         }

@@ -67,8 +67,9 @@ impl Function {
         line: Arc<dyn Line>,
     ) -> Self {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
-        let queues = u16::try_from(parts.device.queue_sizes().len()).unwrap_or(u16::MAX);
-        let front = Front::new(parts, Vectors::new(vectors, queues, messages, line));
+        let (own, more) = parts.queues();
+        let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
+        let front = Front::new(parts, vectors_of);
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
@@ -361,11 +362,13 @@ impl Function {
         let vectors = self.front.interrupts();
         match field {
             Field::Front(register) => self.front.read(register),
-            Field::NumQueues => self.front.queues().into(),
+            Field::NumQueues => self.front.own_queues().into(),
             Field::ConfigVector => vectors.config_vector().into(),
             Field::QueueVector => self.selected_vector().into(),
             Field::QueueNotifyOff => self.front.selected().unwrap_or(0).into(),
             Field::QueueNotifyData => self.front.selected_kick_name().into(),
+            Field::AdminQueueIndex => self.front.admin_queues().0.into(),
+            Field::AdminQueueNum => self.front.admin_queues().1.into(),
         }
     }
 
@@ -377,7 +380,11 @@ impl Function {
             Field::Front(register) => self.front.write(register, value),
             Field::ConfigVector => vectors.set_config_vector(value as u16),
             Field::QueueVector => self.set_selected_vector(value as u16),
-            Field::NumQueues | Field::QueueNotifyOff | Field::QueueNotifyData => {}
+            Field::NumQueues
+            | Field::QueueNotifyOff
+            | Field::QueueNotifyData
+            | Field::AdminQueueIndex
+            | Field::AdminQueueNum => {}
         }
     }
 }

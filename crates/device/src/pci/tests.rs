@@ -9,6 +9,7 @@ use ringway_spec::{F, Features};
 use std::vec;
 use zerocopy::FromBytes;
 
+mod admin;
 mod extras;
 mod header;
 
@@ -94,7 +95,8 @@ impl Function {
     }
 
     fn start_with(&self, bench: &mut Bench, index: u16, vector: u16, features: Features) -> Ring {
-        let size = Plain::QUEUE_SIZES[usize::from(index)];
+        let own = Plain::QUEUE_SIZES.get(usize::from(index));
+        let size = own.copied().unwrap_or(crate::admin::QUEUE_SIZE);
         let features = features | F::VERSION_1;
         let ring = bench.ram.ring(size, features);
         self.set_common(common::DEVICE_STATUS, 1, 3);

@@ -7,7 +7,7 @@ use spin::Mutex;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::link::Link;
-use crate::error::{Result, Violation};
+use crate::error::{Error, Result, Violation};
 use crate::transport::Transport;
 
 /// How often a configuration field is read again because the device changed its configuration
@@ -71,12 +71,17 @@ impl<'d, T: Transport> Config<'d, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`](crate::Error::Transport)
+    /// [`Error::Suspended`] while the device is: nothing was written (§3.4.1).
+    /// [`Error::Transport`].
     pub fn write<V: IntoBytes + Immutable>(&mut self, field: Field<V>, value: &V) -> Result<()> {
         let mut link = self.link.lock();
-        Ok(link
-            .transport()?
-            .write_config(field.offset(), value.as_bytes())?)
+        let rests = !link.core.is_driven();
+        let transport = link.transport()?;
+        // With the lock, so that the device is not asked to suspend between the two.
+        if rests {
+            return Err(Error::Suspended);
+        }
+        Ok(transport.write_config(field.offset(), value.as_bytes())?)
     }
 
     fn read_twice<V: FromBytes + IntoBytes>(link: &mut Link<T>, field: Field<V>) -> Result<V> {

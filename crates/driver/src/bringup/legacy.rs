@@ -53,6 +53,10 @@ fn a_legacy_device_is_never_told_features_ok() {
     drop(rng);
 }
 
+/// §2.2.3, §6.3
+///
+/// Clauses: leg:basic/feature-bits/legacy-interface-a-note-on-feature:4,
+/// leg:reserved-feature-bits/legacy-interface-reserved-feature:3
 #[test]
 fn a_legacy_device_is_driven_without_version_1_and_without_what_came_with_it() {
     let device = device(PCI);
@@ -63,6 +67,34 @@ fn a_legacy_device_is_driven_without_version_1_and_without_what_came_with_it() {
     let accepted = device.script().accepted;
     let agreed = F::INDIRECT_DESC | F::EVENT_IDX | F::ANY_LAYOUT;
     assert_eq!(accepted, agreed);
+    drop(rng);
+}
+
+/// §2.7.3: read by hand, as the machine has numbers.
+///
+/// Clauses: leg:split/legacy-interfaces-a-note-on-vq-end:1
+#[test]
+fn the_ring_of_a_legacy_device_has_the_byte_order_of_the_machine() {
+    let device = device(PCI);
+    let mut rng: Entropy = attach(device.clone()).unwrap();
+    let Areas {
+        descriptor, driver, ..
+    } = device.script().queues[&0].areas;
+
+    rng.request(vec![0; 0x123]).unwrap();
+    rng.kick().unwrap();
+
+    let map = device.platform.device_map();
+    let bytes = |address| {
+        let mut bytes = [0; 4];
+        let piece = map.shared(address, 4).unwrap();
+        piece.view().read(0, &mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(bytes(descriptor + 8), 0x123_u32.to_ne_bytes());
+    // Of one chain: the index of the ring of those that are available.
+    assert_eq!(bytes(driver)[2..], 1_u16.to_ne_bytes());
+    drop(map);
     drop(rng);
 }
 

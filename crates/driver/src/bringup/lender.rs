@@ -38,6 +38,8 @@ pub(crate) struct QueueState {
     pub(crate) size: u16,
     /// The vector that it raises, if it sends messages.
     pub(crate) vector: Option<u16>,
+    /// Whether it is for administration.
+    pub(crate) administers: bool,
 }
 
 impl<T: Transport> Lender<T> {
@@ -163,6 +165,7 @@ impl<T: Transport> Lender<T> {
             index: queue.index,
             size: queue.setup.size,
             vector: queue.vector,
+            administers: link.admin.is_some_and(|first| queue.index >= first),
         });
         queues.collect()
     }

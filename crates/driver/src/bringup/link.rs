@@ -46,6 +46,10 @@ pub(super) struct Link<T: Transport> {
     pub(super) config: Arc<Signal>,
     pub(super) handlers: Vec<Handler<T::Platform>>,
     pub(super) interrupts: Interrupts,
+    /// How many administration queues the driver wants.
+    pub(super) administration: u16,
+    /// The index of the first of them, if there are any.
+    pub(super) admin: Option<u16>,
     /// The queues that were started.
     pub(super) started: Vec<Started>,
     /// Whether the device was told of any memory.
@@ -117,6 +121,8 @@ impl<T: Transport> Link<T> {
             config: Arc::default(),
             handlers: Vec::new(),
             interrupts: Interrupts::Polled,
+            administration: 0,
+            admin: None,
             started: Vec::new(),
             told: false,
             failed: false,
@@ -152,16 +158,25 @@ impl<T: Transport> Link<T> {
         let offered = transport.device_features()?;
         let platform = self.core.platform.required_features();
         let (required, can) = match dialect {
-            Dialect::Modern => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
-            // There is no 33rd bit to accept.
-            Dialect::Legacy(_) => ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES),
+            // There is no 33rd bit to accept. But on a machine where rings would have another byte
+            // order than ours (§2.7.3), it is missed.
+            Dialect::Legacy(_) if cfg!(target_endian = "little") => {
+                ((wanted.required | platform) - F::VERSION_1, LEGACY_FEATURES)
+            }
+            _ => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
         };
-        let can = (can | transport.transport_features()) - wanted.without;
+        // Administration is for who asks for it, and where the transport says where it is.
+        let administers = match wanted.administration {
+            0 => Features::NONE,
+            _ => F::ADMIN_VQ.intersection(transport.transport_features()),
+        };
+        let can = (can | transport.transport_features()) - F::ADMIN_VQ - wanted.without;
+        let optional = (wanted.optional - F::ADMIN_VQ) | administers;
         let missing = required - offered;
         if !missing.is_empty() {
             return Err(Error::FeaturesMissing(missing));
         }
-        let mut accepted = offered.intersection(required | wanted.optional | can);
+        let mut accepted = offered.intersection(required | optional | can);
         // Each turn takes away one feature at least.
         while let Some((feature, needs)) = accepted.missing_dependency(id) {
             if required.intersects(feature) {
@@ -171,6 +186,7 @@ impl<T: Transport> Link<T> {
         }
         transport.set_driver_features(accepted)?;
         self.features = accepted;
+        self.administration = wanted.administration;
         if dialect.is_legacy() {
             // Which has no such bit: it is content with any subset (§3.1.2).
             return Ok(());

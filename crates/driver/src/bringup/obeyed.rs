@@ -1,7 +1,7 @@
 //! What a device sees of bring-up, clause by clause.
 
 use super::*;
-use crate::bus::attach;
+use crate::bus::{Driver, attach};
 use crate::entropy::Rng;
 use crate::platform::Trust;
 use crate::scripted::Scripted;
@@ -196,4 +196,29 @@ fn a_buffer_is_mapped_for_the_device_while_it_has_it() {
 
     assert_eq!((mapped, device.platform.mapped()), (1, 0));
     assert_eq!(done.buffer, [7; 8]);
+}
+
+/// §3.4.1: neither by its driver nor by who has lent it.
+///
+/// Clauses: drv:general-initialization-and-op/device-suspend:5
+#[test]
+fn nobody_writes_the_configuration_of_a_suspended_device() {
+    let device = device();
+    device.script().offered |= F::SUSPEND;
+    let field = Field::<U32>::at(4);
+    let mut lender = Lender::new(device.clone());
+    let mut rng = Entropy::probe(lender.lend().unwrap().driver().unwrap()).unwrap();
+
+    lender.suspend().unwrap();
+    let refused = [
+        rng.device().config().write(field, &U32::new(7)),
+        lender.config().unwrap().write(field, &U32::new(8)),
+    ];
+    let untouched = device.script().config_written_at.is_empty();
+    lender.resume().unwrap();
+    let written = rng.device().config().write(field, &U32::new(9));
+
+    assert_eq!(refused, [Err(Error::Suspended); 2]);
+    assert_eq!((untouched, written), (true, Ok(())));
+    assert_eq!(device.script().config[4], 9);
 }

@@ -57,6 +57,8 @@ pub struct QueueNode {
     pub size: u16,
     /// The message that it sends, if it sends any.
     pub vector: Option<u16>,
+    /// Whether it is for administration (§2.13).
+    pub administers: bool,
 }
 
 /// A driver of a bus.
@@ -125,6 +127,7 @@ impl From<&QueueState> for QueueNode {
             index: queue.index,
             size: queue.size,
             vector: queue.vector,
+            administers: queue.administers,
         }
     }
 }
@@ -154,10 +157,18 @@ impl fmt::Display for DeviceNode {
         writeln!(f, "    transport  {}", self.transport)?;
         for queue in &self.queues {
             write!(f, "    queue {:<4} {}", queue.index, queue.size)?;
-            match queue.vector {
-                Some(vector) => writeln!(f, ", vector {vector}")?,
-                None => writeln!(f)?,
+            if let Some(vector) = queue.vector {
+                write!(f, ", vector {vector}")?;
             }
+            writeln!(
+                f,
+                "{}",
+                if queue.administers {
+                    ", administration"
+                } else {
+                    ""
+                }
+            )?;
         }
         if let Some(driver) = self.driver {
             writeln!(f, "    driver     {driver}")?;

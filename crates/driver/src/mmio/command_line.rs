@@ -56,6 +56,17 @@ pub fn slots(line: &str) -> impl Iterator<Item = Result<Named, Malformed<'_>>> {
     })
 }
 
+/// A number, as it is written there: decimal, or hexadecimal after `0x`. None for anything else.
+pub fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    // `from_str_radix` would take a sign.
+    let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    plain.then(|| u64::from_str_radix(digits, radix).ok())?
+}
+
 fn parse(value: &str) -> Option<Named> {
     let (len, rest) = value.split_once('@')?;
     let mut fields = rest.split(':');
@@ -83,16 +94,6 @@ fn size(text: &str) -> Option<u64> {
         _ => (text, 0),
     };
     number(digits)?.checked_mul(1 << shift)
-}
-
-fn number(text: &str) -> Option<u64> {
-    let (digits, radix) = match text.strip_prefix("0x") {
-        Some(digits) => (digits, 16),
-        None => (text, 10),
-    };
-    // `from_str_radix` would take a sign.
-    let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
-    plain.then(|| u64::from_str_radix(digits, radix).ok())?
 }
 
 #[cfg(test)]

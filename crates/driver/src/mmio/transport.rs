@@ -25,6 +25,8 @@ pub struct Mmio<P: Platform> {
     vendor: u32,
     version: Version,
     line: Option<Line<P>>,
+    /// The last of the queues that were enabled since the device was last reset.
+    last_enabled: Option<u16>,
 }
 
 /// Which registers there are.
@@ -82,6 +84,7 @@ impl<P: Platform> Mmio<P> {
             config,
             notify,
             id,
+            last_enabled: None,
         })
     }
 
@@ -99,6 +102,13 @@ impl<P: Platform> Mmio<P> {
 
     fn select(&self, index: u16) -> Result<()> {
         self.registers.write32(register::QUEUE_SEL, index.into())
+    }
+
+    /// Stops using queue `index`. Reading back has the device be done with it (§4.2.2.2).
+    fn stop_queue(&self, index: u16) -> Result<u32> {
+        self.select(index)?;
+        self.registers.write32(register::QUEUE_READY, 0)?;
+        self.registers.read32(register::QUEUE_READY)
     }
 }
 
@@ -176,6 +186,18 @@ impl<P: Platform> Transport for Mmio<P> {
     }
 
     fn set_status(&mut self, status: Status) -> Result<()> {
+        if status.is_empty() {
+            for index in self
+                .last_enabled
+                .take()
+                .into_iter()
+                .flat_map(|last| 0..=last)
+            {
+                // Whatever comes of it: only the reset that follows makes the driver believe that
+                // the device has let go.
+                let _ = self.stop_queue(index);
+            }
+        }
         // What was written to the rings, before the status that has the device look at them.
         barrier::doorbell();
         self.registers
@@ -236,6 +258,7 @@ impl<P: Platform> Transport for Mmio<P> {
         ] {
             registers::write64(&self.registers, low, address)?;
         }
+        self.last_enabled = self.last_enabled.max(Some(index));
         // The ring as it was cleared, before the register that has the device look at it.
         barrier::doorbell();
         self.registers.write32(register::QUEUE_READY, 1)
@@ -280,5 +303,7 @@ impl<P: Platform> Transport for Mmio<P> {
 
 #[cfg(test)]
 mod legacy_tests;
+#[cfg(test)]
+mod obeyed;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::error::{PlatformError, TransportError};
 use crate::platform::{Message, Platform, Registers};
 use crate::registers;
 use crate::transport::{
-    Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
+    AdminQueues, Doorbell, DoorbellValue, Line, QueueSetup, Result, SharedMemory, Transport,
 };
 
 /// A virtio device on PCI, through its modern interface.
@@ -33,6 +33,8 @@ pub struct Modern<P: Platform + ConfigAccess> {
     config: Option<P::Registers>,
     shared: Regions,
     name: &'static str,
+    /// Whether the driver has accepted `ADMIN_VQ`: the registers that it comes with count.
+    administers: bool,
 }
 
 impl<P: Platform + ConfigAccess> Modern<P> {
@@ -76,6 +78,7 @@ impl<P: Platform + ConfigAccess> Modern<P> {
             config,
             shared: layout.shared,
             name,
+            administers: false,
             function: Owned::take(platform, function, table, used)?,
         })
     }
@@ -144,6 +147,7 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
             | F::NOTIFICATION_DATA
             | with(F::NOTIF_CONFIG_DATA, common::QUEUE_NOTIF_CONFIG_DATA)
             | with(F::RING_RESET, common::QUEUE_RESET)
+            | with(F::ADMIN_VQ, common::ADMIN_QUEUE_NUM)
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -154,6 +158,7 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn set_driver_features(&mut self, features: Features) -> Result<()> {
+        self.administers = features.contains(F::ADMIN_VQ);
         registers::write_features(features, |select, word| {
             self.common.write32(common::DRIVER_FEATURE_SELECT, select)?;
             self.common.write32(common::DRIVER_FEATURE, word)
@@ -186,7 +191,13 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn queue_size_max(&mut self, index: u16) -> Result<u16> {
-        if index >= self.common.read16(common::NUM_QUEUES)? {
+        let is_admin = |queues: AdminQueues| {
+            let place = index.checked_sub(queues.first);
+            place.is_some_and(|place| place < queues.count)
+        };
+        if index >= self.common.read16(common::NUM_QUEUES)?
+            && !self.admin_queues()?.is_some_and(is_admin)
+        {
             return Ok(0);
         }
         self.select(index)?;
@@ -222,6 +233,17 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
         self.select(index)?;
         Ok(self.read16(common::QUEUE_RESET)? == 0 && self.read16(common::QUEUE_ENABLE)? == 0)
+    }
+
+    fn admin_queues(&mut self) -> Result<Option<AdminQueues>> {
+        if !self.administers {
+            return Ok(None);
+        }
+        Ok(Some(AdminQueues {
+            first: self.common.read16(common::ADMIN_QUEUE_INDEX)?,
+            count: self.common.read16(common::ADMIN_QUEUE_NUM)?,
+            others: self.common.read16(common::NUM_QUEUES)?,
+        }))
     }
 
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<P>> {

@@ -11,7 +11,7 @@ use super::{Address, ConfigAccess, Function, scan};
 use crate::dialect::Dialect;
 use crate::error::{Error, Result, Violation};
 use crate::platform::{Message, Platform};
-use crate::transport::{self, Doorbell, Line, QueueSetup, SharedMemory, Transport};
+use crate::transport::{self, AdminQueues, Doorbell, Line, QueueSetup, SharedMemory, Transport};
 
 /// Which interface a device that has both is driven through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,6 +214,10 @@ impl<P: Platform + ConfigAccess> Transport for Pci<P> {
 
     fn doorbell(&mut self, index: u16, features: Features) -> transport::Result<Doorbell<P>> {
         self.either_mut().doorbell(index, features)
+    }
+
+    fn admin_queues(&mut self) -> transport::Result<Option<AdminQueues>> {
+        self.either_mut().admin_queues()
     }
 
     fn shared_memory(&mut self, id: u8) -> transport::Result<Option<SharedMemory>> {

@@ -5,7 +5,7 @@ use core::fmt;
 
 use ringway_spec::{DeviceId, Features, Status};
 
-use super::{Doorbell, Line, QueueSetup, Result, SharedMemory, Transport};
+use super::{AdminQueues, Doorbell, Line, QueueSetup, Result, SharedMemory, Transport};
 use crate::dialect::Dialect;
 use crate::platform::{Message, Platform};
 
@@ -82,6 +82,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
     fn queue_is_reset(&mut self, index: u16) -> Result<bool> {
         (**self).queue_is_reset(index)
+    }
+
+    fn admin_queues(&mut self) -> Result<Option<AdminQueues>> {
+        (**self).admin_queues()
     }
 
     fn doorbell(&mut self, index: u16, features: Features) -> Result<Doorbell<Self::Platform>> {

@@ -49,6 +49,7 @@ fn filled(bench: &mut Bench, front: &Front<Pin>, index: u16, ring: &mut Ring) ->
     bench.ram.bytes(answer)
 }
 
+/// Clauses: leg:basic/feature-bits/legacy-interface-a-note-on-feature:4
 #[test]
 fn a_legacy_driver_that_follows_the_order_gets_its_queue_served() {
     let (mut bench, front) = legacy(Features::bit(3), Offer::default());
@@ -67,9 +68,11 @@ fn a_legacy_driver_that_follows_the_order_gets_its_queue_served() {
 }
 
 /// §6.3: the bits that came later have no place here, and that any layout will do is said here
-/// only.
+/// only. That it notifies of an empty queue is not said at all, since no device here does so.
 ///
-/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:6
+/// Clauses: leg:reserved-feature-bits/legacy-interface-reserved-feature:2,
+/// leg:reserved-feature-bits/legacy-interface-reserved-feature:3,
+/// leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:6
 #[test]
 fn a_legacy_driver_is_offered_32_features_and_accepts_no_more() {
     let device = Features::bit(1) | Features::bit(60);
@@ -111,7 +114,42 @@ fn a_legacy_driver_cannot_say_that_features_are_settled() {
     assert!(bench.log.negotiated.lock().is_empty());
 }
 
+/// §2.7.3: written and read by hand, as the machine has numbers.
+///
+/// Clauses: leg:split/legacy-interfaces-a-note-on-vq-end:1
+#[test]
+fn the_ring_of_a_legacy_driver_has_the_byte_order_of_the_machine() {
+    let (mut bench, front) = legacy(Features::NONE, Offer::default());
+    let ring = front.start_legacy(&mut bench);
+    let answer = bench.ram.holding(&[0; 4]);
+    let descriptor = [
+        &answer.address.to_ne_bytes()[..],
+        &answer.len.to_ne_bytes(),
+        &DescriptorFlags::WRITE.bits().to_ne_bytes(),
+        &[0, 0],
+    ];
+    bench.ram.write(ring.areas.descriptor, &descriptor.concat());
+    // Flags, and how many chains there are.
+    bench
+        .ram
+        .write(ring.areas.driver, &[[0; 2], 1_u16.to_ne_bytes()].concat());
+
+    front.kick_legacy(0);
+    bench.steps.run(0);
+
+    let used = ringway_ring::driver::Segment {
+        address: ring.areas.device,
+        len: 12,
+    };
+    let used = bench.ram.bytes(used);
+    assert_eq!(bench.ram.bytes(answer), [0x5a; 4]);
+    assert_eq!(used[2..4], 1_u16.to_ne_bytes());
+    assert_eq!(used[8..12], 4_u32.to_ne_bytes());
+}
+
 /// §3.1.2
+///
+/// Clauses: leg:general-initialization-and-op/init/legacy-interface-init:3
 #[test]
 fn a_legacy_driver_may_use_the_device_before_it_says_that_it_is_ready() {
     let (mut bench, front) = legacy(Features::bit(2), Offer::default());
@@ -144,6 +182,7 @@ fn a_kick_of_a_queue_that_is_not_in_use_starts_nothing() {
     assert!(bench.log.negotiated.lock().is_empty());
 }
 
+/// Clauses: leg:general-initialization-and-op/init/legacy-interface-init:2
 #[test]
 fn configuration_is_a_legacy_drivers_to_write_before_it_says_anything() {
     let (bench, front) = legacy(Features::NONE, Offer::default());

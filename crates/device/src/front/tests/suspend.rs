@@ -34,6 +34,10 @@ fn submit(bench: &mut Bench, ring: &mut Ring) {
 }
 
 /// §3.4
+///
+/// Clauses: dev:general-initialization-and-op/device-suspend:3,
+/// dev:general-initialization-and-op/device-suspend:6,
+/// dev:general-initialization-and-op/device-suspend:7
 #[test]
 fn a_device_is_suspended_once_every_queue_rests_and_goes_on_from_there() {
     let (mut bench, front) = suspendable();
@@ -62,6 +66,8 @@ fn a_device_is_suspended_once_every_queue_rests_and_goes_on_from_there() {
 }
 
 /// §3.4.2
+///
+/// Clauses: dev:general-initialization-and-op/device-suspend:1
 #[test]
 fn a_driver_that_did_not_agree_to_it_or_is_not_ready_cannot_suspend_the_device() {
     let (mut bench, unasked) = front(Features::NONE, Offer::default());
@@ -76,6 +82,9 @@ fn a_driver_that_did_not_agree_to_it_or_is_not_ready_cannot_suspend_the_device()
 }
 
 /// §3.4.2: told when it goes on, and once.
+///
+/// Clauses: dev:general-initialization-and-op/device-suspend:4,
+/// dev:general-initialization-and-op/device-suspend:5
 #[test]
 fn a_suspended_device_says_nothing_of_its_configuration_and_takes_none() {
     let (mut bench, front) = suspendable();
@@ -93,6 +102,37 @@ fn a_suspended_device_says_nothing_of_its_configuration_and_takes_none() {
     assert_eq!(*bench.log.config.lock(), [0; 8]);
     front.write_config(0, &[9]);
     assert_eq!(bench.log.config.lock()[0], 9);
+}
+
+/// §3.4.2: whatever becomes of the device meanwhile, and whether it says so or not.
+///
+/// Clauses: dev:general-initialization-and-op/device-suspend:3
+#[test]
+fn a_suspended_device_shows_the_configuration_that_it_had() {
+    let (mut bench, front) = suspendable();
+    let _ring = front.start_suspendable(&mut bench);
+    let seen = || {
+        let mut bytes = [0; 8];
+        front.read_config(0, &mut bytes);
+        (bytes, front.read(Register::Generation))
+    };
+    bench.log.config.lock()[0] = 1;
+    front.suspend_now();
+    bench.steps.run(0);
+
+    let before = seen();
+    bench.log.config.lock()[0] = 2;
+    let silent = seen();
+    bench.log.config.lock()[1] = 2;
+    front.config_changed();
+    let told = seen();
+    front.set_status(SUSPENDED | Status::DRIVER_OK);
+    let after = seen();
+
+    assert_eq!(before.0, [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!([silent, told], [before; 2]);
+    assert_eq!(after.0, [2, 2, 0, 0, 0, 0, 0, 0]);
+    assert_ne!(after.1, before.1);
 }
 
 #[test]
@@ -165,6 +205,47 @@ impl Worker for Slow {
     fn is_busy(&self) -> bool {
         !self.0.is_empty()
     }
+}
+
+/// Keeps what it is given, and finds fault with it when it is served again.
+#[derive(Default)]
+struct Late(Vec<Chain>);
+
+impl Worker for Late {
+    fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
+        if !self.0.is_empty() {
+            return Err(Violation::Area(RAM));
+        }
+        while let Some(chain) = batch.next_chain()? {
+            self.0.push(chain);
+        }
+        Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+/// §3.4.2: a queue that broke will never rest.
+///
+/// Clauses: dev:general-initialization-and-op/device-suspend:6
+#[test]
+fn a_device_that_fails_to_suspend_asks_for_a_reset() {
+    let (mut device, log) = Plain::new(Features::NONE);
+    device.worker = || Box::new(Late::default());
+    let (mut bench, front) = around(device, log, Features::NONE);
+    let mut ring = front.start_suspendable(&mut bench);
+    submit(&mut bench, &mut ring);
+    bench.steps.run(0);
+
+    front.suspend_now();
+    let at_first = front.status();
+    let ran = bench.steps.run(0);
+
+    assert_eq!((at_first, ran), (READY, Some(Ran::Broken)));
+    assert!(front.status().contains(Status::NEEDS_RESET));
+    assert!(bench.wires.asserted());
 }
 
 #[test]

@@ -50,6 +50,9 @@ fn a_device_is_reset_while_it_sleeps_and_begun_again_with_the_same_features() {
 }
 
 /// §3.4.1: the driver's handles are good still, and give the device nothing meanwhile.
+///
+/// Clauses: drv:general-initialization-and-op/device-suspend:3,
+/// drv:general-initialization-and-op/device-suspend:4
 #[test]
 fn a_device_that_agreed_to_it_is_suspended_in_its_drivers_hands() {
     let (mut bus, system, entropy) = with(F::SUSPEND);
@@ -87,6 +90,8 @@ fn a_device_that_agreed_to_it_is_suspended_in_its_drivers_hands() {
 }
 
 /// §3.4.2: it has to, or to say that it cannot. Not all do.
+///
+/// Clauses: drv:general-initialization-and-op/device-suspend:2
 #[test]
 fn a_device_that_cannot_be_suspended_is_reset_instead() {
     for spoil in [
@@ -112,6 +117,7 @@ fn a_device_that_cannot_be_suspended_is_reset_instead() {
     }
 }
 
+/// Clauses: drv:general-initialization-and-op/device-suspend:6
 #[test]
 fn a_device_that_does_not_go_on_is_given_up_and_one_that_needs_a_reset_is_begun_again() {
     let (mut bus, system, silent) = with(F::SUSPEND);

@@ -9,8 +9,8 @@ use std::vec;
 use std::vec::Vec;
 
 /// Where the device is, and how many bytes of registers it has.
-const AT: u64 = 0x0a00_0000;
-const LEN: u64 = 0x140;
+pub(super) const AT: u64 = 0x0a00_0000;
+pub(super) const LEN: u64 = 0x140;
 pub(super) const SLOT: Slot = Slot {
     address: AT,
     len: LEN,
@@ -58,11 +58,11 @@ fn device() -> (TestPlatform, Mmio<TestPlatform>) {
     (platform, device)
 }
 
-fn registers(platform: &TestPlatform) -> TestRegisters {
+pub(super) fn registers(platform: &TestPlatform) -> TestRegisters {
     platform.registers(AT, LEN).unwrap()
 }
 
-fn write(register: usize, value: u32) -> Access {
+pub(super) fn write(register: usize, value: u32) -> Access {
     let at = AT + register as u64;
     Access::Write {
         at,
@@ -71,7 +71,7 @@ fn write(register: usize, value: u32) -> Access {
     }
 }
 
-fn writes(platform: &TestPlatform) -> Vec<Access> {
+pub(super) fn writes(platform: &TestPlatform) -> Vec<Access> {
     let log = platform.take_log();
     log.into_iter().filter(Access::is_write).collect()
 }
@@ -86,6 +86,7 @@ fn a_device_is_what_its_registers_say() {
     assert_eq!(device.messages_max(), 0);
 }
 
+/// Clauses: drv:mmio/mmio-device-register-layout:4, drv:mmio/mmio-device-register-layout:5
 #[test]
 fn what_is_no_device_of_version_1_or_2_is_refused_each_in_its_own_way() {
     for (register, value, error) in [
@@ -110,6 +111,7 @@ fn what_is_no_device_of_version_1_or_2_is_refused_each_in_its_own_way() {
     }
 }
 
+/// Clauses: drv:mmio/op/init:2
 #[test]
 fn an_empty_slot_is_left_alone_once_it_is_known_to_be_one() {
     let platform = TestPlatform::new(Trust::Trusted);
@@ -139,6 +141,7 @@ fn a_window_with_fewer_registers_than_every_device_has_is_refused() {
     assert_eq!(of(0), Err(range(CONFIG, 0)));
 }
 
+/// Clauses: drv:mmio/mmio-device-register-layout:6
 #[test]
 fn a_scan_passes_over_empty_slots_and_tells_of_bad_ones() {
     let platform = TestPlatform::new(Trust::Trusted);
@@ -172,6 +175,7 @@ fn a_scan_passes_over_empty_slots_and_tells_of_bad_ones() {
     );
 }
 
+/// Clauses: drv:mmio/mmio-device-register-layout:7, drv:mmio/mmio-device-register-layout:8
 #[test]
 fn features_are_read_and_written_in_four_words() {
     let platform = TestPlatform::new(Trust::Trusted);
@@ -272,6 +276,8 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
 
 /// Drivers' defect 19: §2.6.1.1.2: that it says 0 of the reset is not enough, for a device that offers what it has not
 /// says so, too.
+///
+/// Clauses: drv:mmio/mmio-device-register-layout:14
 #[test]
 fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
     let (platform, mut device) = device();
@@ -284,11 +290,16 @@ fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
 
     let select = write(register::QUEUE_SEL, 1);
     assert_eq!(writes(&platform), [select, write(register::QUEUE_RESET, 1)]);
-    assert_eq!(device.queue_is_reset(1), Ok(false));
-    set(register::QUEUE_RESET, 0);
-    assert_eq!(device.queue_is_reset(1), Ok(false));
-    set(register::QUEUE_READY, 0);
-    assert_eq!(device.queue_is_reset(1), Ok(true));
+    for (resetting, ready) in [(1, 1), (1, 0), (0, 1), (0, 0)] {
+        set(register::QUEUE_RESET, resetting);
+        set(register::QUEUE_READY, ready);
+        let is_reset = (resetting, ready) == (0, 0);
+        assert_eq!(
+            device.queue_is_reset(1),
+            Ok(is_reset),
+            "{resetting} {ready}"
+        );
+    }
 }
 
 #[test]
@@ -303,6 +314,7 @@ fn a_kick_with_data_is_one_write_too_with_the_index_in_its_low_half() {
     assert_eq!(platform.take_log(), [kick]);
 }
 
+/// Clauses: drv:mmio/mmio-device-register-layout:12, drv:mmio/mmio-device-register-layout:13
 #[test]
 fn the_line_is_acknowledged_for_the_causes_that_are_known() {
     let (platform, device) = device();
