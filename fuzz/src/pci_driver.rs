@@ -127,6 +127,7 @@ pub fn run(data: &[u8]) {
     let built = machine(seed)
         .pci_function("liar", move |ports| {
             let function = ports.function(Box::new(Entropy::new(Same)), &Options::default());
+            let function = function.expect("an entropy device can be a function");
             Arc::new(Liar {
                 function,
                 configuration,

@@ -147,7 +147,19 @@ fn the_bus_of_the_machine_is_shown_if_it_is_asked_for() {
     let devices = bus["devices"].as_array().unwrap();
     let driven = devices.iter().map(|device| {
         assert_eq!(device["status"]["value"], 15);
-        assert_eq!(device["queues"].as_array().unwrap().len(), 1);
+        let queues = device["queues"].as_array().unwrap();
+        let names: Vec<_> = queues.iter().map(|queue| queue["name"].as_str()).collect();
+        let on_pci = device["transport"] == "pci-modern";
+        let own = match device["type"].as_str() {
+            Some("blk") => "request.0",
+            _ => "input.0",
+        };
+        let all = [Some(own), Some("admin.0")];
+        assert_eq!(names, all[..1 + usize::from(on_pci)]);
+        if device["interrupt"] == "msix-each" {
+            let whole = format!("{}-{own}", device["name"].as_str().unwrap());
+            assert_eq!(queues[0]["vector_name"], whole.as_str());
+        }
         (device["type"].as_str(), device["driver"].as_str())
     });
     let [blk, entropy] = [Some("blk"), Some("entropy")].map(|name| (name, name));

@@ -25,6 +25,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use ringway_spec::admin::GroupType;
+
 pub use capability::{Capability, Field, Rule};
 pub use command::{Command, Failure};
 pub use facilities::Facilities;
@@ -59,6 +61,14 @@ impl Administration {
         self.groups.retain(|group| group.group_type() != new);
         self.groups.push(group);
         self
+    }
+
+    /// This, less the group of this type; and that group.
+    pub(crate) fn without(mut self, group_type: GroupType) -> (Self, Option<Arc<dyn Group>>) {
+        let is_it = |group: &Arc<dyn Group>| group.group_type() == group_type;
+        let found = self.groups.iter().position(is_it);
+        let group = found.map(|index| self.groups.remove(index));
+        (self, group)
     }
 
     /// How many administration queues there are.

@@ -94,6 +94,11 @@ impl Offer {
         Self(self.0.difference(features) | F::VERSION_1)
     }
 
+    /// This, and `SR_IOV`: for a function that has virtual ones, and no other (§6).
+    pub(crate) fn with_virtual_functions(self) -> Self {
+        Self(self.0 | F::SR_IOV)
+    }
+
     /// What is offered.
     pub const fn features(self) -> Features {
         self.0

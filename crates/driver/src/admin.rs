@@ -30,7 +30,7 @@ use core::time::Duration;
 
 use ringway_spec::admin::{GRANULE, GroupType, Opcodes, Status, StatusHeader};
 
-use crate::dma::{Buffers, Completion, Data, Pending, Queue, QueueOptions, Token};
+use crate::dma::{Buffers, Callback, Completion, Data, Pending, Queue, QueueOptions, Token};
 use crate::error::{AdminError, Error, Failure, Kind, Result, Violation};
 use crate::platform::Platform;
 use books::Books;
@@ -51,6 +51,8 @@ pub(crate) const QUEUE_OPTIONS: QueueOptions = QueueOptions {
     size: 16,
     segments: 16,
     longest: u32::MAX,
+    callback: Callback::Slow,
+    kind: "admin",
 };
 
 /// How long a command may take, unless it is said otherwise.

@@ -27,6 +27,8 @@ pub enum Error {
     Request(RequestError),
     /// Ours to configure: what was asked of a bus cannot be.
     Bus(BusError),
+    /// Ours to configure: virtual functions cannot be had so.
+    VirtualFunctions(VirtualFunctionsError),
     /// Ours to configure: the device lacks features that the driver cannot do without.
     FeaturesMissing(Features),
     /// Ours to configure: the device offers `feature` without `needs`, on which it depends, and the
@@ -39,6 +41,9 @@ pub enum Error {
     },
     /// Ours to configure: the device has no queue of this index.
     NoQueue(u16),
+    /// Ours to configure: the queue of this index has no interrupt of its own. It has no callback,
+    /// shares one, or is polled.
+    NoVector(u16),
     /// Ours to configure: the driver is for another type of device.
     WrongDevice(ringway_spec::DeviceId),
     /// Ours: the queue was reset alone, and is not driven before it is restarted.
@@ -117,6 +122,39 @@ pub enum BusError {
     Suspended,
     /// The driver is not for the device, or no driver is.
     NoMatch,
+}
+
+/// What cannot be asked of virtual functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VirtualFunctionsError {
+    /// The driver of the physical function's device has not agreed to `SR_IOV` yet (§6).
+    NotAgreed,
+    /// So many are there already: disable them first.
+    Enabled(u16),
+    /// There cannot be so many.
+    Count {
+        /// How many were asked for.
+        count: u16,
+        /// How many there can be.
+        most: u16,
+    },
+    /// Their BAR of this index has no address: none of memory was left when they were given out.
+    NoAddress(u8),
+    /// They would be on this bus, and not on that of their physical function: that is not done.
+    OtherBus(u8),
+    /// So many members of their group are in use: finish with those first.
+    Members(u32),
+    /// There is no such member of their group.
+    NoMember {
+        /// Which was asked for.
+        number: u16,
+        /// How many there are.
+        count: u16,
+    },
+    /// They might go to other physical functions: there are no commands for their group then
+    /// (§2.12.1.6).
+    Migratable,
 }
 
 /// A rule that the device broke.
@@ -218,6 +256,8 @@ pub enum PlatformError {
     NotMapped(u64),
     /// The I/O ports from this one on cannot be reached.
     NoPorts(u32),
+    /// The interrupt cannot be bound to processors.
+    NoAffinity,
 }
 
 impl From<TransportError> for Error {
@@ -250,6 +290,12 @@ impl From<BusError> for Error {
     }
 }
 
+impl From<VirtualFunctionsError> for Error {
+    fn from(error: VirtualFunctionsError) -> Self {
+        Self::VirtualFunctions(error)
+    }
+}
+
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Device(violation)
@@ -271,6 +317,7 @@ impl fmt::Display for Error {
             Self::Request(error) => error.fmt(f),
             Self::Bus(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
+            Self::VirtualFunctions(error) => error.fmt(f),
             Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
             Self::FeatureDependency { feature, needs } => {
                 write!(
@@ -280,6 +327,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
+            Self::NoVector(index) => write!(f, "queue {index} has no interrupt of its own"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
             Self::QueueReset => f.write_str("queue was reset, and not restarted"),
             Self::NotInFlight => f.write_str("no request in flight has this token"),
@@ -328,6 +376,25 @@ impl fmt::Display for BusError {
             Self::Unbound => f.write_str("device has no driver"),
             Self::Suspended => f.write_str("device is suspended"),
             Self::NoMatch => f.write_str("driver is not for this device"),
+        }
+    }
+}
+
+impl fmt::Display for VirtualFunctionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAgreed => f.write_str("driver has not agreed to virtual functions"),
+            Self::Enabled(count) => write!(f, "{count} virtual functions are enabled already"),
+            Self::Count { count, most } => {
+                write!(f, "{count} virtual functions, where 1 to {most} can be")
+            }
+            Self::NoAddress(bar) => write!(f, "BAR {bar} of virtual functions has no address"),
+            Self::OtherBus(bus) => write!(f, "virtual functions would be on another bus, {bus:#x}"),
+            Self::Members(count) => write!(f, "{count} virtual functions are members in use"),
+            Self::NoMember { number, count } => {
+                write!(f, "no virtual function {number}, where there are {count}")
+            }
+            Self::Migratable => f.write_str("virtual functions might go to another function"),
         }
     }
 }
@@ -414,6 +481,7 @@ impl fmt::Display for PlatformError {
             Self::TooManySegments => f.write_str("buffer is in too many pieces"),
             Self::NotMapped(address) => write!(f, "registers at {address:#x} cannot be mapped"),
             Self::NoPorts(base) => write!(f, "I/O ports at {base:#x} cannot be reached"),
+            Self::NoAffinity => f.write_str("interrupt cannot be bound to processors"),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
 //! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
 //! version 1. The platform provides [`ConfigAccess`]. Where firmware gave devices no addresses,
-//! [`place`](place()) does, before.
+//! [`place`](place()) does, before. A function may have [virtual ones](VirtualFunctions).
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
@@ -16,6 +16,8 @@ mod bridge;
 mod capability;
 mod config;
 mod ecam;
+#[cfg(feature = "alloc")]
+mod extended;
 mod function;
 mod legacy;
 mod modern;
@@ -26,6 +28,8 @@ mod owned;
 mod place;
 mod ports;
 mod shared;
+#[cfg(feature = "alloc")]
+mod sriov;
 mod structure;
 mod vendor;
 mod window;
@@ -38,6 +42,8 @@ pub use open::{Pci, Preference, devices, devices_by, open};
 #[cfg(feature = "alloc")]
 pub use place::{Apertures, Placed, place};
 pub use ports::{ConfigPorts, Exclusion};
+#[cfg(feature = "alloc")]
+pub use sriov::{Member, VirtualFunction, VirtualFunctions};
 pub use vendor::{QualifiedData, VendorData, vendor_data};
 pub use window::{ConfigWindow, Target};
 

@@ -35,28 +35,48 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Puts a function in the first free place behind `depth` bridges.
+    /// Puts a function, and its virtual functions, in the first free place behind `depth` bridges.
     pub(crate) fn plug_function(
         &mut self,
         population: &mut Population,
         depth: usize,
         plan: Plan<dyn PciFunction>,
-    ) -> Result<Attached> {
+    ) -> Result<(Attached, Vec<Attached>)> {
         let segment = &mut population.segment;
-        let device = segment.free(depth).ok_or(Error::TooManyDevices {
+        let Plan {
+            name,
+            virtuals,
+            make,
+        } = plan;
+        let free = segment.free(depth, virtuals);
+        let device = free.ok_or(Error::TooManyDevices {
             limit: FUNCTIONS_MAX,
         })?;
-        let counters = Arc::default();
-        let ports = self.ports(segment::line(device), 0, &counters);
-        let function = (plan.make)(ports);
+        let line = segment::line(device);
+        let own = Arc::default();
+        let counters: Vec<_> = (0..virtuals).map(|_| Arc::default()).collect();
+        let ports = self.ports(line, 0, &own);
+        let others = counters
+            .iter()
+            .map(|counters| self.ports(line, 0, counters));
+        let function = make(Ports {
+            virtual_functions: others.collect(),
+            ..ports
+        })?;
         let Some(()) = self.addresses.configure(&*function, depth, device) else {
-            return Err(Error::NoAddresses(plan.name));
+            return Err(Error::NoAddresses(name));
         };
-        segment.plug(depth, device, function);
+        segment.plug(depth, device, virtuals, function);
         // A bridge that is not configured yet has no number for its bus, which it will be given in
         // their order.
-        let place = Place::Pci(Address::new(depth as u8, device, 0));
-        Ok(Attached::new(plan.name, place, counters))
+        let at = Address::new(depth as u8, device, 0);
+        let others = (1..).zip(counters).map(|(number, counters)| {
+            let at = Address::from_routing_id(at.routing_id() + number);
+            Attached::new(virtual_name(&name, number), Place::Pci(at), None, counters)
+        });
+        let others = others.collect();
+        let function = Attached::new(name, Place::Pci(at), Some(virtuals), own);
+        Ok((function, others))
     }
 
     /// Puts a device in the first slot that is empty, but for the very first.
@@ -75,9 +95,9 @@ impl Board {
         let counters = Arc::default();
         let shared = SHARED.start + number as u64 * SHARED_STRIDE;
         let ports = self.ports(mmio_line(number), shared, &counters);
-        slots[number] = Some((plan.make)(ports));
+        slots[number] = Some((plan.make)(ports)?);
         let place = Place::Mmio(slot(number));
-        Ok(Attached::new(plan.name, place, counters))
+        Ok(Attached::new(plan.name, place, Some(0), counters))
     }
 
     fn ports(&mut self, line: u32, shared: u64, counters: &Arc<Counters>) -> Ports {
@@ -100,8 +120,14 @@ impl Board {
             line: wires as Arc<dyn Line>,
             trust: self.trust,
             shared,
+            virtual_functions: Vec::new(),
         }
     }
+}
+
+/// What virtual function `number` of the function called `name` is called.
+pub(crate) fn virtual_name(name: &str, number: u16) -> String {
+    format!("{name}.{number}")
 }
 
 /// Slot `number`.

@@ -41,8 +41,12 @@ pub struct Builder {
 /// A device to be made, once what it is to be connected to is there.
 pub(crate) struct Plan<D: ?Sized> {
     pub(crate) name: String,
-    pub(crate) make: Box<dyn FnOnce(Ports) -> Arc<D>>,
+    /// How many virtual functions it is to have.
+    pub(crate) virtuals: u16,
+    pub(crate) make: Make<D>,
 }
+
+type Make<D> = Box<dyn FnOnce(Ports) -> Result<Arc<D>>>;
 
 /// A device of either kind.
 enum Planned {
@@ -77,6 +81,8 @@ pub struct Ports {
     pub messages: Arc<dyn MessageSink>,
     /// Its interrupt line: on PCI, INTA#.
     pub line: Arc<dyn Line>,
+    /// On PCI: what its virtual functions are connected to.
+    pub virtual_functions: Vec<Ports>,
     pub(crate) trust: Trust,
     /// In a slot: the bus address of the memory that it shares.
     pub(crate) shared: u64,
@@ -85,12 +91,48 @@ pub struct Ports {
 impl Ports {
     /// Presents `device` as a PCI function, as [`Builder::pci`] does: to be put into something that
     /// behaves otherwise.
-    pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
-        let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
-        let queues = queues.saturating_add(options.administration.queues());
-        let vectors = options.vectors.unwrap_or(queues.saturating_add(1));
+    ///
+    /// # Errors
+    ///
+    /// [`pci::Unfit`] if it cannot be presented so.
+    pub fn function(
+        self,
+        device: Box<dyn Device>,
+        options: &Options,
+    ) -> Result<pci::Function, pci::Unfit> {
+        let vectors = options.vectors_of(&*device);
         let (messages, line) = (self.messages.clone(), self.line.clone());
         pci::Function::new(self.parts(device, options), vectors, messages, line)
+    }
+
+    /// Presents `device` as a PCI function with virtual ones, as [`Builder::pci_physical`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VirtualFunctions`]
+    pub fn physical(
+        mut self,
+        device: Box<dyn Device>,
+        virtuals: Vec<Box<dyn Device>>,
+        options: &Options,
+    ) -> Result<pci::Function> {
+        let ports = core::mem::take(&mut self.virtual_functions);
+        let others = Options {
+            administration: Administration::default(),
+            ..options.clone()
+        };
+        let functions = ports.into_iter().zip(virtuals).map(|(ports, device)| {
+            let (vectors, messages) = (others.vectors_of(&*device), ports.messages.clone());
+            pci::VirtualFunction::new(ports.parts(device, &others), vectors, messages)
+        });
+        let functions = functions.collect::<Result<_, _>>();
+        let functions = functions.map_err(pci::VirtualFunctionsError::from)?;
+        let vectors = options.vectors_of(&*device);
+        let (messages, line) = (self.messages.clone(), self.line.clone());
+        let parts = self.parts(device, options);
+        let routing = pci::Routing::default();
+        let function = pci::Function::physical(parts, vectors, messages, line, functions, routing)?;
+        Ok(function)
     }
 
     /// Presents `device` as an MMIO window, as [`Builder::mmio`] does.
@@ -112,6 +154,15 @@ impl Ports {
             memory: self.memory,
             runner: self.runner,
         }
+    }
+}
+
+impl Options {
+    /// How many vectors a function for `device` has.
+    fn vectors_of(&self, device: &dyn Device) -> u16 {
+        let queues = u16::try_from(device.queue_sizes().len()).unwrap_or(u16::MAX);
+        let queues = queues.saturating_add(self.administration.queues());
+        self.vectors.unwrap_or(queues.saturating_add(1))
     }
 }
 
@@ -185,9 +236,24 @@ impl Builder {
 
     /// Adds a device as a PCI function.
     pub fn pci(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.pci_function(name, move |ports| {
-            Arc::new(ports.function(device, &options))
-        })
+        let make = function(name, device, options);
+        self.pci_function_with(name, 0, make)
+    }
+
+    /// Adds a device as a PCI function that has virtual ones (SR-IOV), whose devices are `virtuals`,
+    /// all of one type. They have the same options, but for administration, and that their interface
+    /// is the modern one; and are called after the function, `name.1` and so on.
+    pub fn pci_physical(
+        self,
+        name: &str,
+        device: Box<dyn Device>,
+        virtuals: Vec<Box<dyn Device>>,
+        options: Options,
+    ) -> Self {
+        // Of more than there can be, that is what the function finds.
+        let count = u16::try_from(virtuals.len()).unwrap_or(u16::MAX);
+        let make = move |ports: Ports| ports.physical(device, virtuals, &options);
+        self.pci_function_with(name, count, move |ports| Ok(Arc::new(make(ports)?)))
     }
 
     /// Adds a device in an MMIO slot.
@@ -197,11 +263,25 @@ impl Builder {
 
     /// Adds a PCI function of any kind: one that breaks the rules, for tests of drivers.
     pub fn pci_function(
-        mut self,
+        self,
         name: &str,
         make: impl FnOnce(Ports) -> Arc<dyn PciFunction> + 'static,
     ) -> Self {
-        let plan = Plan::new(name, make);
+        self.pci_function_with(name, 0, |ports| Ok(make(ports)))
+    }
+
+    /// As [`pci_function`](Self::pci_function), with room for `virtuals` virtual functions: one after
+    /// the other, they have the routing ids that follow.
+    pub fn pci_function_with(
+        mut self,
+        name: &str,
+        virtuals: u16,
+        make: impl FnOnce(Ports) -> Result<Arc<dyn PciFunction>> + 'static,
+    ) -> Self {
+        let plan = Plan {
+            virtuals,
+            ..Plan::new(name, make)
+        };
         self.devices.push(Planned::Function(self.bridges, plan));
         self
     }
@@ -212,7 +292,8 @@ impl Builder {
         name: &str,
         make: impl FnOnce(Ports) -> Arc<dyn MmioDevice> + 'static,
     ) -> Self {
-        self.devices.push(Planned::Window(Plan::new(name, make)));
+        let plan = Plan::new(name, |ports| Ok(make(ports)));
+        self.devices.push(Planned::Window(plan));
         self
     }
 
@@ -273,31 +354,48 @@ impl Builder {
     }
 
     fn check_names(&self) -> Result<()> {
-        let mut names: Vec<_> = self.devices.iter().map(Planned::name).collect();
+        let mut names: Vec<_> = self.devices.iter().flat_map(Planned::names).collect();
         names.sort_unstable();
         let twice = names.array_windows().find(|[a, b]| a == b);
         match twice {
-            Some([name, _]) => Err(Error::SameName((*name).to_owned())),
+            Some([name, _]) => Err(Error::SameName(name.clone())),
             None => Ok(()),
         }
     }
 }
 
 impl<D: ?Sized> Plan<D> {
-    pub(crate) fn new(name: &str, make: impl FnOnce(Ports) -> Arc<D> + 'static) -> Self {
+    pub(crate) fn new(name: &str, make: impl FnOnce(Ports) -> Result<Arc<D>> + 'static) -> Self {
         Self {
             name: name.to_owned(),
+            virtuals: 0,
             make: Box::new(make),
         }
     }
 }
 
 impl Planned {
-    fn name(&self) -> &str {
-        match self {
-            Self::Function(_, plan) => &plan.name,
-            Self::Window(plan) => &plan.name,
-        }
+    /// What it is called, and what its virtual functions are.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let (name, virtuals) = match self {
+            Self::Function(_, plan) => (&plan.name, plan.virtuals),
+            Self::Window(plan) => (&plan.name, 0),
+        };
+        let others = (1..=virtuals).map(|number| board::virtual_name(name, number));
+        core::iter::once(name.clone()).chain(others)
+    }
+}
+
+/// Makes a device as a PCI function.
+pub(crate) fn function(
+    name: &str,
+    device: Box<dyn Device>,
+    options: Options,
+) -> impl FnOnce(Ports) -> Result<Arc<dyn PciFunction>> + 'static {
+    let name = name.to_owned();
+    move |ports| match ports.function(device, &options) {
+        Ok(function) => Ok(Arc::new(function)),
+        Err(why) => Err(Error::Unfit(name, why)),
     }
 }
 
@@ -312,16 +410,18 @@ fn plug(
     let mut windows = Vec::new();
     let mut attached = Vec::new();
     for planned in planned {
-        attached.push(match planned {
+        match planned {
             Planned::Function(depth, plan) => {
                 while windows.len() < depth {
                     let window = board.addresses.open(&windows);
                     windows.push(window.ok_or_else(no_addresses)?);
                 }
-                board.plug_function(population, depth, plan)?
+                let (function, virtuals) = board.plug_function(population, depth, plan)?;
+                attached.push(function);
+                attached.extend(virtuals);
             }
-            Planned::Window(plan) => board.plug_window(population, plan)?,
-        });
+            Planned::Window(plan) => attached.push(board.plug_window(population, plan)?),
+        }
     }
     while windows.len() < bridges {
         let window = board.addresses.open(&windows);

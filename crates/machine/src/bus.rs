@@ -33,6 +33,19 @@ pub trait PciFunction: Send + Sync {
 
     /// Writes the bytes at `offset` of a BAR.
     fn bar_write(&self, bar: u8, offset: u64, from: &[u8]);
+
+    /// Its virtual function `number`, from 1 on, if that is there at the moment, and how far the
+    /// routing id of that is from its own. Most functions have none.
+    fn virtual_function(&self, _number: u16) -> Option<(u16, &dyn PciFunction)> {
+        None
+    }
+}
+
+impl dyn PciFunction + '_ {
+    /// Its virtual functions that are there at the moment.
+    pub(crate) fn virtual_functions(&self) -> impl Iterator<Item = (u16, &dyn PciFunction)> {
+        (1..).map_while(|number| self.virtual_function(number))
+    }
 }
 
 /// A device in an MMIO slot, as a bus sees it. [`mmio::Window`] is one, [`mmio::Empty`] another;
@@ -81,6 +94,11 @@ impl PciFunction for pci::Function {
 
     fn bar_write(&self, bar: u8, offset: u64, from: &[u8]) {
         self.bar_write(bar, offset, from);
+    }
+
+    fn virtual_function(&self, number: u16) -> Option<(u16, &dyn PciFunction)> {
+        let (distance, function) = self.virtual_function(number)?;
+        Some((distance, function))
     }
 }
 

@@ -6,6 +6,9 @@ use ringway_spec::pci::bridge::{IO_BASE, IO_GRANULE, MEMORY_BASE, MEMORY_GRANULE
 use ringway_spec::pci::config::{
     self, BAR_64, BAR_IO, BAR_IO_MASK, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BAR0, BARS, Command,
 };
+use ringway_spec::pci::sriov::{self, INITIAL_VFS, MIGRATION_STATE, VF_BAR0};
+
+use ringway_spec::pci::extended;
 
 use crate::bus::PciFunction;
 use crate::layout::{PCI_HIGH, PCI_LOW, PCI_PORTS};
@@ -85,8 +88,19 @@ impl Addresses {
         let mut high = (depth == 0 && device.is_multiple_of(2)).then_some(&mut self.high);
         let mut index = 0;
         while index < BARS && self.firmware == Firmware::PlacesBars {
-            let is_wide = pool.place(function, index, high.as_deref_mut())?;
+            let at = BAR0 as u16 + 4 * u16::from(index);
+            let is_wide = pool.place(function, at, 1, high.as_deref_mut())?;
             index += 1 + u8::from(is_wide);
+        }
+        if self.firmware == Firmware::PlacesBars
+            && let Some(capability) = virtual_functions(function)
+        {
+            let count = config_read(function, capability + INITIAL_VFS as u16) >> 16;
+            let mut at = capability + VF_BAR0 as u16;
+            while at < capability + MIGRATION_STATE as u16 {
+                let is_wide = pool.place(function, at, count.into(), high.as_deref_mut())?;
+                at += if is_wide { 8 } else { 4 };
+            }
         }
         let pins = config_read(function, INTERRUPT) & !0xff;
         config_write(function, INTERRUPT, pins | segment::line(device));
@@ -144,15 +158,16 @@ impl Addresses {
 }
 
 impl Pool {
-    /// Finds how large a BAR is, and gives it an address: from `high`, if it is wide and there is
-    /// such. Says whether it takes two places.
+    /// Finds how large the BAR at `low` of configuration space is, and gives it an address, with room
+    /// for `count` one after the other: from `high`, if it is wide and there is such. Says whether it
+    /// takes two places.
     fn place(
         &mut self,
         function: &dyn PciFunction,
-        index: u8,
+        low: u16,
+        count: u64,
         high: Option<&mut Range<u64>>,
     ) -> Option<bool> {
-        let low = BAR0 as u16 + 4 * u16::from(index);
         let upper = low + 4;
         let kind = config_read(function, low);
         if kind & BAR_IO != 0 {
@@ -175,7 +190,7 @@ impl Pool {
         let mask = u64::from(mask_high) << 32 | u64::from(mask_low);
         let size = mask.wrapping_neg();
         let range = high.filter(|_| wide).unwrap_or(&mut self.low);
-        let start = take(range, size, size)?;
+        let start = take(range, size, size.checked_mul(count)?)?;
         config_write(function, low, start as u32);
         if wide {
             config_write(function, upper, (start >> 32) as u32);
@@ -189,6 +204,23 @@ fn take(range: &mut Range<u64>, align: u64, size: u64) -> Option<u64> {
     let start = range.start.checked_next_multiple_of(align)?;
     range.start = start.checked_add(size).filter(|end| *end <= range.end)?;
     Some(start)
+}
+
+/// Where a function's capability of virtual functions is, if it has one.
+fn virtual_functions(function: &dyn PciFunction) -> Option<u16> {
+    let mut at = extended::START as u16;
+    // A list that is longer has a loop.
+    for _ in 0..extended::MAX_CAPABILITIES {
+        let header = config_read(function, at);
+        if extended::id(header) == sriov::CAPABILITY {
+            return (usize::from(at) <= extended::SIZE - sriov::BYTES).then_some(at);
+        }
+        at = extended::next(header);
+        if usize::from(at) < extended::START {
+            return None;
+        }
+    }
+    None
 }
 
 /// The word of configuration space with the command register, whose other half is cleared by ones

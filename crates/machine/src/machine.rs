@@ -11,12 +11,12 @@ use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
 use crate::board::Board;
-use crate::builder::{Builder, Options, Plan, Ports};
-use crate::bus::{MmioDevice, PciFunction, Population};
+use crate::builder::{Builder, Options, Plan, Ports, function};
+use crate::bus::{MmioDevice, Population};
 use crate::counters::Counters;
 use crate::engine::History;
 use crate::error::{Error, Result};
-use crate::interrupts::InterruptCounts;
+use crate::interrupts::{Connected, InterruptCounts};
 use crate::platform::Platform;
 
 /// A machine in this process.
@@ -37,6 +37,8 @@ pub struct Machine {
 pub struct Attached {
     name: String,
     place: Place,
+    /// How many virtual functions it has, which follow it. None if it is one.
+    virtuals: Option<u16>,
     counters: Arc<Counters>,
 }
 
@@ -121,9 +123,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
-        let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn PciFunction> {
-            Arc::new(ports.function(device, &options))
-        });
+        let plan = Plan::new(name, function(name, device, options));
         self.plug(name, |board, population| {
             board.plug_function(population, bridges, plan)
         })
@@ -140,19 +140,25 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
-        let plan = Plan::new(name, move |ports: Ports| -> Arc<dyn MmioDevice> {
-            Arc::new(ports.window(device, &options))
+        let plan = Plan::new(name, move |ports: Ports| {
+            Ok(Arc::new(ports.window(device, &options)) as Arc<dyn MmioDevice>)
         });
         self.plug(name, |board, population| {
-            board.plug_window(population, plan)
+            Ok((board.plug_window(population, plan)?, Vec::new()))
         })
     }
 
     /// Pulls a device out, whatever its driver is doing: nobody answers in its place, its queues are
-    /// served no more, and it asserts no line. `None` if there is none of this name.
+    /// served no more, and it asserts no line; and so with its virtual functions. `None` if there is
+    /// none of this name, or it is a virtual function, which goes with its physical one alone.
     pub fn unplug(&mut self, name: &str) -> Option<Place> {
-        let index = self.devices.iter().position(|device| device.name == name)?;
-        let place = self.devices.remove(index).place;
+        let is_it = |device: &Attached| device.name == name && device.virtuals.is_some();
+        let index = self.devices.iter().position(is_it)?;
+        let Attached {
+            place, virtuals, ..
+        } = self.devices.remove(index);
+        let last = index + usize::from(virtuals.unwrap_or(0));
+        self.devices.drain(index..last);
         let bus = &self.platform.parts().bus;
         let before = bus.population();
         let mut population = Population::clone(&before);
@@ -181,6 +187,12 @@ impl Machine {
         self.platform.parts().controller.counts()
     }
 
+    /// The interrupts that drivers have connected: those of vectors, and then those of lines, of each
+    /// of which there may be several.
+    pub fn connected(&self) -> Vec<Connected> {
+        self.platform.parts().controller.connected()
+    }
+
     /// What happened so far, on an [inline](crate::Run::Inline) machine. Threads leave no history.
     pub fn history(&self) -> Option<History> {
         Some(self.platform.inline()?.history())
@@ -189,17 +201,18 @@ impl Machine {
     fn plug(
         &mut self,
         name: &str,
-        into: impl FnOnce(&mut Board, &mut Population) -> Result<Attached>,
+        into: impl FnOnce(&mut Board, &mut Population) -> Result<(Attached, Vec<Attached>)>,
     ) -> Result<Place> {
         if self.device(name).is_some() {
             return Err(Error::SameName(name.to_owned()));
         }
         let bus = &self.platform.parts().bus;
         let mut population = Population::clone(&bus.population());
-        let attached = into(&mut self.board, &mut population)?;
+        let (attached, virtuals) = into(&mut self.board, &mut population)?;
         bus.replace(population);
         let place = attached.place;
         self.devices.push(attached);
+        self.devices.extend(virtuals);
         self.tell(Change::Plugged(place));
         Ok(place)
     }
@@ -239,10 +252,16 @@ impl fmt::Debug for Machine {
 }
 
 impl Attached {
-    pub(crate) fn new(name: String, place: Place, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        place: Place,
+        virtuals: Option<u16>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             name,
             place,
+            virtuals,
             counters,
         }
     }

@@ -1,5 +1,6 @@
 //! A PCI segment: functions on bus 0, and on those behind bridges.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ringway_driver::pci::Address;
@@ -29,6 +30,8 @@ struct Seat {
     /// How many bridges are before it.
     depth: usize,
     device: u8,
+    /// How many routing ids after its own are for its virtual functions.
+    virtuals: u16,
     function: Arc<dyn PciFunction>,
 }
 
@@ -49,22 +52,32 @@ impl Segment {
         &self.bridges
     }
 
-    /// The first device number behind `depth` bridges that is free.
-    pub(crate) fn free(&self, depth: usize) -> Option<u8> {
-        let taken = |device: &u8| {
-            let mut seats = self.seats.iter();
-            seats.any(|seat| (seat.depth, seat.device) == (depth, *device))
+    /// The first device number behind `depth` bridges that is free, and those after it as far as
+    /// `virtuals` virtual functions reach.
+    pub(crate) fn free(&self, depth: usize, virtuals: u16) -> Option<u8> {
+        let on_bus = || self.seats.iter().filter(|seat| seat.depth == depth);
+        let is_free = |ids: &RangeInclusive<u16>| {
+            on_bus().all(|seat| ids.end() < seat.ids().start() || seat.ids().end() < ids.start())
         };
         (FIRST_DEVICE..)
             .take(FUNCTIONS_MAX)
-            .find(|device| !taken(device))
+            .map(|device| (device, ids(device, virtuals)))
+            .find(|(_, ids)| *ids.end() <= u16::from(u8::MAX) && is_free(ids))
+            .map(|(device, _)| device)
     }
 
-    /// Puts a function in a place that is free.
-    pub(crate) fn plug(&mut self, depth: usize, device: u8, function: Arc<dyn PciFunction>) {
+    /// Puts a function in a place that is free, with its virtual functions.
+    pub(crate) fn plug(
+        &mut self,
+        depth: usize,
+        device: u8,
+        virtuals: u16,
+        function: Arc<dyn PciFunction>,
+    ) {
         self.seats.push(Seat {
             depth,
             device,
+            virtuals,
             function,
         });
     }
@@ -117,12 +130,20 @@ impl Segment {
         address: u64,
         len: usize,
     ) -> Option<(&dyn PciFunction, u8, u64)> {
+        let locate = |function: &dyn PciFunction| match space {
+            Space::Memory => function.locate(address, len),
+            Space::Ports => function.locate_port(address, len),
+        };
         self.seats.iter().find_map(|seat| {
-            let function = &*seat.function;
-            let (bar, offset) = match space {
-                Space::Memory => function.locate(address, len)?,
-                Space::Ports => function.locate_port(address, len)?,
-            };
+            let mut function = &*seat.function;
+            let found = locate(function).or_else(|| {
+                let mut others = function.virtual_functions();
+                others.find_map(|(_, other)| {
+                    function = other;
+                    locate(other)
+                })
+            });
+            let (bar, offset) = found?;
             let mut before = self.bridges.iter().take(seat.depth);
             let passed = before.all(|bridge| bridge.passes(space, address, len));
             passed.then_some((function, bar, offset))
@@ -131,19 +152,36 @@ impl Segment {
 
     /// The function that answers at an address of configuration space.
     fn function(&self, at: Address) -> Option<&dyn PciFunction> {
-        if at.function() != 0 {
-            return None;
-        }
         let depth = (0..=self.bridges.len()).find(|depth| self.bus(*depth) == at.bus())?;
         let mut before = self.bridges.iter().take(depth);
         if !before.all(|bridge| bridge.leads_to(at.bus())) {
             return None;
         }
         if at.device() < FIRST_DEVICE {
-            let bridge = self.bridges.get(depth)?;
+            let bridge = self.bridges.get(depth).filter(|_| at.function() == 0)?;
             return Some(&**bridge);
         }
-        let is_there = |seat: &&Seat| (seat.depth, seat.device) == (depth, at.device());
-        Some(&*self.seats.iter().find(is_there)?.function)
+        let id = at.routing_id() & 0xff;
+        let is_there = |seat: &&Seat| seat.depth == depth && seat.ids().contains(&id);
+        let seat = self.seats.iter().find(is_there)?;
+        let Some(distance) = id.checked_sub(*seat.ids().start()).filter(|far| *far != 0) else {
+            return Some(&*seat.function);
+        };
+        let mut others = seat.function.virtual_functions();
+        Some(others.find(|(far, _)| *far == distance)?.1)
     }
+}
+
+impl Seat {
+    /// The routing ids that are for it, on its bus.
+    fn ids(&self) -> RangeInclusive<u16> {
+        ids(self.device, self.virtuals)
+    }
+}
+
+/// The routing ids on its bus of function 0 of a device and as many virtual functions. Other functions
+/// of the same device there are none, so the last device is taken as a whole.
+fn ids(device: u8, virtuals: u16) -> RangeInclusive<u16> {
+    let first = u16::from(device) << 3;
+    first..=first.saturating_add(virtuals) | 7
 }

@@ -2,18 +2,21 @@
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 //!
 //! Registers of the common structure are in [`common`], those of the legacy interface in [`legacy`],
-//! PCI's own numbers in [`config`], [`bridge`] and [`msix`]. The ISR byte is an [`InterruptStatus`](crate::InterruptStatus).
+//! PCI's own numbers in [`config`], [`extended`], [`bridge`], [`msix`], [`af`] and [`sriov`]. The ISR byte is an [`InterruptStatus`](crate::InterruptStatus).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::DeviceId;
 use crate::le::{U16, U32};
 
+pub mod af;
 pub mod bridge;
 pub mod common;
 pub mod config;
+pub mod extended;
 pub mod legacy;
 pub mod msix;
+pub mod sriov;
 
 pub use common::CommonConfig;
 

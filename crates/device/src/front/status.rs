@@ -101,7 +101,7 @@ impl<I: Interrupts> Front<I> {
 
     /// Returns to the state in which the device was made. Status reads as 0 only when every task
     /// has stopped (§2.4.1).
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut state = self.state.lock();
         if state.resetting {
             return;
@@ -138,7 +138,7 @@ impl<I: Interrupts> Front<I> {
     }
 
     /// Stops every task. Not called with the lock held: a task may be long in ending.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.common.live.store(false, Ordering::SeqCst);
         for index in 0..self.queues.all {
             self.runner.stop(index);

@@ -11,15 +11,26 @@
 //! 4, 5    2, 3                   shared memory regions, if the device has any
 //! ```
 //!
+//! It is reset as a whole by its capability of advanced features (FLR), which is not virtio's: all that
+//! the driver wrote is gone then, of configuration space too.
+//!
+//! A function may have others that are virtual ([`VirtualFunction`]): those have no pin and no ports,
+//! and BARs as of a function that has the legacy interface, too.
+//!
 //! An access that is not as wide as what it reaches reads as 0 and writes nothing.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
 mod common;
+mod express;
 mod header;
+mod identity;
 mod layout;
 mod msix;
+mod registers;
 mod space;
+mod sriov;
+mod unfit;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,20 +38,21 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use ringway_ring::device::Violation;
 use ringway_spec::pci::config::{self, Command};
-use ringway_spec::pci::legacy;
+use ringway_spec::pci::{extended, legacy};
 use ringway_spec::{DeviceId, pci};
 use spin::Mutex;
 
-use crate::front::{Front, LegacyRegister, Register, load, store};
+use crate::front::{Front, LegacyRegister};
 use crate::interrupt::{Line, MessageSink};
-use crate::model::SharedRegion;
 use crate::parts::Parts;
-use common::Field;
-use layout::{Layout, Modern, NOTIFY_MULTIPLIER};
+use layout::{Layout, Numbers};
 use msix::Vectors;
 use space::Space;
+use sriov::{Kind, Role};
 
 pub use layout::{Bar, BarKind};
+pub use sriov::{Routing, VIRTUAL_FUNCTIONS_MAX, VirtualFunction, VirtualFunctionsError};
+pub use unfit::Unfit;
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
@@ -55,17 +67,33 @@ pub struct Function {
     space: Mutex<Space>,
     /// Where the BARs of the layout are now, each [`NOWHERE`] or a multiple of its size.
     bases: Vec<AtomicU64>,
+    role: Role,
 }
 
 impl Function {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`]; with none, it has
     /// only its pin. One for each queue and one more suits a device best.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if there is no PCI device id for such a device (§4.1.2.1), or its shared memory
+    /// cannot be told to a driver (§4.1.4.7.1).
     pub fn new(
         parts: Parts,
         vectors: u16,
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
+        Self::make(parts, vectors, messages, line, Role::Alone)
+    }
+
+    fn make(
+        parts: Parts,
+        vectors: u16,
+        messages: Arc<dyn MessageSink>,
+        line: Arc<dyn Line>,
+        role: Role,
+    ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
         let (own, more) = parts.queues();
         let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
@@ -73,9 +101,17 @@ impl Function {
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
-        let layout = Layout::new(interface, front.queues(), vectors, front.regions());
-        Self {
-            space: Mutex::new(Space::new(front.id(), interface, vectors, &layout)),
+        let regions = front.regions().iter();
+        let regions: Vec<_> = regions.map(|it| (it.id, it.memory.len() as u64)).collect();
+        let kind = role.kind();
+        let numbers = Numbers::of(interface, kind);
+        let layout = Layout::new(interface, &numbers, front.queues(), vectors, &regions)?;
+        let mut space = Space::new(front.id(), interface, vectors, &layout, kind)?;
+        if kind == Kind::Virtual {
+            space.leave_to_physical();
+        }
+        Ok(Self {
+            space: Mutex::new(space),
             bases: layout
                 .bars
                 .iter()
@@ -83,15 +119,19 @@ impl Function {
                 .collect(),
             front,
             layout,
-        }
+            role,
+        })
     }
 
     /// Adds a capability of a vendor's own, with `data` that is read without effect: `vendor` is
-    /// the PCI vendor id of who defined it (§4.1.4.8). Left out where there is no room for it.
-    #[must_use]
-    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Self {
-        self.space.lock().add_vendor(vendor, data);
-        self
+    /// the PCI vendor id of who defined it (§4.1.4.8).
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit::Vendor`] if it is virtio's, [`Unfit::NoRoom`] if there is too much of it.
+    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Result<Self, Unfit> {
+        self.space.lock().add_vendor(vendor, data)?;
+        Ok(self)
     }
 
     /// What type of device it is.
@@ -129,13 +169,15 @@ impl Function {
             })
     }
 
-    /// Reads configuration space: 8, 16 or 32 bits, aligned. What lies beyond its 256 bytes reads
-    /// as 0.
+    /// Reads configuration space: 8, 16 or 32 bits, aligned. What nothing is at reads as 0.
     pub fn config_read(&self, offset: u16, into: &mut [u8]) {
         into.fill(0);
         let offset = usize::from(offset);
         if !is_config_access(offset, into.len()) {
             return;
+        }
+        if offset >= config::SIZE {
+            return self.read_extended(offset, into);
         }
         // The window is used without the lock: what it reaches may have the driver wait.
         let window = self.space.lock().window(offset, into.len());
@@ -146,7 +188,8 @@ impl Function {
                 self.space.lock().set_window_data(data);
             }
         }
-        let wanted = self.front.interrupts().wants_pin();
+        let has_pin = self.role.kind() != Kind::Virtual;
+        let wanted = has_pin && self.front.interrupts().wants_pin();
         let mut space = self.space.lock();
         space.set_interrupt(wanted);
         space.read(offset, into);
@@ -158,7 +201,17 @@ impl Function {
         if !is_config_access(offset, from.len()) {
             return;
         }
+        if offset >= config::SIZE {
+            return self.write_extended(offset, from);
+        }
         let mut space = self.space.lock();
+        if !self.is_there() {
+            return;
+        }
+        if space.is_reset(offset, from) {
+            drop(space);
+            return self.reset();
+        }
         let before = space.command();
         space.write(offset, from);
         self.apply(&space);
@@ -224,19 +277,36 @@ impl Function {
         self.front.violation()
     }
 
+    /// Returns to the state in which it was made (FLR). Whoever asked for it waits until the device
+    /// is at rest; unless another thread resets the device right now, which is then what ends it.
+    fn reset(&self) {
+        let vectors = self.front.interrupts();
+        let mut space = self.space.lock();
+        space.reset();
+        // From here on it answers at no address, reaches no memory and sends no message.
+        self.apply(&space);
+        drop(space);
+        self.front.reset();
+        vectors.forget();
+        vectors.settle();
+        if let Role::Physical(physical) = &self.role {
+            physical.reset();
+        }
+    }
+
     /// Takes over what configuration space says: where the BARs are, whether memory may be reached,
     /// how to interrupt.
     fn apply(&self, space: &Space) {
         let command = space.command();
-        for (bar, base) in self.layout.bars.iter().zip(&self.bases) {
-            let answers = command.contains(match bar.kind {
-                BarKind::Ports => Command::IO,
-                _ => Command::MEMORY,
+        // Those of a virtual function are where its physical one says.
+        if self.role.kind() != Kind::Virtual {
+            self.answer_at(|bar| {
+                let answers = command.contains(match bar.kind {
+                    BarKind::Ports => Command::IO,
+                    _ => Command::MEMORY,
+                });
+                answers.then(|| space.base(bar))
             });
-            base.store(
-                if answers { space.base(bar) } else { NOWHERE },
-                Ordering::SeqCst,
-            );
         }
         self.front
             .set_reachable(command.contains(Command::BUS_MASTER));
@@ -244,154 +314,11 @@ impl Function {
             .interrupts()
             .control(command, space.msix_control());
     }
-
-    /// Reads what capabilities locate, if it is there. Says whether it is.
-    fn read_modern(&self, modern: &Modern, (bar, offset): (u8, u64), into: &mut [u8]) -> bool {
-        if let Some(at) = modern.common.find(bar, offset, into.len()) {
-            if let Some(field) = common::field(at, into.len()) {
-                store(self.read_common(field), into);
-            }
-        } else if modern.isr.find(bar, offset, into.len()).is_some() {
-            self.read_isr(into);
-        } else if let Some(at) = modern.device.find(bar, offset, into.len()) {
-            self.front.read_config(at, into);
-        } else if let Some((region, at)) = self.region(modern, (bar, offset), into.len()) {
-            // It is within: the region found it.
-            let _ = region.memory.view().read(at, into);
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// Writes what capabilities locate, if it is there. Says whether it is.
-    fn write_modern(&self, modern: &Modern, (bar, offset): (u8, u64), from: &[u8]) -> bool {
-        // First what a driver does all the time.
-        if let Some(at) = modern.notify.find(bar, offset, from.len()) {
-            self.notify(at, from);
-        } else if let Some(at) = modern.common.find(bar, offset, from.len()) {
-            if let Some(field) = common::field(at, from.len()) {
-                self.write_common(field, load(from));
-            }
-        } else if let Some(at) = modern.device.find(bar, offset, from.len()) {
-            self.front.write_config(at, from);
-        } else if let Some((region, at)) = self.region(modern, (bar, offset), from.len()) {
-            // It is within: the region found it.
-            let _ = region.memory.view().write(at, from);
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// The shared memory region that has all of the `len` bytes there, and where in it.
-    fn region(
-        &self,
-        modern: &Modern,
-        (bar, offset): (u8, u64),
-        len: usize,
-    ) -> Option<(&SharedRegion, usize)> {
-        let mut places = modern.shared.iter().zip(self.front.regions());
-        places.find_map(|(place, region)| Some((region, place.find(bar, offset, len)?)))
-    }
-
-    fn read_legacy(&self, at: usize, into: &mut [u8]) {
-        let vectors = self.front.interrupts();
-        let Some(field) = header::field(at, into.len(), vectors.msix()) else {
-            return;
-        };
-        let value = match field {
-            header::Field::Front(register) => self.front.read_legacy(register),
-            header::Field::Common(register) => self.front.read(register),
-            header::Field::IsrStatus => return self.read_isr(into),
-            header::Field::ConfigVector => vectors.config_vector().into(),
-            header::Field::QueueVector => self.selected_vector().into(),
-            header::Field::Config(offset) => return self.front.read_config(offset, into),
-            header::Field::QueueNotify => 0,
-        };
-        store(value, into);
-    }
-
-    fn write_legacy(&self, at: usize, from: &[u8]) {
-        let vectors = self.front.interrupts();
-        let value = load(from);
-        match header::field(at, from.len(), vectors.msix()) {
-            Some(header::Field::QueueNotify) => self.front.kick_legacy(value as u16),
-            Some(header::Field::Front(register)) => self.front.write_legacy(register, value),
-            Some(header::Field::Common(register)) => self.front.write(register, value),
-            Some(header::Field::ConfigVector) => vectors.set_config_vector(value as u16),
-            Some(header::Field::QueueVector) => self.set_selected_vector(value as u16),
-            Some(header::Field::Config(offset)) => self.front.write_config_legacy(offset, from),
-            Some(header::Field::IsrStatus) | None => {}
-        }
-    }
-
-    /// Reads the causes of the pin, which are then none: both interfaces have the same (§4.1.4.5).
-    fn read_isr(&self, into: &mut [u8]) {
-        let causes = self.front.interrupts().pin().take();
-        store(causes.bits().into(), into);
-    }
-
-    fn selected_vector(&self) -> u16 {
-        let selected = self.front.selected();
-        selected.map_or(pci::NO_VECTOR, |index| {
-            self.front.interrupts().queue_vector(index)
-        })
-    }
-
-    fn set_selected_vector(&self, vector: u16) {
-        if let Some(index) = self.front.selected() {
-            self.front.interrupts().set_queue_vector(index, vector);
-        }
-    }
-
-    /// The address says which queue is meant; the value must name it, in 16 bits, or in the low
-    /// half of 32 where kicks have data (§4.1.5.2.1).
-    fn notify(&self, at: usize, from: &[u8]) {
-        // Below 2¹⁶: there are no more queues.
-        let index = (at as u32 / NOTIFY_MULTIPLIER) as u16;
-        let format = self.front.kick_format();
-        let width = if format.with_data { 4 } else { 2 };
-        let whole = (at as u32).is_multiple_of(NOTIFY_MULTIPLIER) && from.len() == width;
-        if whole && load(from) as u16 == format.name(index) {
-            self.front.kick(index);
-        }
-    }
-
-    fn read_common(&self, field: Field) -> u32 {
-        let vectors = self.front.interrupts();
-        match field {
-            Field::Front(register) => self.front.read(register),
-            Field::NumQueues => self.front.own_queues().into(),
-            Field::ConfigVector => vectors.config_vector().into(),
-            Field::QueueVector => self.selected_vector().into(),
-            Field::QueueNotifyOff => self.front.selected().unwrap_or(0).into(),
-            Field::QueueNotifyData => self.front.selected_kick_name().into(),
-            Field::AdminQueueIndex => self.front.admin_queues().0.into(),
-            Field::AdminQueueNum => self.front.admin_queues().1.into(),
-        }
-    }
-
-    fn write_common(&self, field: Field, value: u32) {
-        let vectors = self.front.interrupts();
-        match field {
-            // A driver may not (§4.1.4.3.2): only a reset takes a queue back.
-            Field::Front(Register::QueueEnable) if value == 0 => {}
-            Field::Front(register) => self.front.write(register, value),
-            Field::ConfigVector => vectors.set_config_vector(value as u16),
-            Field::QueueVector => self.set_selected_vector(value as u16),
-            Field::NumQueues
-            | Field::QueueNotifyOff
-            | Field::QueueNotifyData
-            | Field::AdminQueueIndex
-            | Field::AdminQueueNum => {}
-        }
-    }
 }
 
 /// Whether configuration space can be accessed so: 8, 16 or 32 bits, aligned, and within.
 fn is_config_access(offset: usize, len: usize) -> bool {
-    matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len) && offset < config::SIZE
+    matches!(len, 1 | 2 | 4) && offset.is_multiple_of(len) && offset < extended::SIZE
 }
 
 #[cfg(test)]

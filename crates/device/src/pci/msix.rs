@@ -1,7 +1,7 @@
 //! The interrupts of a function: a pin, or messages from a table of vectors.
 //!
 //! Each vector has a lock of its own, so that queues with vectors of their own do not meet. A
-//! message goes out under that lock: once a vector was masked, none follows.
+//! message goes out under that lock: once a vector was masked, or an event unmapped, none follows.
 //!
 //! Spec: VIRTIO 1.4 §4.1.5.1.2 "MSI-X Vector Configuration", §4.1.5.3 "Used Buffer Notifications".
 
@@ -21,6 +21,10 @@ use zerocopy::IntoBytes;
 
 use crate::front::Interrupts;
 use crate::interrupt::{Line, MessageSink, Pin};
+
+/// How often an event is looked for at the vector that a driver maps it to meanwhile. One that does
+/// nothing else would have it looked for without an end.
+const REMAPS_MAX: usize = 8;
 
 /// How a function interrupts.
 pub(super) struct Vectors {
@@ -42,6 +46,19 @@ struct Vector {
     pending: bool,
 }
 
+impl Vector {
+    /// One that is masked, as each is at first.
+    fn new() -> Self {
+        Self {
+            entry: TableEntry {
+                vector_control: VECTOR_MASKED.into(),
+                ..TableEntry::default()
+            },
+            pending: false,
+        }
+    }
+}
+
 impl Vectors {
     pub(super) fn new(
         vectors: u16,
@@ -49,20 +66,10 @@ impl Vectors {
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
     ) -> Self {
-        let masked = TableEntry {
-            vector_control: VECTOR_MASKED.into(),
-            ..TableEntry::default()
-        };
-        let vector = || {
-            Mutex::new(Vector {
-                entry: masked,
-                pending: false,
-            })
-        };
         Self {
             pin: Pin::new(line),
             messages,
-            table: (0..vectors).map(|_| vector()).collect(),
+            table: (0..vectors).map(|_| Mutex::new(Vector::new())).collect(),
             enabled: AtomicBool::new(false),
             open: AtomicBool::new(false),
             config: AtomicU16::new(NO_VECTOR),
@@ -95,7 +102,8 @@ impl Vectors {
 
     /// Maps configuration changes to `vector`; to none if there is no such vector.
     pub(super) fn set_config_vector(&self, vector: u16) {
-        self.config.store(self.existing(vector), Ordering::SeqCst);
+        let before = self.config.swap(self.existing(vector), Ordering::SeqCst);
+        self.unmapped(before);
     }
 
     /// The vector of queue `index`.
@@ -108,7 +116,8 @@ impl Vectors {
     /// Maps queue `index` to `vector`; to none if there is no such vector.
     pub(super) fn set_queue_vector(&self, index: u16, vector: u16) {
         if let Some(to) = self.queues.get(usize::from(index)) {
-            to.store(self.existing(vector), Ordering::SeqCst);
+            let before = to.swap(self.existing(vector), Ordering::SeqCst);
+            self.unmapped(before);
         }
     }
 
@@ -123,6 +132,13 @@ impl Vectors {
         self.open.store(open, Ordering::SeqCst);
         self.pin
             .mute(enabled || command.contains(Command::INTX_DISABLE));
+    }
+
+    /// Forgets what the driver wrote to the table: every vector is masked, and none is pending.
+    pub(super) fn forget(&self) {
+        for vector in &self.table {
+            *vector.lock() = Vector::new();
+        }
     }
 
     /// Brings the pin to where it should be, and sends what may be sent now. When it returns,
@@ -182,6 +198,18 @@ impl Vectors {
         }
     }
 
+    /// An event is mapped to `vector` no longer. If none is, what it had to send is nobody's.
+    fn unmapped(&self, vector: u16) {
+        let is_it = |mapped: &AtomicU16| mapped.load(Ordering::SeqCst) == vector;
+        let mut events = self.queues.iter().chain([&self.config]);
+        if let Some(entry) = self.table.get(usize::from(vector)) {
+            let mut entry = entry.lock();
+            if !events.any(is_it) {
+                entry.pending = false;
+            }
+        }
+    }
+
     fn with_entry(&self, offset: usize, len: usize, access: impl FnOnce(&mut Vector, usize)) {
         let entry = table_bytes(1);
         let vector = self.table.get(offset.checked_div(entry).unwrap_or(0));
@@ -190,13 +218,20 @@ impl Vectors {
         }
     }
 
-    /// Sends the message of a vector, now or when it may. None for [`NO_VECTOR`], which is beyond
-    /// every table.
-    fn fire(&self, vector: u16) {
-        if let Some(vector) = self.table.get(usize::from(vector)) {
-            let mut vector = vector.lock();
-            vector.pending = true;
-            self.send_pending(&mut vector);
+    /// Sends the message of the vector that `event` is mapped to, now or when it may. None for
+    /// [`NO_VECTOR`], which is beyond every table.
+    fn fire(&self, event: &AtomicU16) {
+        for _ in 0..REMAPS_MAX {
+            let vector = event.load(Ordering::SeqCst);
+            let Some(entry) = self.table.get(usize::from(vector)) else {
+                return;
+            };
+            let mut entry = entry.lock();
+            // Whoever unmaps it takes this lock afterwards: from then on it is seen here.
+            if event.load(Ordering::SeqCst) == vector {
+                entry.pending = true;
+                return self.send_pending(&mut entry);
+            }
         }
     }
 
@@ -215,7 +250,9 @@ impl Vectors {
 impl Interrupts for Vectors {
     fn used(&self, index: u16) {
         if self.enabled.load(Ordering::SeqCst) {
-            self.fire(self.queue_vector(index));
+            if let Some(event) = self.queues.get(usize::from(index)) {
+                self.fire(event);
+            }
         } else {
             self.pin.raise(InterruptStatus::USED_BUFFER);
         }
@@ -229,7 +266,7 @@ impl Interrupts for Vectors {
         // With messages too: §4.1.4.5.1 makes no exception for this bit. The pin is mute then.
         self.pin.raise(InterruptStatus::CONFIG_CHANGE);
         if self.enabled.load(Ordering::SeqCst) {
-            self.fire(self.config_vector());
+            self.fire(&self.config);
         }
     }
 

@@ -3,8 +3,10 @@
 #[cfg(feature = "alloc")]
 use ringway_spec::pci::config::BAR_PREFETCHABLE;
 use ringway_spec::pci::config::{
-    BAR_64, BAR_IO, BAR_IO_MASK, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BARS, Command, bar,
+    self, BAR_64, BAR_IO, BAR_IO_MASK, BAR_MEMORY_MASK, BAR_WIDTH_MASK, BARS, Command,
 };
+#[cfg(feature = "alloc")]
+use ringway_spec::pci::sriov::{self, Control};
 
 use super::ConfigAccess;
 use super::config::Config;
@@ -96,14 +98,81 @@ impl Read {
 #[derive(Debug)]
 pub(super) struct Bars<'c, C> {
     config: &'c Config<'c, C>,
+    of: Whose,
     known: [Option<Option<Bar>>; BARS as usize],
 }
 
+/// Whose BARs they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The function's own, in its header.
+    Own,
+    /// Those of its virtual functions, in the capability at this offset. Each is that of the first of
+    /// them; those of the others follow.
+    #[cfg(feature = "alloc")]
+    Virtual(usize),
+}
+
+impl Whose {
+    /// Where BAR `index` is in configuration space.
+    pub(super) fn at(self, index: u8) -> Option<usize> {
+        match self {
+            Self::Own => config::bar(index),
+            #[cfg(feature = "alloc")]
+            Self::Virtual(capability) => Some(capability + sriov::bar(index)?),
+        }
+    }
+
+    /// Does `what` while the function answers at none of its BARs: what is written to them meanwhile
+    /// is no address to answer at.
+    pub(super) fn hushed<C: ConfigAccess, T>(
+        self,
+        config: &Config<'_, C>,
+        what: impl FnOnce() -> T,
+    ) -> T {
+        match self {
+            Self::Own => {
+                let command = config.command();
+                config.set_command(command - (Command::MEMORY | Command::IO));
+                let done = what();
+                config.set_command(command);
+                done
+            }
+            #[cfg(feature = "alloc")]
+            Self::Virtual(capability) => {
+                // The other half is a status, whose bits are cleared by ones.
+                let at = capability + sriov::CONTROL;
+                let control = config.read_extended32(at) & 0xffff;
+                config.write_extended32(at, control & !u32::from(Control::VF_MEMORY.bits()));
+                let done = what();
+                config.write_extended32(at, control);
+                done
+            }
+        }
+    }
+}
+
 impl<'c, C: ConfigAccess> Bars<'c, C> {
+    /// The function's own.
     pub(super) fn new(config: &'c Config<'c, C>) -> Self {
+        Self::of(config, Whose::Own)
+    }
+
+    pub(super) fn of(config: &'c Config<'c, C>, of: Whose) -> Self {
         Self {
             config,
+            of,
             known: [None; BARS as usize],
+        }
+    }
+
+    /// Those that are known to be so.
+    #[cfg(feature = "alloc")]
+    pub(super) fn known(config: &'c Config<'c, C>, known: [Option<Bar>; BARS as usize]) -> Self {
+        Self {
+            config,
+            of: Whose::Own,
+            known: known.map(Some),
         }
     }
 
@@ -129,13 +198,12 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
 
     /// The BARs without an address, as [`place`](super::place()) needs to know them.
     #[cfg(feature = "alloc")]
-    pub(super) fn unplaced(config: &Config<'c, C>) -> impl Iterator<Item = (u8, Unplaced)> {
-        let bars = Bars::new(config);
+    pub(super) fn unplaced(self) -> impl Iterator<Item = (u8, Unplaced)> {
         (0..BARS).filter_map(move |index| {
-            let read = bars.read(index).filter(|read| read.address() == 0)?;
+            let read = self.read(index).filter(|read| read.address() == 0)?;
             let unplaced = Unplaced {
                 space: read.space,
-                size: bars.measure(&read),
+                size: self.measure(&read),
                 high: read.high.is_some() && read.low.1 & BAR_PREFETCHABLE != 0,
             };
             (unplaced.size != 0).then_some((index, unplaced))
@@ -163,16 +231,16 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
         if first != index {
             return None;
         }
-        let at = bar(index)?;
-        let low = self.config.read32(at);
+        let at = self.of.at(index)?;
+        let low = self.config.read_extended32(at);
         let (space, mask) = match low & BAR_IO {
             0 => (Space::Memory, BAR_MEMORY_MASK),
             _ => (Space::Ports, BAR_IO_MASK),
         };
         let high = match self.is_wide(index) {
             true => {
-                let at = bar(index + 1)?;
-                Some((at, self.config.read32(at)))
+                let at = self.of.at(index + 1)?;
+                Some((at, self.config.read_extended32(at)))
             }
             false => None,
         };
@@ -186,26 +254,23 @@ impl<'c, C: ConfigAccess> Bars<'c, C> {
 
     /// How many bytes the BAR has that was read. 0 if it is none.
     fn measure(&self, read: &Read) -> u64 {
-        let command = self.config.command();
-        // What is written meanwhile is no address to answer at.
-        self.config
-            .set_command(command - (Command::MEMORY | Command::IO));
         let writable = |(at, value)| {
-            self.config.write32(at, u32::MAX);
-            let writable = self.config.read32(at);
-            self.config.write32(at, value);
+            self.config.write_extended32(at, u32::MAX);
+            let writable = self.config.read_extended32(at);
+            self.config.write_extended32(at, value);
             writable
         };
-        let low = writable(read.low) & read.mask;
-        let address = wide(read.high.map_or(0, writable), low);
-        self.config.set_command(command);
+        let address = self.of.hushed(self.config, || {
+            let low = writable(read.low) & read.mask;
+            wide(read.high.map_or(0, writable), low)
+        });
         // The lowest bit of the address that can be written.
         address & address.wrapping_neg()
     }
 
     pub(super) fn is_wide(&self, index: u8) -> bool {
-        bar(index).is_some_and(|at| {
-            let low = self.config.read32(at);
+        self.of.at(index).is_some_and(|at| {
+            let low = self.config.read_extended32(at);
             low & BAR_IO == 0 && low & BAR_WIDTH_MASK == BAR_64
         })
     }

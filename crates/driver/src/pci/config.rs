@@ -1,6 +1,7 @@
 //! The configuration space of one function, in fields of any width.
 
 use ringway_spec::pci::config::{COMMAND, Command, SIZE};
+use ringway_spec::pci::extended;
 
 use super::{Address, ConfigAccess};
 
@@ -31,7 +32,16 @@ impl<'c, C: ConfigAccess> Config<'c, C> {
 
     /// The 32 bits that `offset` is in. All ones past the end, as where there is no function.
     pub(super) fn read32(&self, offset: usize) -> u32 {
-        match aligned(offset) {
+        match aligned(offset, SIZE) {
+            Some(offset) => self.access.read32(self.at, offset),
+            None => u32::MAX,
+        }
+    }
+
+    /// As [`read32`](Self::read32), of extended configuration space too. All ones where that cannot be
+    /// reached.
+    pub(super) fn read_extended32(&self, offset: usize) -> u32 {
+        match aligned(offset, extended::SIZE) {
             Some(offset) => self.access.read32(self.at, offset),
             None => u32::MAX,
         }
@@ -54,7 +64,14 @@ impl<'c, C: ConfigAccess> Config<'c, C> {
 
     /// Writes the 32 bits that `offset` is in.
     pub(super) fn write32(&self, offset: usize, value: u32) {
-        if let Some(offset) = aligned(offset) {
+        if let Some(offset) = aligned(offset, SIZE) {
+            self.access.write32(self.at, offset, value);
+        }
+    }
+
+    /// As [`write32`](Self::write32), of extended configuration space too.
+    pub(super) fn write_extended32(&self, offset: usize, value: u32) {
+        if let Some(offset) = aligned(offset, extended::SIZE) {
             self.access.write32(self.at, offset, value);
         }
     }
@@ -69,7 +86,7 @@ impl<'c, C: ConfigAccess> Config<'c, C> {
     }
 }
 
-/// Where the word that `offset` is in begins, if there is one.
-fn aligned(offset: usize) -> Option<u16> {
-    (offset < SIZE).then_some(offset as u16 & !3)
+/// Where the word that `offset` is in begins, if it is within the first `size` bytes.
+fn aligned(offset: usize, size: usize) -> Option<u16> {
+    (offset < size).then_some(offset as u16 & !3)
 }

@@ -62,6 +62,33 @@ impl Function {
         })
     }
 
+    /// The virtual function at `at`, if there is one. Its header has no ids (PCI Express 5.0 section 9.3.4): they are
+    /// `vendor`, that of its physical function, and `device`, which that says.
+    #[cfg(feature = "alloc")]
+    pub(super) fn of_virtual(
+        config: &impl ConfigAccess,
+        at: Address,
+        vendor: u16,
+        device: u16,
+    ) -> Option<Self> {
+        let config = Config::new(config, at);
+        let revision_and_class = config.read32(REVISION_ID);
+        if revision_and_class == u32::MAX {
+            return None;
+        }
+        let subsystem = config.read32(SUBSYSTEM_VENDOR_ID);
+        Some(Self {
+            address: at,
+            vendor,
+            device,
+            revision: revision_and_class as u8,
+            class: revision_and_class >> 8,
+            subsystem_vendor: subsystem as u16,
+            subsystem: (subsystem >> 16) as u16,
+            header: config.read8(HEADER_TYPE),
+        })
+    }
+
     /// Whether its header has this layout.
     #[cfg(feature = "alloc")]
     pub(super) fn has_header(&self, layout: u8) -> bool {

@@ -3,14 +3,22 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4 "Virtio Structure PCI Capabilities".
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
 use ringway_ring::barrier;
 use ringway_spec::pci::config::Command;
 use ringway_spec::pci::{CommonConfig, NO_VECTOR, common};
 use ringway_spec::{DeviceId, F, Features, Status};
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
 use super::capability::{Layout, Table};
 use super::owned::Owned;
 use super::shared::Regions;
+#[cfg(feature = "alloc")]
+use super::sriov::{Agreement, VirtualFunctions};
 use super::structure::Structure;
 use super::{Address, CONFIG_BYTES_MAX, ConfigAccess, Function};
 use crate::error::{PlatformError, TransportError};
@@ -35,6 +43,8 @@ pub struct Modern<P: Platform + ConfigAccess> {
     name: &'static str,
     /// Whether the driver has accepted `ADMIN_VQ`: the registers that it comes with count.
     administers: bool,
+    #[cfg(feature = "alloc")]
+    virtuals: Box<Agreement>,
 }
 
 impl<P: Platform + ConfigAccess> Modern<P> {
@@ -44,6 +54,7 @@ impl<P: Platform + ConfigAccess> Modern<P> {
         function: &Function,
         layout: &Layout,
         table: Option<Table>,
+        #[cfg(feature = "alloc")] virtuals: Agreement,
     ) -> crate::Result<Self> {
         // Memory is not turned on for vectors where a BAR without an address would answer, too.
         let is_placed = |structure: &Structure| structure.place.is_some();
@@ -77,6 +88,8 @@ impl<P: Platform + ConfigAccess> Modern<P> {
             isr,
             config,
             shared: layout.shared,
+            #[cfg(feature = "alloc")]
+            virtuals: Box::new(virtuals),
             name,
             administers: false,
             function: Owned::take(platform, function, table, used)?,
@@ -86,6 +99,20 @@ impl<P: Platform + ConfigAccess> Modern<P> {
     /// Where the function is.
     pub fn address(&self) -> Address {
         self.function.address
+    }
+
+    /// The virtual functions that it can have, for the first who asks. `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::Capability`](crate::error::Violation::Capability) if what it says of them cannot be:
+    /// the rest of it can be used nevertheless.
+    #[cfg(feature = "alloc")]
+    pub fn virtual_functions(&mut self) -> crate::Result<Option<VirtualFunctions<P>>> {
+        let Owned {
+            platform, address, ..
+        } = &self.function;
+        VirtualFunctions::take(platform, *address, &mut self.virtuals)
     }
 
     fn select(&self, index: u16) -> Result<()> {
@@ -143,7 +170,12 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
             len if len >= register + 2 => feature,
             _ => Features::NONE,
         };
-        F::VERSION_1
+        #[cfg(feature = "alloc")]
+        let virtuals = self.virtuals.features();
+        #[cfg(not(feature = "alloc"))]
+        let virtuals = Features::NONE;
+        virtuals
+            | F::VERSION_1
             | F::NOTIFICATION_DATA
             | with(F::NOTIF_CONFIG_DATA, common::QUEUE_NOTIF_CONFIG_DATA)
             | with(F::RING_RESET, common::QUEUE_RESET)
@@ -159,6 +191,8 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
 
     fn set_driver_features(&mut self, features: Features) -> Result<()> {
         self.administers = features.contains(F::ADMIN_VQ);
+        #[cfg(feature = "alloc")]
+        self.virtuals.propose(features);
         registers::write_features(features, |select, word| {
             self.common.write32(common::DRIVER_FEATURE_SELECT, select)?;
             self.common.write32(common::DRIVER_FEATURE, word)
@@ -168,7 +202,12 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     fn status(&mut self) -> Result<Status> {
         match self.common.read8(common::DEVICE_STATUS)? {
             u8::MAX => Err(TransportError::Absent),
-            status => Ok(Status::from_bits_truncate(status)),
+            status => {
+                let status = Status::from_bits_truncate(status);
+                #[cfg(feature = "alloc")]
+                self.virtuals.heed(status);
+                Ok(status)
+            }
         }
     }
 

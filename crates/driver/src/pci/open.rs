@@ -7,6 +7,8 @@ use super::capability::{Layout, Table};
 use super::config::Config;
 use super::legacy::{self, Legacy};
 use super::modern::Modern;
+#[cfg(feature = "alloc")]
+use super::sriov::{Agreement, Capability, VirtualFunctions};
 use super::{Address, ConfigAccess, Function, scan};
 use crate::dialect::Dialect;
 use crate::error::{Error, Result, Violation};
@@ -88,12 +90,30 @@ pub fn devices_by<P: Platform + ConfigAccess>(
 /// The device by its modern interface, if it has one.
 fn modern<P: Platform + ConfigAccess>(platform: &P, function: &Function) -> Result<Option<Pci<P>>> {
     let config = Config::new(platform, function.address);
-    let mut bars = Bars::new(&config);
-    let Some(layout) = Layout::find(&config, &mut bars, platform)? else {
+    let modern = modern_at(platform, function, Bars::new(&config), &config)?;
+    Ok(modern.map(Pci::Modern))
+}
+
+/// The device by its modern interface, if it has one, whose structures are in `bars`.
+pub(super) fn modern_at<P: Platform + ConfigAccess>(
+    platform: &P,
+    function: &Function,
+    mut bars: Bars<'_, P>,
+    config: &Config<'_, P>,
+) -> Result<Option<Modern<P>>> {
+    let Some(layout) = Layout::find(config, &mut bars, platform)? else {
         return Ok(None);
     };
-    let table = Table::find(&config, &mut bars)?;
-    Modern::open(platform.clone(), function, &layout, table).map(|modern| Some(Pci::Modern(modern)))
+    let table = Table::find(config, &mut bars)?;
+    Modern::open(
+        platform.clone(),
+        function,
+        &layout,
+        table,
+        #[cfg(feature = "alloc")]
+        Agreement::new(Capability::find(config)),
+    )
+    .map(Some)
 }
 
 /// The device by its legacy interface, if it has one.
@@ -108,7 +128,7 @@ fn legacy<P: Platform + ConfigAccess>(platform: &P, function: &Function) -> Resu
 }
 
 /// What is wrong with a device that has no interface at all.
-fn neither() -> Error {
+pub(super) fn neither() -> Error {
     Violation::Capability("no common configuration").into()
 }
 
@@ -118,6 +138,20 @@ impl<P: Platform + ConfigAccess> Pci<P> {
         match self {
             Self::Modern(modern) => modern.address(),
             Self::Legacy(legacy) => legacy.address(),
+        }
+    }
+
+    /// The virtual functions that it can have, for the first who asks. `None` if it has none, or is
+    /// driven through the legacy interface, which knows of none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Modern::virtual_functions`] has.
+    #[cfg(feature = "alloc")]
+    pub fn virtual_functions(&mut self) -> Result<Option<VirtualFunctions<P>>> {
+        match self {
+            Self::Modern(modern) => modern.virtual_functions(),
+            Self::Legacy(_) => Ok(None),
         }
     }
 

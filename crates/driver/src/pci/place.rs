@@ -8,11 +8,12 @@ use core::cmp::Reverse;
 use core::ops::Range;
 
 use ringway_spec::pci::bridge;
-use ringway_spec::pci::config::{BARS, Command, HEADER_TYPE_NORMAL, bar};
+use ringway_spec::pci::config::{BARS, HEADER_TYPE_NORMAL};
 
-use super::bar::{Bars, Space, Unplaced};
+use super::bar::{Bars, Space, Unplaced, Whose};
 use super::bridge::{Bridge, GRANULES, number};
 use super::config::Config;
+use super::sriov::Capability;
 use super::{Address, ConfigAccess, Function, scan};
 
 /// The addresses that a host bridge passes on to bus 0, and that nothing else answers at but the
@@ -67,8 +68,17 @@ struct Want {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Bar(Address, u8),
+    Bar(Address, Whose, u8),
     Window(Address),
+}
+
+impl Want {
+    /// What is given out first is the highest: virtual functions are there only if all others can be;
+    /// and what is largest has the fewest places.
+    fn rank(&self) -> (bool, u64, u64) {
+        let is_own = !matches!(self.what, What::Bar(_, Whose::Virtual(_), _));
+        (is_own, self.align, self.size)
+    }
 }
 
 /// The functions of a segment, and which bridge leads to which bus.
@@ -109,8 +119,7 @@ impl<C: ConfigAccess> Tree<'_, C> {
         let mut wants = self.wants(bus, high.is_some());
         if !wants.is_empty() {
             let mut used = self.used(bus);
-            // What is largest has the fewest places.
-            wants.sort_by_key(|want| Reverse((want.align, want.size)));
+            wants.sort_by_key(|want| Reverse(want.rank()));
             for want in wants {
                 let range = match want.kind {
                     Kind::Memory => memory,
@@ -124,8 +133,8 @@ impl<C: ConfigAccess> Tree<'_, C> {
                 };
                 used.push((want.kind.space(), start..start + want.size));
                 match want.what {
-                    What::Bar(at, index) => {
-                        set_bar(&Config::new(self.config, at), index, start);
+                    What::Bar(at, of, index) => {
+                        set_bar(&Config::new(self.config, at), of, index, start);
                         placed.placed += 1;
                     }
                     What::Window(at) => {
@@ -149,7 +158,13 @@ impl<C: ConfigAccess> Tree<'_, C> {
         let here = self.functions.iter();
         for function in here.filter(|f| f.address.bus() == bus && f.device_id().is_some()) {
             let config = Config::new(self.config, function.address);
-            for (index, bar) in Bars::unplaced(&config) {
+            let own = Bars::new(&config).unplaced();
+            let own = own.map(|(index, bar)| (Whose::Own, index, 1, bar));
+            let virtuals = Capability::find(&config).ok().flatten().map(|capability| {
+                let bars = Bars::of(&config, capability.bars()).unplaced();
+                bars.map(move |(index, bar)| (capability.bars(), index, capability.total, bar))
+            });
+            for (of, index, count, bar) in own.chain(virtuals.into_iter().flatten()) {
                 let Unplaced { space, size, high } = bar;
                 let kind = match space {
                     Space::Ports => Kind::Ports,
@@ -158,9 +173,10 @@ impl<C: ConfigAccess> Tree<'_, C> {
                 };
                 wants.push(Want {
                     kind,
-                    size,
+                    // What is larger than there are addresses has no room.
+                    size: size.saturating_mul(count.into()),
                     align: size,
-                    what: What::Bar(function.address, index),
+                    what: What::Bar(function.address, of, index),
                 });
             }
         }
@@ -176,8 +192,8 @@ impl<C: ConfigAccess> Tree<'_, C> {
                     continue;
                 }
                 let mut of_kind: Vec<_> = behind.iter().filter(|want| want.kind == kind).collect();
-                of_kind.sort_by_key(|want| Reverse((want.align, want.size)));
-                let Some(largest) = of_kind.first() else {
+                of_kind.sort_by_key(|want| Reverse(want.rank()));
+                let Some(align) = of_kind.iter().map(|want| want.align).max() else {
                     continue;
                 };
                 let end = of_kind.iter().try_fold(0_u64, |end, want| {
@@ -189,7 +205,7 @@ impl<C: ConfigAccess> Tree<'_, C> {
                 wants.push(Want {
                     kind,
                     size: size.unwrap_or(u64::MAX),
-                    align: largest.align.max(granule),
+                    align: align.max(granule),
                     what: What::Window(bridge.at),
                 });
             }
@@ -209,6 +225,14 @@ impl<C: ConfigAccess> Tree<'_, C> {
             };
             for bar in (0..count).filter_map(|index| bars.find(index)) {
                 used.push((bar.space, bar.address..bar.address + bar.size));
+            }
+            if let Ok(Some(capability)) = Capability::find(&config) {
+                let mut bars = Bars::of(&config, capability.bars());
+                for bar in (0..BARS).filter_map(|index| bars.find(index)) {
+                    let bytes = bar.size.saturating_mul(capability.total.into());
+                    let end = bar.address.saturating_add(bytes);
+                    used.push((bar.space, bar.address..end));
+                }
             }
         }
         for bridge in self.bridges.iter().filter(|bridge| bridge.at.bus() == bus) {
@@ -240,17 +264,16 @@ fn room(range: &Range<u64>, used: &[(Space, Range<u64>)], want: &Want) -> Option
 }
 
 /// Writes the address of a BAR, while its function does not answer.
-fn set_bar<C: ConfigAccess>(config: &Config<'_, C>, index: u8, address: u64) {
-    let command = config.command();
-    config.set_command(command - (Command::MEMORY | Command::IO));
-    let high = bar(index + 1).filter(|_| Bars::new(config).is_wide(index));
-    if let Some(low) = bar(index) {
-        config.write32(low, address as u32);
-    }
-    if let Some(high) = high {
-        config.write32(high, (address >> 32) as u32);
-    }
-    config.set_command(command);
+fn set_bar<C: ConfigAccess>(config: &Config<'_, C>, of: Whose, index: u8, address: u64) {
+    of.hushed(config, || {
+        let is_wide = Bars::of(config, of).is_wide(index);
+        if let Some(low) = of.at(index) {
+            config.write_extended32(low, address as u32);
+        }
+        if let Some(high) = of.at(index + 1).filter(|_| is_wide) {
+            config.write_extended32(high, (address >> 32) as u32);
+        }
+    });
 }
 
 #[cfg(test)]

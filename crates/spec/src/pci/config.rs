@@ -69,6 +69,8 @@ pub const MAX_CAPABILITIES: usize = (SIZE - CAPABILITIES_START) / 4;
 pub const CAPABILITY_VENDOR: u8 = 0x09;
 /// Capability id: [`msix`](super::msix).
 pub const CAPABILITY_MSIX: u8 = 0x11;
+/// Capability id: [`af`](super::af).
+pub const CAPABILITY_AF: u8 = 0x13;
 
 bitflags! {
     /// The command register. Bits without a name are kept.

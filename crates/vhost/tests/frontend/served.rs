@@ -114,6 +114,7 @@ pub(crate) fn bring_up(transport: Transport, ring: Features) -> ringway_driver::
         required: ring,
         optional: F::EVENT_IDX,
         without: forms - ring,
+        ..Wanted::default()
     };
     let options = QueueOptions {
         size: 16,

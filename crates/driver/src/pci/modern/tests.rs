@@ -275,6 +275,32 @@ fn features_whose_registers_are_not_there_are_not_accepted() {
     assert_eq!(features(58), always | F::NOTIF_CONFIG_DATA);
     let both = F::NOTIF_CONFIG_DATA | F::RING_RESET;
     assert_eq!(features(60), always | both);
+    assert_eq!(features(62), always | both);
+    assert_eq!(features(64), always | both | F::ADMIN_VQ);
+}
+
+#[test]
+fn administration_queues_are_where_the_device_says_once_that_is_agreed_on() {
+    let (platform, mut device) = probed(Fake::new());
+    // The second of its two queues is for administration.
+    platform.poke(COMMON + common::NUM_QUEUES as u64, &[1, 0]);
+    platform.poke(COMMON + common::ADMIN_QUEUE_INDEX as u64, &[1, 0, 1, 0]);
+    let sizes = |device: &mut Modern<_>| [0, 1, 2].map(|index| device.queue_size_max(index));
+
+    let before = (device.admin_queues(), sizes(&mut device));
+    device.set_driver_features(F::ADMIN_VQ).unwrap();
+    let agreed = (device.admin_queues(), sizes(&mut device));
+    device.set_driver_features(Features::NONE).unwrap();
+    let after = (device.admin_queues(), sizes(&mut device));
+
+    let there = AdminQueues {
+        first: 1,
+        count: 1,
+        others: 1,
+    };
+    assert_eq!(before, (Ok(None), [Ok(256), Ok(0), Ok(0)]));
+    assert_eq!(agreed, (Ok(Some(there)), [Ok(256), Ok(128), Ok(0)]));
+    assert_eq!(after, before);
 }
 
 /// Drivers' defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
