@@ -123,7 +123,7 @@ pub struct Message {
 /// time.
 ///
 /// A cheap handle: it is cloned into every queue. PCI configuration space is a trait of its own,
-/// [`pci::ConfigAccess`](crate::pci::ConfigAccess), for platforms that have it.
+/// [`pci::ConfigAccess`], for platforms that have it.
 ///
 /// # Safety
 ///

@@ -12,9 +12,9 @@ impl<T: Transport> Live<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoVector`] if they are not the queue's alone: then they stay where they are.
+    /// [`Error::NoVector`](crate::Error::NoVector) if they are not the queue's alone: then they stay where they are.
     /// [`PlatformError::NoAffinity`](crate::error::PlatformError::NoAffinity) if the platform does
-    /// not do this. [`Error::NoQueue`] if no such queue was started, [`Error::Gone`] if somebody else
+    /// not do this. [`Error::NoQueue`](crate::Error::NoQueue) if no such queue was started, [`Error::Gone`](crate::Error::Gone) if somebody else
     /// reset the device.
     pub fn set_affinity(&self, index: u16, processors: &Processors) -> Result<()> {
         let handler = self.held.lock().own_vector(index)?;

@@ -97,6 +97,7 @@ fn a_reset_is_awaited() {
     assert!(rng.is_ok());
 }
 
+/// Clauses: drv:pci/pci-device-layout/common-cfg-structure-layout:5
 #[test]
 fn a_device_that_never_confirms_its_first_reset_is_not_driven() {
     let device = device(Features::NONE);

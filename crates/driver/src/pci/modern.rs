@@ -338,4 +338,6 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
 }
 
 #[cfg(test)]
+mod obeyed;
+#[cfg(test)]
 mod tests;

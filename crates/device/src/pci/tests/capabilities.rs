@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Clauses: dev:pci/op/init/msi-x-vector-cfg:2
+/// Clauses: dev:pci/op/init/msi-x-vector-cfg:2,
+/// txt:pci/pci-device-layout/device-specific-cfg:1
 #[test]
 fn capabilities_lead_to_every_structure_within_its_bar() {
     let (_bench, function) = function(3);

@@ -53,7 +53,10 @@ impl Function {
 
 /// §4.1.2.3
 ///
-/// Clauses: dev:pci/pci-device-discovery:1, dev:pci/pci-device-discovery:2
+/// Clauses: dev:pci/pci-device-discovery:1, dev:pci/pci-device-discovery:2,
+/// leg:pci/pci-device-discovery/legacy-interfaces-a-note-on-pci-de:1,
+/// leg:pci/pci-device-discovery/legacy-interfaces-a-note-on-pci-de:2,
+/// leg:pci/pci-device-discovery/legacy-interfaces-a-note-on-pci-de:3
 #[test]
 fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
     for (id, device) in [
@@ -98,6 +101,9 @@ fn a_type_without_an_id_of_before_version_1_is_refused_the_legacy_interface() {
 }
 
 /// §4.1.4.10, §4.1.5.1.1.1: drivers tell the one from the other by the capabilities.
+///
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:1,
+/// leg:pci/init/virtio-cfg-detection/legacy-interface-a-note-on-device:1
 #[test]
 fn the_first_bar_is_of_ports_and_only_a_transitional_function_has_virtio_s_capabilities() {
     for (interface, vectors, bars, types) in [
@@ -168,6 +174,9 @@ fn the_header_has_each_field_at_its_place_and_width() {
 }
 
 /// Once messages are enabled the other fields move; they move back when they are not.
+///
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:3,
+/// leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:5
 #[test]
 fn configuration_space_moves_with_messages_and_is_reached_by_any_width() {
     let (bench, function) = placed(Interface::Legacy, 3);

@@ -53,7 +53,8 @@ fn a_vendor_s_data_that_has_no_room_is_refused() {
 
 /// Even where the window points at what a read changes.
 ///
-/// Clauses: dev:pci/pci-device-layout/vendor-data-capability:3
+/// Clauses: dev:pci/pci-device-layout/vendor-data-capability:3,
+/// txt:pci/pci-device-layout/vendor-data-capability:1
 #[test]
 fn a_vendor_s_data_is_read_without_effect() {
     let (mut bench, function) = placed(0);
