@@ -182,6 +182,3 @@ impl<T: Transport, B: Bytes> Net<T, B> {
         (self.device.reset(), self.pairs)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -137,4 +137,55 @@ fn is_group(address: &Mac) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const A: Mac = [2, 0, 0, 0, 0, 1];
+    const B: Mac = [2, 0, 0, 0, 0, 2];
+    const ALL: Mac = [0xff; 6];
+
+    #[test]
+    fn addresses_are_learnt_from_whoever_sends_and_learnt_again_where_they_move() {
+        let mut learnt = HashMap::new();
+
+        let unknown = Switch::learn(&mut learnt, A, B, 0);
+        let known = Switch::learn(&mut learnt, B, A, 1);
+        Switch::learn(&mut learnt, A, ALL, 2);
+        let moved = Switch::learn(&mut learnt, B, A, 1);
+
+        assert_eq!((unknown, known, moved), (None, Some(0), Some(2)));
+    }
+
+    #[test]
+    fn the_address_of_several_is_nobodys() {
+        let mut learnt = HashMap::new();
+
+        Switch::learn(&mut learnt, ALL, B, 0);
+
+        assert_eq!(Switch::learn(&mut learnt, A, ALL, 1), None);
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_may_be() {
+        let mut learnt = HashMap::new();
+
+        for number in 0..3 * ADDRESSES_MAX as u32 {
+            let [a, b, c, d] = number.to_be_bytes();
+            Switch::learn(&mut learnt, [2, 0, a, b, c, d], ALL, 0);
+            assert!(learnt.len() <= ADDRESSES_MAX);
+        }
+    }
+
+    #[test]
+    fn packets_for_everybody_go_to_all_ports_but_their_own() {
+        let mut runs = Runs::new(3);
+        let packet = Packet::default();
+
+        runs.flood(1, &packet);
+        runs.add(0, packet);
+        runs.add(7, Packet::default());
+
+        let counts = runs.into_iter().map(|(to, run)| (to, run.len()));
+        assert_eq!(counts.collect::<Vec<_>>(), [(0, 2), (2, 1)]);
+    }
+}

@@ -1,1 +1,192 @@
+use alloc::vec;
+use alloc::vec::Vec;
 
+use ringway_spec::F as Ring;
+use ringway_spec::le::U16;
+use ringway_spec::net::{HeaderFlags, Offloads};
+use zerocopy::FromBytes;
+
+use super::*;
+use crate::model::Device;
+use crate::net::{FEATURES, Inlet, Net, Nowhere, Options};
+use crate::testing::Loop;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+struct Bench {
+    net: Net,
+    queue: Loop,
+}
+
+fn bench(features: Features) -> Bench {
+    let options = Options {
+        mac: MAC,
+        mtu: None,
+        pairs: 1,
+        without: Features::NONE,
+    };
+    let mut net = Net::new(Arc::new(Nowhere), options);
+    net.negotiated(features);
+    let worker = net.worker(0, features | Ring::VERSION_1);
+    let queue = Loop::served(worker, 64, Features::NONE);
+    Bench { net, queue }
+}
+
+impl Bench {
+    fn deliver(&self, packet: Packet) {
+        Inlet::new(Arc::clone(&self.net.shared)).deliver(&mut vec![packet]);
+    }
+
+    /// Gives the device buffers of these sizes, and yields what it says it wrote to each.
+    fn serve(&mut self, sizes: &[usize]) -> Vec<(u32, Vec<u8>)> {
+        let buffers: Vec<_> = sizes
+            .iter()
+            .map(|&size| self.queue.submit(&[], &[size]))
+            .collect();
+        self.queue.run();
+        let mut done = Vec::new();
+        while let Some(completed) = self.queue.driver.poll().unwrap() {
+            done.push(completed.written);
+        }
+        let bytes = buffers
+            .iter()
+            .map(|segments| self.queue.ram.bytes(segments[0]));
+        done.into_iter().zip(bytes).collect()
+    }
+}
+
+/// A packet for the card of `len` bytes.
+fn packet(len: usize) -> Packet {
+    let mut bytes = MAC.to_vec();
+    bytes.extend((6..len).map(|at| at as u8));
+    Packet {
+        bytes,
+        ..Packet::default()
+    }
+}
+
+fn header(bytes: &[u8]) -> Header {
+    Header::read_from_prefix(bytes).unwrap().0
+}
+
+#[test]
+fn a_packet_comes_behind_a_header_that_says_one_buffer() {
+    let mut bench = bench(F::MAC);
+
+    bench.deliver(packet(60));
+    let done = bench.serve(&[100]);
+
+    let (written, bytes) = &done[0];
+    assert_eq!((done.len(), *written), (1, 72));
+    assert_eq!(header(bytes).num_buffers.get(), 1);
+    assert_eq!(bytes[12..72], packet(60).bytes);
+}
+
+#[test]
+fn a_packet_fills_buffers_to_their_ends_where_they_may_be_several() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+
+    bench.deliver(packet(200));
+    let done = bench.serve(&[100, 64, 100, 100]);
+
+    let written: Vec<u32> = done.iter().map(|(written, _)| *written).collect();
+    assert_eq!(written, [100, 64, 48]);
+    assert_eq!(header(&done[0].1).num_buffers.get(), 3);
+    let mut together = done[0].1[12..].to_vec();
+    together.extend(&done[1].1);
+    together.extend(&done[2].1[..48]);
+    assert_eq!(together, packet(200).bytes);
+}
+
+#[test]
+fn a_packet_that_finds_too_few_buffers_waits_for_more() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+
+    bench.deliver(packet(200));
+    let before = bench.serve(&[100]);
+    bench.queue.submit(&[], &[200]);
+    bench.queue.run();
+    let after = [(); 3].map(|()| bench.queue.driver.poll().unwrap().map(|done| done.written));
+
+    assert_eq!(before, []);
+    assert_eq!(after, [Some(100), Some(112), None]);
+}
+
+#[test]
+fn a_packet_longer_than_the_only_buffer_it_may_have_is_dropped_and_the_buffer_is_for_the_next() {
+    let mut bench = bench(F::MAC);
+
+    bench.deliver(packet(200));
+    bench.deliver(packet(60));
+    let done = bench.serve(&[100]);
+
+    assert_eq!(done.len(), 1);
+    assert_eq!(done[0].0, 72);
+    let counts = bench.net.shared.boxes[0].lock().counts.basic();
+    assert_eq!((counts.rx_packets.get(), counts.rx_drops.get()), (1, 1));
+}
+
+#[test]
+fn no_more_packets_wait_than_may_and_the_others_are_counted() {
+    let mut bench = bench(F::MAC);
+
+    for _ in 0..WAITING_MAX + 5 {
+        bench.deliver(packet(60));
+    }
+    bench.queue.run();
+
+    let inbox = bench.net.shared.boxes[0].lock();
+    assert!(inbox.packets.len() <= WAITING_MAX);
+    assert_eq!(inbox.counts.basic().rx_drop_overruns.get(), 5);
+}
+
+#[test]
+fn packets_for_a_queue_that_is_not_served_are_dropped() {
+    let Bench { net, queue } = bench(F::MAC);
+
+    drop(queue);
+    Inlet::new(Arc::clone(&net.shared)).deliver(&mut vec![packet(60)]);
+
+    assert!(net.shared.boxes[0].lock().packets.is_empty());
+}
+
+#[test]
+fn a_checksum_is_completed_for_a_driver_that_does_not_take_it_and_left_to_one_that_does() {
+    let sent = Packet {
+        header: Header {
+            flags: HeaderFlags::NEEDS_CSUM.bits(),
+            csum_start: U16::new(20),
+            csum_offset: U16::new(2),
+            ..Header::default()
+        },
+        ..packet(60)
+    };
+    let seen = |features| {
+        let mut bench = bench(features);
+        bench.deliver(sent.clone());
+        let (_, bytes) = bench.serve(&[100]).pop().unwrap();
+        (header(&bytes).flags, bytes[12..72] == sent.bytes)
+    };
+
+    assert_eq!(seen(F::MAC), (0, false));
+    assert_eq!(seen(F::GUEST_CSUM), (1, true));
+}
+
+#[test]
+fn offloads_can_be_turned_off_later() {
+    let mut bench = bench(F::GUEST_CSUM | F::CTRL_GUEST_OFFLOADS);
+
+    bench.net.shared.rules.lock().offloads = Offloads::empty();
+    bench.deliver(Packet {
+        header: Header {
+            flags: HeaderFlags::NEEDS_CSUM.bits(),
+            csum_start: U16::new(20),
+            csum_offset: U16::new(2),
+            ..Header::default()
+        },
+        ..packet(60)
+    });
+    let (_, bytes) = bench.serve(&[100]).pop().unwrap();
+
+    assert_eq!(header(&bytes).flags, 0);
+}
