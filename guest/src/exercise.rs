@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
+use core::num::NonZeroU16;
 
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Options, Reads, Way};
@@ -39,10 +40,12 @@ const WITHOUT: [(&str, Features); 4] = [
 /// | `seed=N` | what follows from chance |
 /// | `first=N` | the number of the first device |
 /// | `queue=N` | the most descriptors of a queue |
+/// | `queues=N`, `slow=N` | the most request queues of a disk, and how many of them are slow |
 /// | `depth=N` | the most requests that a disk has at a time |
 /// | `without=NAME,NAME` | features of rings that are not accepted |
 /// | `messages=N`, `lines=cut` | the most messages that devices have at a time; no interrupt lines |
 /// | `reads=N`, `way=polled`, `blocking` or `async` | disks are read so often, so, and nothing else |
+/// | `departures=N` | devices that come to slots are used until so many have gone, and nothing else is done |
 /// | `legacy-first` | devices on PCI that have a legacy interface are driven through that |
 /// | `window` | no registers are mapped: those of PCI are behind windows in configuration space |
 ///
@@ -64,14 +67,18 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         false => Reach::Direct,
     };
     let machine = Machine::new(interrupts(command_line)?, reach);
-    let subjects = exercise::scan_by(&machine, preference, slots.iter().copied());
-    if subjects.is_empty() {
-        return Err("the machine has no virtio device".to_string());
-    }
     let mut sink = |event: Event| {
         watchdog::pet();
         serial::line(&event.to_line());
     };
+    if let Some(departures) = number(command_line, "departures")? {
+        let report = exercise::in_slots(&machine, departures, &options, &mut sink);
+        return Ok(report.checks.iter().all(|check| check.ok));
+    }
+    let subjects = exercise::scan_by(&machine, preference, slots.iter().copied());
+    if subjects.is_empty() {
+        return Err("the machine has no virtio device".to_string());
+    }
     let reports = exercise::run(subjects, &options, &mut sink);
     let mut ok = reports
         .iter()
@@ -97,6 +104,8 @@ fn options(command_line: &CommandLine) -> Result<Options, String> {
         let (_, way) = known.ok_or_else(|| format!("there is no way {way}"))?;
         Ok::<_, String>(Reads { count, way })
     });
+    let queues = number(command_line, "queues")?
+        .map(|count| NonZeroU16::new(count).ok_or_else(|| "queues: there is one".to_string()));
     let seed = command_line.number("seed");
     let without = command_line.value("without").into_iter();
     let mut without = without.flat_map(|names| names.split(',')).map(feature);
@@ -104,6 +113,8 @@ fn options(command_line: &CommandLine) -> Result<Options, String> {
         seed: seed.map_err(|error| error.to_string())?.unwrap_or_default(),
         first: number(command_line, "first")?.unwrap_or_default(),
         queue: number(command_line, "queue")?,
+        queues: queues.transpose()?,
+        slow: number(command_line, "slow")?.unwrap_or_default(),
         depth: number(command_line, "depth")?,
         without: without.try_fold(Features::NONE, |all, one| Ok::<_, String>(all | one?))?,
         reads: reads.transpose()?,

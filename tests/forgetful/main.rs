@@ -65,7 +65,7 @@ fn serve(
     let device = Box::new(Blk::new(disk.clone(), queues));
     let handles = loops.iter().map(EventLoop::handle).collect();
     let offer = DeviceCarrier::default_offer();
-    let carrier = DeviceCarrier::new(device, offer, handles, Arc::new(()));
+    let carrier = DeviceCarrier::new(device, offer, handles, Arc::new(()))?;
     let (ours, theirs) = UnixStream::pair()?;
     let mut server = Server::new(Place::Descriptor(theirs.into()), carrier)?;
     thread::scope(|scope| {

@@ -7,10 +7,12 @@ mod devices;
 mod drive;
 mod faults;
 mod fuzz;
+mod hotplug;
 mod image;
 mod linux;
 mod linux_guest;
 mod notify;
+mod own_type;
 mod pattern;
 mod report;
 mod uml;
@@ -100,6 +102,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "strangers at every boundary: the kept corpus, then chance",
         fuzz::run,
     ),
+    piece(
+        "own-type",
+        "a device type of one's own: its example works, is short, and is what the manual quotes",
+        own_type::run,
+    ),
     piece("guest", "the bare-metal image builds", cargo::guest),
     piece(
         "guest-faults",
@@ -110,6 +117,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-devices",
         "our drivers against QEMU's devices: every interface, interrupt, ring and switch",
         devices::run,
+    ),
+    piece(
+        "guest-hotplug",
+        "devices that come to QEMU's slots, go with requests in flight, and come again",
+        hotplug::run,
     ),
     piece(
         "guest-notify",

@@ -47,6 +47,16 @@ pub enum Event {
     },
     /// The exercise of a device is over.
     Device(Box<DeviceReport>),
+    /// Something is so of a slot in which devices come and go.
+    Slot {
+        /// The slot's number.
+        slot: u16,
+        /// What it is: `watched`, `used` by a device that came, `left` by one that was let go, or `lost`
+        /// by one that was not.
+        state: String,
+        /// How many requests a device had when it was to go.
+        in_flight: u16,
+    },
     /// The exercise of a bus is over.
     Bus(Box<BusReport>),
     /// All is done. Said by a machine that was started, before it is switched off.

@@ -55,8 +55,8 @@ pub struct DeviceReport {
     pub kicks: u64,
     /// How often it interrupted.
     pub interrupts: u64,
-    /// How its interrupts arrive: `msix-each`, `msix-shared`, `msix-one`, `line`, or not at all:
-    /// `polled`.
+    /// How its interrupts arrive: `msix-each`, `msix-slow`, `msix-shared`, `msix-one`, `line`, or not
+    /// at all: `polled`.
     pub interrupt: String,
     /// Who made it: the subsystem vendor on PCI, the vendor register on MMIO.
     pub vendor: u32,

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use ringway_driver::bus::{self, DeviceNode, DriverNode, FeatureString, Name};
+use ringway_driver::interrupt::VectorName;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Check;
@@ -45,6 +46,9 @@ pub struct Device {
     pub status: Option<u8>,
     /// The features that were negotiated: a digit for each bit, bit 0 first.
     pub features: String,
+    /// How its interrupts arrive, if it has a driver: `msix-each`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<String>,
     /// The queues that its driver has started.
     pub queues: Vec<Queue>,
     /// The name of its driver, if it has one.
@@ -53,18 +57,21 @@ pub struct Device {
 }
 
 /// A queue of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     /// Which one.
     pub index: u16,
+    /// What it is called: `request.0`.
+    #[serde(default)]
+    pub name: String,
     /// How many descriptors its ring has.
     pub size: u16,
     /// The message that it sends, if it sends any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vector: Option<u16>,
-    /// Whether it is for administration.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub administers: bool,
+    /// What that is called: `virtio0-request.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector_name: Option<String>,
 }
 
 /// A driver of a bus.
@@ -80,7 +87,11 @@ pub struct Driver {
 
 /// The name of a device of a bus whose first one has number `first`.
 pub fn name(name: Name, first: u32) -> String {
-    Name::new(name.number().saturating_add(first)).to_string()
+    numbered(name, first).to_string()
+}
+
+fn numbered(name: Name, first: u32) -> Name {
+    Name::new(name.number().saturating_add(first))
 }
 
 impl Tree {
@@ -103,11 +114,16 @@ impl Tree {
 
 impl Device {
     fn new(node: &DeviceNode, first: u32) -> Self {
+        let vector_name = |name: VectorName| VectorName {
+            device: name.device.map(|name| numbered(name, first)),
+            ..name
+        };
         let queue = |queue: &bus::QueueNode| Queue {
             index: queue.index,
+            name: queue.name.to_string(),
             size: queue.size,
             vector: queue.vector,
-            administers: queue.administers,
+            vector_name: queue.interrupt.map(|name| vector_name(name).to_string()),
         };
         Self {
             name: name(node.name, first),
@@ -116,6 +132,7 @@ impl Device {
             transport: node.transport.to_string(),
             status: node.status.map(|status| status.bits()),
             features: FeatureString(node.features).to_string(),
+            interrupt: node.interrupts.map(|way| way.to_string()),
             queues: node.queues.iter().map(queue).collect(),
             driver: node.driver.map(ToString::to_string),
         }

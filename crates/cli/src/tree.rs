@@ -58,6 +58,8 @@ pub(crate) struct Device {
     pub(crate) pci_address: Option<String>,
     /// What the system has made of it.
     pub(crate) interfaces: Vec<Interface>,
+    /// How its interrupts arrive: `msix-each`, `line`.
+    pub(crate) interrupt: Option<String>,
     pub(crate) interrupts: Vec<Interrupt>,
     pub(crate) queues: Vec<Queue>,
     pub(crate) problems: Vec<Problem>,
@@ -101,6 +103,8 @@ pub(crate) struct Queue {
     pub(crate) size: Option<u16>,
     /// The vector of MSI-X that it interrupts by.
     pub(crate) vector: Option<u16>,
+    /// What that is called.
+    pub(crate) vector_name: Option<String>,
 }
 
 /// Something about a device or a bus that is not as it should be.

@@ -32,7 +32,8 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let serving = EventLoop::spawn("rings", Options::default()).unwrap();
         let loops = vec![serving.handle()];
-        let carrier = DeviceCarrier::new(Box::new(device), Offer::default(), loops, Arc::new(()));
+        let carrier =
+            DeviceCarrier::new(Box::new(device), Offer::default(), loops, Arc::new(())).unwrap();
         let place = Place::Listen(folder.path().join("vhost.sock"));
         let mut server = Server::new(place, carrier).unwrap();
         let stop = EventFd::new().unwrap();

@@ -182,11 +182,18 @@ fn devices_and_drivers_are_told_with_all_that_the_system_says() {
         "parent": "0000:00:03.0",
         "pci_address": "0000:00:03.0",
         "interfaces": [{ "class": "block", "name": "vda" }],
+        "interrupt": null,
         "interrupts": [
             { "irq": 24, "vector": 0, "name": "virtio0-config", "count": 1 },
             { "irq": 25, "vector": 1, "name": "virtio0-req.0", "count": 321 },
         ],
-        "queues": [{ "index": null, "name": "req.0", "size": null, "vector": 1 }],
+        "queues": [{
+            "index": null,
+            "name": "req.0",
+            "size": null,
+            "vector": 1,
+            "vector_name": "virtio0-req.0",
+        }],
         "problems": [],
     });
     assert_eq!(tree["devices"][0], disk);

@@ -147,7 +147,17 @@ fn the_bus_of_the_machine_is_shown_if_it_is_asked_for() {
     let devices = bus["devices"].as_array().unwrap();
     let driven = devices.iter().map(|device| {
         assert_eq!(device["status"]["value"], 15);
-        assert_eq!(device["queues"].as_array().unwrap().len(), 1);
+        let queues = device["queues"].as_array().unwrap();
+        let names: Vec<_> = queues.iter().map(|queue| queue["name"].as_str()).collect();
+        let on_pci = device["transport"] == "pci-modern";
+        assert_eq!(names[1..], [Some("admin.0")][..usize::from(on_pci)]);
+        if device["interrupt"] == "msix-each" {
+            for queue in queues {
+                let [name, queue_name] = [&device["name"], &queue["name"]].map(|it| it.as_str());
+                let whole = format!("{}-{}", name.unwrap(), queue_name.unwrap());
+                assert_eq!(queue["vector_name"], whole.as_str());
+            }
+        }
         (device["type"].as_str(), device["driver"].as_str())
     });
     let [blk, entropy] = [Some("blk"), Some("entropy")].map(|name| (name, name));

@@ -13,9 +13,13 @@
 
 mod capability;
 mod command;
+mod control;
 mod facilities;
 mod group;
+mod member;
+mod members;
 mod object;
+mod objects;
 mod owner;
 mod queue;
 #[cfg(test)]
@@ -29,8 +33,11 @@ use ringway_spec::admin::GroupType;
 
 pub use capability::{Capability, Field, Rule};
 pub use command::{Command, Failure};
+pub use control::Control;
 pub use facilities::Facilities;
 pub use group::Group;
+pub use member::{Inadmissible, LegacyPlace, Member, Mode, Part};
+pub use members::Members;
 pub use object::{Kind, OBJECT_BYTES_MAX, OBJECTS_BYTES_MAX};
 pub use owner::{Answer, Owner};
 pub(crate) use queue::Commands;

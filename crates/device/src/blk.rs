@@ -13,8 +13,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use ringway_spec::blk::{Config, F, SECTOR_SIZE, WRITEBACK, WRITETHROUGH};
 use ringway_spec::{DeviceId, Features};
-use zerocopy::IntoBytes;
 
+use crate::config;
 use crate::model::{Device, StateError, Worker};
 
 mod bounced;
@@ -157,19 +157,16 @@ impl Device for Blk {
     }
 
     fn read_config(&self, offset: usize, into: &mut [u8]) {
-        let config = self.config();
-        for (to, from) in into.iter_mut().zip(config.as_bytes().iter().skip(offset)) {
-            *to = *from;
-        }
+        config::read(&self.config(), offset, into);
     }
 
     fn write_config(&mut self, offset: usize, from: &[u8]) {
         let writeback = Config::WRITEBACK;
         // A legacy driver may write it before it has agreed to anything (§5.2.5.3).
         let features = self.negotiated.unwrap_or(self.features);
-        if offset == writeback.field().offset()
-            && writeback.exists(features)
-            && let [mode @ (WRITETHROUGH | WRITEBACK)] = *from
+        if writeback.exists(features)
+            && let Some(mode @ (WRITETHROUGH | WRITEBACK)) =
+                config::written(writeback.field(), offset, from)
         {
             self.writeback.store(mode == WRITEBACK, Ordering::SeqCst);
         }

@@ -61,10 +61,6 @@ impl<S: Source + 'static> Device for Entropy<S> {
         &[QUEUE_SIZE]
     }
 
-    fn read_config(&self, _offset: usize, _into: &mut [u8]) {}
-
-    fn write_config(&mut self, _offset: usize, _from: &[u8]) {}
-
     fn worker(&mut self, _index: u16, _features: Features) -> Box<dyn Worker> {
         Box::new(Requests {
             source: self.source.clone(),

@@ -13,6 +13,9 @@
 mod config;
 mod kicks;
 mod legacy;
+mod mode;
+mod noticed;
+mod parts;
 mod queues;
 mod register;
 mod setup;
@@ -29,13 +32,16 @@ use ringway_ring::device::Violation;
 use ringway_spec::{DeviceId, F, Features, Status};
 use spin::{Mutex, MutexGuard};
 
-use crate::admin::{self, Owner};
+use crate::admin::{self, Mode, Owner};
 use crate::model::{Device, SharedRegion};
+use crate::notifier::Notifier;
 use crate::parts::Parts;
 use crate::task::{Memory, Runner, Signal, Task};
+use noticed::Noticed;
 use setup::Setup;
 use suspend::Suspension;
 
+pub(crate) use parts::{Given, Kind, Portrait, QueuePortrait};
 pub(crate) use register::{Area, Half, LegacyRegister, Register, load, store};
 
 /// How a transport interrupts. Called from any thread, without the front's lock or with it.
@@ -48,6 +54,10 @@ pub(crate) trait Interrupts: Send + Sync + 'static {
     fn reset_queue(&self, index: u16);
     /// Forgets what is pending, and who wanted to hear of it.
     fn reset(&self);
+    /// The device was stopped: nothing that waits to be sent is, before it [goes on](Self::go_on).
+    fn hold(&self) {}
+    /// What waits may be sent again.
+    fn go_on(&self) {}
 }
 
 /// The status machine and the queues of one device.
@@ -61,6 +71,8 @@ pub(crate) struct Front<I: Interrupts> {
     memory: Arc<dyn Memory>,
     runner: Arc<dyn Runner>,
     common: Arc<Common<I>>,
+    /// Where the device's own notices arrive. Not in what tasks hold: runners hold those.
+    _noticed: Arc<Noticed<I>>,
     state: Mutex<State>,
 }
 
@@ -78,6 +90,8 @@ struct Common<I> {
     interrupts: I,
     /// Kicks are taken: the driver is ready and no reset is asked for.
     live: AtomicBool,
+    /// The driver broke a rule: nothing is served before a reset.
+    broken: AtomicBool,
     needs_reset: AtomicBool,
     /// The driver is one that knows of no `NEEDS_RESET`.
     legacy: AtomicBool,
@@ -109,6 +123,12 @@ struct State {
     resetting: bool,
     /// The driver asked the device to suspend, and not yet to go on.
     suspended: bool,
+    /// Whether it works, as its owner has it.
+    mode: Mode,
+    /// Which parts it was given since it was stopped.
+    given: Given,
+    /// It is being given some.
+    redrawn: bool,
     /// Queues were handed to the runner, and new ones are at once: their features are settled.
     started: bool,
     device_select: u32,
@@ -133,7 +153,7 @@ impl<I: Interrupts> Front<I> {
     pub(crate) fn new(parts: Parts, interrupts: I) -> Self {
         let (own, more) = parts.queues();
         let Parts {
-            device,
+            mut device,
             offer,
             administration,
             memory,
@@ -149,6 +169,21 @@ impl<I: Interrupts> Front<I> {
         if more != 0 {
             offered |= F::ADMIN_VQ;
         }
+        let common = Arc::new(Common {
+            interrupts,
+            live: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            needs_reset: AtomicBool::new(false),
+            legacy: AtomicBool::new(false),
+            kicks_with_data: AtomicBool::new(false),
+            kicks_by_name: AtomicBool::new(false),
+            reachable: AtomicBool::new(true),
+            changed: AtomicBool::new(false),
+            suspension: Suspension::default(),
+            violation: Mutex::new(None),
+        });
+        let noticed = Arc::new(Noticed::new(&common, &runner));
+        device.presented(Notifier::new(&noticed));
         Self {
             id: device.id(),
             offered,
@@ -160,24 +195,17 @@ impl<I: Interrupts> Front<I> {
             regions: device.shared_memory().to_vec(),
             memory,
             runner,
-            common: Arc::new(Common {
-                interrupts,
-                live: AtomicBool::new(false),
-                needs_reset: AtomicBool::new(false),
-                legacy: AtomicBool::new(false),
-                kicks_with_data: AtomicBool::new(false),
-                kicks_by_name: AtomicBool::new(false),
-                reachable: AtomicBool::new(true),
-                changed: AtomicBool::new(false),
-                suspension: Suspension::default(),
-                violation: Mutex::new(None),
-            }),
+            common,
+            _noticed: noticed,
             state: Mutex::new(State {
                 device,
                 driven: None,
                 status: Status::empty(),
                 resetting: false,
                 suspended: false,
+                mode: Mode::Running,
+                given: Given::default(),
+                redrawn: false,
                 started: false,
                 device_select: 0,
                 driver_select: 0,
@@ -241,7 +269,11 @@ impl<I: Interrupts> Front<I> {
     }
 
     pub(crate) fn read(&self, register: Register) -> u32 {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        // A driver that was told of a change looks at this first, and may have read nothing of it yet.
+        if register == Register::Generation && !state.suspended {
+            self.show_config(&mut state);
+        }
         let queue = state.selected();
         match register {
             Register::DeviceFeatureSelect => state.device_select,
@@ -334,6 +366,9 @@ impl<I: Interrupts> Signal for Common<I> {
     fn broken(&self, index: u16, violation: Violation) {
         *self.violation.lock() = Some((index, violation));
         self.live.store(false, Ordering::SeqCst);
+        self.broken.store(true, Ordering::SeqCst);
+        // It will not be served again, and is not waited for.
+        self.suspension.quiet(index);
         if !self.legacy.load(Ordering::SeqCst) {
             self.needs_reset.store(true, Ordering::SeqCst);
             self.interrupts.config_changed();

@@ -12,6 +12,9 @@
 //!                          └──Task──▶ Runner ──run──▶ Queue + Worker ──Signal──▶ interrupts
 //! ```
 //!
+//! What happens to a device without its driver's doing, it tells its carrier by a [`Notifier`]. What
+//! a carrier cannot present is a [`Fault`], and its author's to put right.
+//!
 //! A carrier may be used by several threads at once. It holds no lock while it waits for a task to
 //! stop, and a task interrupts without any lock that a register access holds for long.
 //!
@@ -30,12 +33,15 @@ extern crate std;
 
 pub mod admin;
 pub mod blk;
+pub mod config;
 pub mod entropy;
 mod error;
 mod front;
 pub mod interrupt;
+mod limits;
 pub mod mmio;
 pub mod model;
+mod notifier;
 mod parts;
 pub mod pci;
 pub mod task;
@@ -43,6 +49,8 @@ pub mod task;
 mod testing;
 
 pub use error::{Error, Result};
+pub use limits::{Fault, Limits};
 pub use model::{Device, STATE_MAX, SharedRegion, StateError, Worker};
+pub use notifier::{Notified, Notifier};
 pub use parts::{Interface, Offer, Parts};
 pub use task::{Runner, Task};

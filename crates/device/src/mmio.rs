@@ -17,11 +17,19 @@ use ringway_spec::{DeviceId, F, InterruptStatus};
 use crate::admin::Administration;
 use crate::front::{Area, Front, Half, Interrupts, Register, load, store};
 use crate::interrupt::{Line, Pin};
+use crate::limits::Limits;
 use crate::parts::{Interface, Parts};
 use shared::Regions;
 
 /// Bytes of a window, and its alignment.
 pub const WINDOW_BYTES: u64 = 0x1000;
+
+/// What can be presented in a window: configuration space is what registers leave of it.
+pub const LIMITS: Limits = Limits {
+    id_last: u32::MAX,
+    queues: u16::MAX as usize,
+    config_bytes: WINDOW_BYTES as usize - CONFIG,
+};
 
 /// Who made the device: what the vendor register reads.
 pub const VENDOR: u32 = u32::from_le_bytes(*b"RNGW");

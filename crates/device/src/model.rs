@@ -8,6 +8,8 @@ use ringway_ring::device::{Batch, Violation};
 use ringway_ring::shared::Shared;
 use ringway_spec::{DeviceId, Features};
 
+use crate::notifier::Notifier;
+
 /// A device model: identity, features, configuration; and, once a driver is ready, the workers that
 /// serve its queues.
 ///
@@ -15,6 +17,10 @@ use ringway_spec::{DeviceId, Features};
 pub trait Device: Send {
     /// What type of device it is.
     fn id(&self) -> DeviceId;
+
+    /// It is presented by a carrier, which is told by `notifier` of what happens to the device
+    /// without its driver's doing. Called once, before a driver sees it.
+    fn presented(&mut self, _notifier: Notifier) {}
 
     /// The features of its type that it offers. Those of rings and transports are added by the
     /// carrier. Asked once.
@@ -30,8 +36,9 @@ pub trait Device: Send {
     }
 
     /// Reads configuration space, from byte `offset` on. What lies beyond its end reads as 0, which
-    /// is what `into` holds. Carriers read all of it at once, so that the driver sees it in one piece.
-    fn read_config(&self, offset: usize, into: &mut [u8]);
+    /// is what `into` holds. Carriers read all of it at once, so that the driver sees it in one piece. See
+    /// [`config::read`](crate::config::read).
+    fn read_config(&self, _offset: usize, _into: &mut [u8]) {}
 
     /// The memory that it shares with its driver, beside queues: none by default. Asked once.
     fn shared_memory(&self) -> &[SharedRegion] {
@@ -40,8 +47,9 @@ pub trait Device: Send {
 
     /// Writes configuration space, from byte `offset` on. What the driver may not write is ignored.
     /// Called before [`negotiated`](Self::negotiated) only by a driver from before version 1, which
-    /// may write what the features that are offered let it (§3.1.2).
-    fn write_config(&mut self, offset: usize, from: &[u8]);
+    /// may write what the features that are offered let it (§3.1.2). See
+    /// [`config::written`](crate::config::written).
+    fn write_config(&mut self, _offset: usize, _from: &[u8]) {}
 
     /// The driver's features are settled: from here on, configuration is what it is with them
     /// (§5.2.5.2 has a case of it).

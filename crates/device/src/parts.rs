@@ -53,9 +53,6 @@ pub enum Interface {
     Legacy,
 }
 
-/// The bits that are for a device type to define (§2.2).
-const OF_DEVICE_TYPES: Features = Features(0x00ff_ffff | 1 << 42 | u128::MAX << 50);
-
 /// Features of rings and transports that a carrier offers, beside those of its device.
 ///
 /// By default what costs nothing: `VERSION_1`, `INDIRECT_DESC`, `EVENT_IDX`,
@@ -109,7 +106,7 @@ impl Offer {
     /// one that it needs (§2.2.2).
     #[must_use]
     pub fn beside(self, id: DeviceId, own: Features) -> Features {
-        let mut offered = self.0 | own.intersection(OF_DEVICE_TYPES);
+        let mut offered = self.0 | own.intersection(Features::OF_DEVICE_TYPES);
         // Each turn takes away one feature at least.
         while let Some((features, _)) = offered.missing_dependency(id) {
             offered = offered.difference(features);

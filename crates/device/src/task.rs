@@ -62,6 +62,12 @@ pub trait Runner: Send + Sync {
     /// started: ignore those.
     fn kick(&self, index: u16);
 
+    /// The device says that queue `index` has something to do. As a kick, by default: whoever counts
+    /// those can tell the two apart.
+    fn due(&self, index: u16) {
+        self.kick(index);
+    }
+
     /// Drops the task of queue `index`, if there is one. Returns only when it does not run and will
     /// not run again: the driver is then told that its memory is its own. Called without any
     /// lock of the carrier held.
@@ -75,8 +81,18 @@ pub struct Task {
     worker: Box<dyn Worker>,
     memory: Arc<dyn Memory>,
     signal: Arc<dyn Signal>,
-    /// Whether the driver was asked to kick.
-    armed: bool,
+    asked: Asked,
+}
+
+/// What the driver was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// To kick.
+    Kicks,
+    /// Not to.
+    Nothing,
+    /// Not to, by a queue that has left word of where it stands.
+    Rest,
 }
 
 /// What became of a task that ran.
@@ -117,7 +133,7 @@ impl Task {
             memory,
             signal,
             // As drivers find a ring that was just made.
-            armed: true,
+            asked: Asked::Kicks,
         }
     }
 
@@ -149,7 +165,7 @@ impl Task {
         if self.serve().is_err() {
             return Ran::Broken;
         }
-        self.armed = true;
+        self.asked = Asked::Kicks;
         if self.queue.arm() {
             Ran::More
         } else {
@@ -175,12 +191,17 @@ impl Task {
         }
     }
 
-    /// Completes what is kept, and then leaves the queue alone (§3.4.2).
+    /// Completes what is kept, leaves word in the queue of where it stands, once, and then leaves it
+    /// alone (§3.4.2).
     fn rest(&mut self) -> Ran {
         if self.worker.is_busy() && self.finish().is_err() {
             return Ran::Broken;
         }
         if !self.worker.is_busy() {
+            if self.asked != Asked::Rest {
+                self.asked = Asked::Rest;
+                self.queue.rest();
+            }
             self.signal.quiet(self.index);
         }
         Ran::Idle
@@ -202,7 +223,7 @@ impl Task {
     fn serve(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
         // The driver reads what this writes: it is not written over and over.
-        if core::mem::take(&mut self.armed) {
+        if core::mem::replace(&mut self.asked, Asked::Nothing) == Asked::Kicks {
             self.queue.disarm();
         }
         let served = self.worker.serve(&mut self.queue.batch(&*map));

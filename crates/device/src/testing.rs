@@ -17,7 +17,8 @@ use spin::Mutex;
 
 use crate::admin::Administration;
 use crate::interrupt::{Line, MessageSink};
-use crate::model::{Device, SharedRegion, Worker};
+use crate::model::{Device, SharedRegion, StateError, Worker};
+use crate::notifier::Notifier;
 use crate::parts::{Interface, Offer, Parts};
 use crate::task::{Looked, Memory, Ran, Runner, Signal, Task};
 
@@ -82,6 +83,13 @@ impl Ram {
         let mut bytes = vec![0; segment.len as usize];
         let offset = (segment.address - RAM) as usize;
         self.shared.view().read(offset, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// All of it.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.shared.len()];
+        self.shared.view().read(0, &mut bytes).unwrap();
         bytes
     }
 
@@ -239,6 +247,7 @@ pub(crate) struct Log {
     pub(crate) negotiated: Mutex<Vec<Features>>,
     pub(crate) workers: Mutex<Vec<(u16, Features)>>,
     pub(crate) resets: AtomicUsize,
+    pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) config: Mutex<[u8; 8]>,
 }
 
@@ -250,6 +259,8 @@ pub(crate) struct Plain {
     pub(crate) regions: Vec<SharedRegion>,
     /// Makes its workers.
     pub(crate) worker: fn() -> Box<dyn Worker>,
+    /// Whether it says its configuration of itself, to go on with in another one.
+    pub(crate) saves: bool,
     pub(crate) log: Arc<Log>,
 }
 
@@ -263,6 +274,7 @@ impl Plain {
             features,
             regions: Vec::new(),
             worker: || Box::new(Fill),
+            saves: false,
             log: log.clone(),
         };
         (plain, log)
@@ -284,6 +296,10 @@ impl Device for Plain {
 
     fn shared_memory(&self) -> &[SharedRegion] {
         &self.regions
+    }
+
+    fn presented(&mut self, notifier: Notifier) {
+        *self.log.notifier.lock() = Some(notifier);
     }
 
     fn config_bytes(&self) -> usize {
@@ -315,6 +331,16 @@ impl Device for Plain {
 
     fn reset(&mut self) {
         self.log.resets.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        self.saves.then(|| self.log.config.lock().to_vec())
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let config = state.try_into();
+        *self.log.config.lock() = config.map_err(|_| StateError::Length(state.len()))?;
+        Ok(())
     }
 }
 

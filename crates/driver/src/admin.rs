@@ -19,6 +19,9 @@
 
 mod books;
 mod capability;
+mod legacy;
+mod member;
+mod parts;
 mod reply;
 mod request;
 mod typed;
@@ -30,13 +33,16 @@ use core::time::Duration;
 
 use ringway_spec::admin::{GRANULE, GroupType, Opcodes, Status, StatusHeader};
 
-use crate::dma::{Buffers, Completion, Data, Pending, Queue, QueueOptions, Token};
+use crate::dma::{Buffers, Callback, Completion, Data, Pending, Queue, QueueOptions, Token};
 use crate::error::{AdminError, Error, Failure, Kind, Result, Violation};
 use crate::platform::Platform;
 use books::Books;
 use request::Effect;
 
 pub use capability::Capability;
+pub use legacy::{Legacy, NotifyPlace, Whose, Width};
+pub use member::To;
+pub use parts::Part;
 pub use reply::Reply;
 pub use request::Request;
 
@@ -46,11 +52,14 @@ pub const QUEUES_MAX: u16 = 16;
 /// Most bytes of a result that can be asked for.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 
-/// How an administration queue is made: few commands, in two pieces each.
+/// How an administration queue is made: few commands, in two pieces each, that nobody is in a hurry
+/// for.
 pub(crate) const QUEUE_OPTIONS: QueueOptions = QueueOptions {
     size: 16,
     segments: 16,
     longest: u32::MAX,
+    callback: Callback::Slow,
+    kind: "admin",
 };
 
 /// How long a command may take, unless it is said otherwise.

@@ -1,21 +1,31 @@
 //! Driver for the block device. Spec: VIRTIO 1.4 §5.2 "Block Device".
+//!
+//! A [`Blk`] is a disk with one request queue, for whoever uses it alone. Opened
+//! [with several](Blk::open_with), it has [others](Blk::take_others), each of which is a handle to be
+//! sent to a thread of its own.
 
+use core::num::NonZeroU16;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use ringway_ring::driver::Token;
-use ringway_spec::DeviceId;
-use ringway_spec::blk::{
-    Config, F, ID_BYTES, REQUEST_QUEUE, RequestHeader, RequestStatus, RequestType, SECTOR_SIZE,
-};
-use ringway_spec::le::{U32, U64};
+use alloc::vec::Vec;
 
-use crate::bringup::{Config as DeviceConfig, Live, Negotiated, Probed, Wanted};
+use ringway_ring::driver::Token;
+use ringway_spec::blk::{F, REQUEST_QUEUE};
+use ringway_spec::{DeviceId, Features};
+
+use crate::bringup::{Config as DeviceConfig, Live, Probed, Wanted};
 use crate::bus::{AnyTransport, Class, Driver};
-use crate::dma::{Buffer, Completion, Counts, Data, Queue, QueueOptions, Rejected};
-use crate::error::{RequestError, Result, Violation};
+use crate::dma::{Buffer, Counts, QueueOptions, Rejected};
+use crate::error::{Error, Result, Violation};
 use crate::platform::Platform;
 use crate::transport::Transport;
+
+mod disk;
+mod requests;
+
+pub use disk::Disk;
+pub use requests::{Done, Failure, Requests};
 
 /// A disk.
 ///
@@ -26,64 +36,12 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub struct Blk<T: Transport, B: Buffer = alloc::boxed::Box<[u8]>> {
     device: Live<T>,
-    requests: Queue<T::Platform, B, RequestHeader, RequestStatus>,
-    disk: Disk,
+    requests: Requests<T::Platform, B>,
+    others: Vec<Requests<T::Platform, B>>,
 }
 
-/// What the device says of its disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disk {
-    /// Size, in sectors of 512 bytes.
-    pub sectors: u64,
-    /// Bytes of a logical block, of which requests must be whole ones. At least 512.
-    pub block_size: u32,
-    /// Whether writes are refused.
-    pub read_only: bool,
-    /// Whether writes may be kept in a cache until [`Blk::flush`].
-    pub can_flush: bool,
-}
-
-/// A request that the device has completed.
-#[derive(Debug)]
-pub struct Done<B> {
-    /// What the call that made the request called it.
-    pub token: Token,
-    /// The buffer that went with it: filled, if it was for the device to fill and `result` is
-    /// good.
-    pub buffer: Option<B>,
-    /// How it went.
-    pub result: Result<(), Failure>,
-}
-
-/// A request that did not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// The medium's fault: the device could not do it (`IOERR`).
-    Io,
-    /// The device does not do this (`UNSUPP`).
-    Unsupported,
-    /// The device gave a status of another kind, or none at all (255).
-    Status(u8),
-    /// The device says that it succeeded, and that it wrote fewer bytes than that takes.
-    Device(Violation),
-    /// The device was reset, or has gone, before it was done. It may have done all or part of it.
-    Gone,
-}
-
-impl core::fmt::Display for Failure {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Io => f.write_str("input or output error on the disk"),
-            Self::Unsupported => f.write_str("disk does not do this"),
-            Self::Status(status) => write!(f, "unexpected status {status}"),
-            Self::Device(violation) => write!(f, "device broke the protocol: {violation}"),
-            Self::Gone => f.write_str("device was reset or is gone"),
-        }
-    }
-}
-
-impl core::error::Error for Failure {}
+/// What a driver of this type calls its queues.
+const KIND: &str = "request";
 
 impl<T: Transport, B: Buffer> Driver<T> for Blk<T, B> {
     const ID: DeviceId = DeviceId::BLOCK;
@@ -102,56 +60,105 @@ impl<P: Platform, B: Buffer> Class<P> for Blk<AnyTransport<P>, B> {
 }
 
 impl<T: Transport, B: Buffer> Blk<T, B> {
-    /// Brings the device up. Features of the disk are added to `wanted`; limits of the device to
-    /// `options`.
+    /// Brings the device up, with one request queue. Features of the disk are added to `wanted`;
+    /// limits of the device to `options`.
     ///
     /// # Errors
     ///
     /// What [`bringup`](crate::bringup) finds; [`Violation::BadConfig`] if the device's limits
     /// cannot be.
     pub fn open(device: Probed<T>, wanted: &Wanted, options: &QueueOptions) -> Result<Self> {
-        let disk_features = F::SIZE_MAX | F::SEG_MAX | F::BLK_SIZE | F::RO | F::FLUSH;
+        Self::open_with(device, wanted, NonZeroU16::MIN, |_| *options)
+    }
+
+    /// As [`open`](Self::open), with as many as `queues` request queues, or all that the device has
+    /// if it has fewer; each as `options` says for its index.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). A device that says it has no queue, or more than there are, cannot
+    /// be, either.
+    pub fn open_with(
+        device: Probed<T>,
+        wanted: &Wanted,
+        queues: NonZeroU16,
+        options: impl Fn(u16) -> QueueOptions,
+    ) -> Result<Self> {
+        let several = match queues {
+            NonZeroU16::MIN => Features::NONE,
+            _ => F::MQ,
+        };
+        let disk_features = F::SIZE_MAX | F::SEG_MAX | F::BLK_SIZE | F::RO | F::FLUSH | several;
         let wanted = Wanted {
             optional: wanted.optional | (disk_features - wanted.without),
             ..*wanted
         };
         let mut device = device.negotiate(&wanted)?;
         let disk = Disk::read(&mut device.config())?;
-        let options = limits(&mut device, options)?;
-        let requests = device.queue(REQUEST_QUEUE, &options)?;
-        let (device, requests) = device.start(requests)?;
+        let queues = queues.min(disk::queues(&mut device.config())?);
+        let mut pending = Vec::new();
+        for index in REQUEST_QUEUE..queues.get() {
+            let options = QueueOptions {
+                kind: KIND,
+                ..disk::limits(&mut device, &options(index))?
+            };
+            pending.push(match device.queue(index, &options) {
+                // It said so itself that it has this one, as long as it is not the first.
+                Err(Error::NoQueue(index)) if index != REQUEST_QUEUE => {
+                    return Err(Violation::BadConfig("num_queues is more than there are").into());
+                }
+                queue => queue?,
+            });
+        }
+        let (device, queues) = device.start(pending)?;
+        let mut queues = queues.into_iter().map(|queue| Requests::new(queue, disk));
         Ok(Self {
             device,
-            requests,
-            disk,
+            requests: queues.next().ok_or(Error::NoQueue(REQUEST_QUEUE))?,
+            others: queues.collect(),
         })
+    }
+
+    /// The request queues beside the one that this disk's own methods use: none, unless it was
+    /// [opened with several](Self::open_with).
+    pub fn others(&mut self) -> &mut [Requests<T::Platform, B>] {
+        &mut self.others
+    }
+
+    /// As [`others`](Self::others), taken out: to be used by whoever they are sent to. They answer
+    /// [`Error::Gone`] when this disk was reset or dropped.
+    pub fn take_others(&mut self) -> Vec<Requests<T::Platform, B>> {
+        core::mem::take(&mut self.others)
     }
 
     /// What the device says of its disk.
     pub fn disk(&self) -> &Disk {
-        &self.disk
+        self.requests.disk()
     }
 
     /// Reads again what the device says of its disk: it may have another size now. Requests that are
-    /// made from now on may use all of it.
+    /// made from now on may use all of it; those of queues that were taken out
+    /// [are to be told](Requests::set_disk).
     ///
     /// # Errors
     ///
     /// [`Violation::BadConfig`] if it says what cannot be: what it said before stays.
     pub fn look_again(&mut self) -> Result<&Disk> {
-        self.disk = Disk::read(&mut self.device.config())?;
-        Ok(&self.disk)
+        let disk = Disk::read(&mut self.device.config())?;
+        self.requests.set_disk(disk);
+        self.others
+            .iter_mut()
+            .for_each(|queue| queue.set_disk(disk));
+        Ok(self.disk())
     }
 
     /// Reads from sector `sector` on, filling `buffer`: whole blocks.
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the buffer: on [`Error::QueueFull`](crate::Error::QueueFull) and
-    /// [`Error::PoolFull`](crate::Error::PoolFull), take a completion and try again;
-    /// [`Error::Request`](crate::Error::Request) if there are no such blocks.
+    /// As [`Requests::read`].
     pub fn read(&mut self, sector: u64, buffer: B) -> Result<Token, Rejected<B>> {
-        self.transfer(RequestType::IN, sector, buffer)
+        self.requests.read(sector, buffer)
     }
 
     /// Writes `buffer`, whole blocks, from sector `sector` on. It is durable after the next
@@ -159,32 +166,18 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read); [`RequestError::ReadOnly`] if the disk is.
+    /// As [`Requests::write`].
     pub fn write(&mut self, sector: u64, buffer: B) -> Result<Token, Rejected<B>> {
-        if self.disk.read_only {
-            return Err(Rejected {
-                why: RequestError::ReadOnly.into(),
-                data: Data::Readable(buffer),
-            });
-        }
-        self.transfer(RequestType::OUT, sector, buffer)
+        self.requests.write(sector, buffer)
     }
 
     /// Makes all writes durable that were completed before (§5.2.6).
     ///
     /// # Errors
     ///
-    /// [`RequestError::Unsupported`] if the device keeps no cache: writes are durable when
-    /// completed. Otherwise as [`read`](Self::read).
+    /// As [`Requests::flush`].
     pub fn flush(&mut self) -> Result<Token, Rejected<B>> {
-        if !self.disk.can_flush {
-            return Err(Rejected {
-                why: RequestError::Unsupported.into(),
-                data: Data::None,
-            });
-        }
-        self.requests
-            .submit(&header(RequestType::FLUSH, 0), Data::None)
+        self.requests.flush()
     }
 
     /// Asks for the disk's name, into a buffer of 20 bytes. It ends at the first zero, if there is
@@ -192,29 +185,16 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read); completed with [`Failure::Unsupported`] by a device that has no
-    /// names.
+    /// As [`Requests::id`].
     pub fn id(&mut self, buffer: B) -> Result<Token, Rejected<B>> {
-        let len = buffer.bytes();
-        if len != ID_BYTES {
-            let why = RequestError::NotWholeBlocks {
-                len,
-                unit: ID_BYTES as u32,
-            };
-            return Err(Rejected {
-                why: why.into(),
-                data: Data::Writable(buffer),
-            });
-        }
-        self.requests
-            .submit(&header(RequestType::GET_ID, 0), Data::Writable(buffer))
+        self.requests.id(buffer)
     }
 
     /// Tells the device of what was asked, if it wants to know. One kick does for many requests.
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`](crate::Error::Transport)
+    /// [`Error::Transport`]
     pub fn kick(&mut self) -> Result<bool> {
         self.requests.kick()
     }
@@ -223,11 +203,10 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Device`](crate::Error::Device) if the device broke a rule;
-    /// [`Error::NeedsReset`](crate::Error::NeedsReset) if it asks for a reset.
+    /// [`Error::Device`] if the device broke a rule; [`Error::NeedsReset`] if it asks for a reset.
     pub fn poll(&mut self) -> Result<Option<Done<B>>> {
         match self.requests.poll()? {
-            Some(done) => Ok(Some(judge(done))),
+            Some(done) => Ok(Some(done)),
             None => self.device.check().map(|()| None),
         }
     }
@@ -236,9 +215,9 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`](crate::Error::TimedOut), or as [`poll`](Self::poll).
+    /// [`Error::TimedOut`], or as [`poll`](Self::poll).
     pub fn wait(&mut self, limit: Duration) -> Result<Done<B>> {
-        self.requests.wait_for(&mut self.device, limit).map(judge)
+        self.requests.wait_for(&mut self.device, limit)
     }
 
     /// Takes one completed request, or has `cx` woken when there may be one.
@@ -247,9 +226,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// As [`poll`](Self::poll).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done<B>>> {
-        self.requests
-            .poll_next_of(&mut self.device, cx)
-            .map(|done| done.map(judge))
+        self.requests.poll_next_of(&mut self.device, cx)
     }
 
     /// The next completed request.
@@ -262,15 +239,18 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     }
 
     /// Waits until the device has nothing any more, at most for `limit`, and hands what it completes to
-    /// `done`: before it is taken back in good order.
+    /// `done`: before it is taken back in good order. Queues that were taken out are for those who
+    /// have them.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`](crate::Error::TimedOut): what is in flight stays there. Otherwise as
-    /// [`poll`](Self::poll).
+    /// [`Error::TimedOut`]: what is in flight stays there. Otherwise as [`poll`](Self::poll).
     pub fn drain(&mut self, limit: Duration, mut done: impl FnMut(Done<B>)) -> Result<()> {
-        let each = |completion| done(judge(completion));
-        self.requests.drain(&mut self.device, limit, each)
+        let queues = core::iter::once(&mut self.requests).chain(&mut self.others);
+        for queue in queues {
+            queue.drain(&mut self.device, limit, &mut done)?;
+        }
+        Ok(())
     }
 
     /// Says that nobody wants the answer to a request any more. The device goes on with it, and what it
@@ -278,7 +258,7 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// Those of [`Queue::cancel`].
+    /// As [`Requests::cancel`].
     pub fn cancel(&mut self, token: Token) -> Result<()> {
         self.requests.cancel(token)
     }
@@ -295,10 +275,10 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
 
     /// How many descriptors its queue has.
     pub fn queue_size(&self) -> u16 {
-        self.requests.size()
+        self.requests.queue_size()
     }
 
-    /// How many requests the device has.
+    /// How many requests the device has of its queue.
     pub fn in_flight(&self) -> u16 {
         self.requests.in_flight()
     }
@@ -309,10 +289,8 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// Those of [`Queue::resize`].
-    pub fn resize(&mut self, size: u16, mut back: impl FnMut(B)) -> Result<()> {
-        // There is one at most for each request.
-        let back = |data: Data<B>| data.buffer().into_iter().for_each(&mut back);
+    /// As [`Requests::resize`].
+    pub fn resize(&mut self, size: u16, back: impl FnMut(B)) -> Result<()> {
         self.requests.resize(&mut self.device, size, back)
     }
 
@@ -321,153 +299,23 @@ impl<T: Transport, B: Buffer> Blk<T, B> {
     ///
     /// # Errors
     ///
-    /// Those of [`Queue::reclaim`].
+    /// As [`Requests::reclaim`].
     pub fn reclaim(&mut self) -> Result<Option<Done<B>>> {
-        let reclaimed = self.requests.reclaim_request()?;
-        Ok(reclaimed.map(|(token, data)| Done {
-            token,
-            buffer: data.buffer(),
-            result: Err(Failure::Gone),
-        }))
+        self.requests.reclaim()
     }
 
-    /// The two handles that the driver is made of, to be used, sent and dropped apart.
-    pub fn into_parts(self) -> (Live<T>, Queue<T::Platform, B, RequestHeader, RequestStatus>) {
-        (self.device, self.requests)
+    /// The handles that the driver is made of, to be used, sent and dropped apart: the device, and its
+    /// request queues, less those that were taken out.
+    pub fn into_parts(self) -> (Live<T>, Vec<Requests<T::Platform, B>>) {
+        let queues = core::iter::once(self.requests).chain(self.others);
+        (self.device, queues.collect())
     }
 
-    /// Resets the device. Returns its transport, to begin again, and the queue, from which buffers
-    /// in flight can be [reclaimed](Queue::reclaim).
-    pub fn reset(
-        self,
-    ) -> (
-        Result<T>,
-        Queue<T::Platform, B, RequestHeader, RequestStatus>,
-    ) {
+    /// Resets the device. Returns its transport, to begin again, and the queue, from which requests
+    /// in flight can be [reclaimed](Requests::reclaim). [Take the others out](Self::take_others)
+    /// before, if there are any in use.
+    pub fn reset(self) -> (Result<T>, Requests<T::Platform, B>) {
         (self.device.reset(), self.requests)
-    }
-
-    fn transfer(
-        &mut self,
-        what: RequestType,
-        sector: u64,
-        buffer: B,
-    ) -> Result<Token, Rejected<B>> {
-        let checked = self.disk.check(sector, buffer.bytes());
-        let data = if what == RequestType::IN {
-            Data::Writable(buffer)
-        } else {
-            Data::Readable(buffer)
-        };
-        if let Err(why) = checked {
-            let why = why.into();
-            return Err(Rejected { why, data });
-        }
-        self.requests.submit(&header(what, sector), data)
-    }
-}
-
-impl Disk {
-    /// Reads what the device says, and refuses what cannot be.
-    fn read<T: Transport>(config: &mut DeviceConfig<'_, T>) -> Result<Self> {
-        let features = config.features();
-        let sectors = config.read(Config::CAPACITY)?.get();
-        let block_size = config
-            .read_gated(Config::BLK_SIZE)?
-            .map_or(SECTOR_SIZE as u32, U32::get);
-        if !block_size.is_power_of_two() || (block_size as usize) < SECTOR_SIZE {
-            return Err(
-                Violation::BadConfig("blk_size is not a power of two of at least 512").into(),
-            );
-        }
-        Ok(Self {
-            sectors,
-            block_size,
-            read_only: features.contains(F::RO),
-            can_flush: features.contains(F::FLUSH),
-        })
-    }
-
-    /// Whether `len` bytes from `sector` on are whole blocks of the disk.
-    fn check(&self, sector: u64, len: usize) -> Result<(), RequestError> {
-        let unit = self.block_size;
-        let aligned = len.is_multiple_of(unit as usize)
-            && sector.is_multiple_of(u64::from(unit) / SECTOR_SIZE as u64);
-        let sectors = (len / SECTOR_SIZE) as u64;
-        if len == 0 {
-            Err(RequestError::Empty)
-        } else if !aligned {
-            Err(RequestError::NotWholeBlocks { len, unit })
-        } else if sector
-            .checked_add(sectors)
-            .is_none_or(|end| end > self.sectors)
-        {
-            Err(RequestError::PastEnd {
-                sector,
-                sectors,
-                capacity: self.sectors,
-            })
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Bounds the pieces of a request by what the device takes.
-fn limits<T: Transport>(
-    device: &mut Negotiated<T>,
-    options: &QueueOptions,
-) -> Result<QueueOptions> {
-    let mut config = device.config();
-    // A device may say 0 and mean that it has no limit: QEMU's, and Linux's reading of it.
-    let limit = |value: Option<U32>| {
-        value
-            .map(U32::get)
-            .filter(|value| *value != 0)
-            .unwrap_or(u32::MAX)
-    };
-    let longest = limit(config.read_gated(Config::SIZE_MAX)?).min(options.longest);
-    let segments = limit(config.read_gated(Config::SEG_MAX)?).min(u32::from(options.segments));
-    // No more than `options.segments`, which has 16 bits.
-    Ok(QueueOptions {
-        longest,
-        segments: segments as u16,
-        ..*options
-    })
-}
-
-fn header(what: RequestType, sector: u64) -> RequestHeader {
-    RequestHeader {
-        sector: U64::new(sector),
-        ..RequestHeader::new(what)
-    }
-}
-
-/// What the device's answer means.
-fn judge<B>(done: Completion<B, RequestStatus>) -> Done<B> {
-    let Completion {
-        token,
-        data,
-        written,
-        fillable,
-        answer,
-    } = done;
-    let result = match answer {
-        // What was to be read has been written, says the length; whether the status counts in it is
-        // said differently by devices.
-        RequestStatus::OK if written >= fillable => Ok(()),
-        RequestStatus::OK => Err(Failure::Device(Violation::TooShort {
-            written,
-            needed: fillable,
-        })),
-        RequestStatus::IOERR => Err(Failure::Io),
-        RequestStatus::UNSUPP => Err(Failure::Unsupported),
-        RequestStatus(other) => Err(Failure::Status(other)),
-    };
-    Done {
-        token,
-        buffer: data.buffer(),
-        result,
     }
 }
 

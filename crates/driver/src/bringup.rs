@@ -13,6 +13,7 @@
 //! Spec: VIRTIO 1.4 §3.1 "Device Initialization".
 
 mod administration;
+mod affinity;
 mod config;
 mod held;
 mod lender;
@@ -27,6 +28,7 @@ use ringway_spec::{DeviceId, Features, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::admin::Admin;
+use crate::bus::Name;
 use crate::dialect::Dialect;
 use crate::dma::{Buffer, Core, Pending, QueueOptions};
 use crate::error::{Error, Result, Violation};
@@ -38,7 +40,7 @@ pub use config::Config;
 use held::Held;
 pub(crate) use lender::{Lender, QueueState};
 use link::Link;
-pub use queue_set::QueueSet;
+pub use queue_set::{Prepared, QueueSet};
 pub use vectors::Interrupts;
 
 /// How long a device may take to confirm a reset (§2.4.2), before its memory is given up.
@@ -119,6 +121,13 @@ impl<T: Transport> Acknowledged<T> {
         self.held.lock().id
     }
 
+    /// Has its interrupts called by this name where they are listed. A [bus](crate::bus::Bus) does
+    /// this with its own.
+    pub fn named(self, name: Name) -> Self {
+        self.held.lock().name = Some(name);
+        self
+    }
+
     /// Step 3: there is a driver for it.
     ///
     /// # Errors
@@ -150,8 +159,8 @@ impl<T: Transport> Probed<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be
-    /// had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
+    /// [`Error::FeaturesReserved`] if what is wanted is not for a device type to define;
+    /// [`Error::FeaturesMissing`] and [`Error::FeatureDependency`] if what is required cannot be had, [`Violation::FeaturesRejected`] if the device refuses a subset of its own offer.
     /// `FAILED` is then set.
     pub fn negotiate(self, wanted: &Wanted) -> Result<Negotiated<T>> {
         let mut link = self.held.lock();

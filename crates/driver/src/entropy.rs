@@ -37,6 +37,9 @@ pub struct Filled<B> {
     pub random: u32,
 }
 
+/// What a driver of this type calls its queues.
+const KIND: &str = "input";
+
 impl<T: Transport, B: Buffer> Driver<T> for Rng<T, B> {
     const ID: DeviceId = DeviceId::ENTROPY;
 
@@ -62,7 +65,11 @@ impl<T: Transport, B: Buffer> Rng<T, B> {
     /// What [`bringup`](crate::bringup) finds.
     pub fn open(device: Probed<T>, wanted: &Wanted, options: &QueueOptions) -> Result<Self> {
         let mut device = device.negotiate(wanted)?;
-        let requests = device.queue(REQUEST_QUEUE, options)?;
+        let options = QueueOptions {
+            kind: KIND,
+            ..*options
+        };
+        let requests = device.queue(REQUEST_QUEUE, &options)?;
         let (device, requests) = device.start(requests)?;
         Ok(Self { device, requests })
     }

@@ -39,8 +39,14 @@ pub enum Error {
         /// What it depends on.
         needs: Features,
     },
+    /// Ours to configure: the driver wants features that are for no device type to define (§2.2), and
+    /// that nothing below it can do.
+    FeaturesReserved(Features),
     /// Ours to configure: the device has no queue of this index.
     NoQueue(u16),
+    /// Ours to configure: the queue of this index has no interrupt of its own. It has no callback,
+    /// shares one, or is polled.
+    NoVector(u16),
     /// Ours to configure: the driver is for another type of device.
     WrongDevice(ringway_spec::DeviceId),
     /// Ours: the queue was reset alone, and is not driven before it is restarted.
@@ -187,7 +193,7 @@ pub enum Violation {
     },
     /// A queue was enabled before the driver enabled it: the device was not reset (§4.1.5.1.3).
     QueueAlreadyEnabled(u16),
-    /// The device completed a request with fewer bytes than success means (§5.2.6).
+    /// The device completed a request with fewer bytes than success means.
     TooShort {
         /// Bytes that it says it wrote.
         written: u32,
@@ -253,6 +259,8 @@ pub enum PlatformError {
     NotMapped(u64),
     /// The I/O ports from this one on cannot be reached.
     NoPorts(u32),
+    /// The interrupt cannot be bound to processors.
+    NoAffinity,
 }
 
 impl From<TransportError> for Error {
@@ -311,8 +319,8 @@ impl fmt::Display for Error {
             Self::TimedOut => f.write_str("nothing came within the time allowed"),
             Self::Request(error) => error.fmt(f),
             Self::Bus(error) => error.fmt(f),
-            Self::VirtualFunctions(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
+            Self::VirtualFunctions(error) => error.fmt(f),
             Self::FeaturesMissing(missing) => write!(f, "device lacks features {:#x}", missing.0),
             Self::FeatureDependency { feature, needs } => {
                 write!(
@@ -321,7 +329,13 @@ impl fmt::Display for Error {
                     feature.0, needs.0
                 )
             }
+            Self::FeaturesReserved(wanted) => write!(
+                f,
+                "driver wants features {:#x}, which are for no device type to define (§2.2)",
+                wanted.0
+            ),
             Self::NoQueue(index) => write!(f, "device has no queue {index}"),
+            Self::NoVector(index) => write!(f, "queue {index} has no interrupt of its own"),
             Self::WrongDevice(id) => write!(f, "device is of type {id}"),
             Self::QueueReset => f.write_str("queue was reset, and not restarted"),
             Self::NotInFlight => f.write_str("no request in flight has this token"),
@@ -426,7 +440,7 @@ impl fmt::Display for Violation {
             Self::TooShort { written, needed } => {
                 write!(
                     f,
-                    "success with {written} bytes written, where it means {needed} (§5.2.6)"
+                    "success with {written} bytes written, where it means {needed}"
                 )
             }
             Self::AdminQueues { first, count } => {
@@ -475,6 +489,7 @@ impl fmt::Display for PlatformError {
             Self::TooManySegments => f.write_str("buffer is in too many pieces"),
             Self::NotMapped(address) => write!(f, "registers at {address:#x} cannot be mapped"),
             Self::NoPorts(base) => write!(f, "I/O ports at {base:#x} cannot be reached"),
+            Self::NoAffinity => f.write_str("interrupt cannot be bound to processors"),
         }
     }
 }

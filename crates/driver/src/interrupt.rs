@@ -16,6 +16,12 @@ use ringway_spec::InterruptStatus;
 use crate::platform::Platform;
 use crate::transport::Line;
 
+mod name;
+mod processors;
+
+pub use name::{Purpose, QueueName, VectorName};
+pub use processors::Processors;
+
 /// Counts what happened, and wakes who waits for it.
 #[derive(Debug, Default)]
 pub struct Signal {
@@ -46,6 +52,7 @@ impl Signal {
 #[derive(Debug)]
 pub struct Handler<P: Platform> {
     source: Arc<Source<P>>,
+    name: VectorName,
 }
 
 #[derive(Debug)]
@@ -62,21 +69,33 @@ enum Source<P: Platform> {
 
 impl<P: Platform> Handler<P> {
     /// For a message that concerns `signals`.
-    pub(crate) fn message(signals: Vec<Arc<Signal>>) -> Self {
+    pub(crate) fn message(name: VectorName, signals: Vec<Arc<Signal>>) -> Self {
         Self {
             source: Arc::new(Source::Message(signals)),
+            name,
         }
     }
 
     /// For an interrupt line.
-    pub(crate) fn line(line: Line<P>, queues: Vec<Arc<Signal>>, config: Arc<Signal>) -> Self {
+    pub(crate) fn line(
+        name: VectorName,
+        line: Line<P>,
+        queues: Vec<Arc<Signal>>,
+        config: Arc<Signal>,
+    ) -> Self {
         Self {
             source: Arc::new(Source::Line {
                 line,
                 queues,
                 config,
             }),
+            name,
         }
+    }
+
+    /// What the interrupt is called, for whoever lists interrupts.
+    pub fn name(&self) -> VectorName {
+        self.name
     }
 
     /// To be called for every interrupt, from interrupt context if need be. Says whether it was
@@ -132,6 +151,7 @@ impl<P: Platform> Clone for Handler<P> {
     fn clone(&self) -> Self {
         Self {
             source: Arc::clone(&self.source),
+            name: self.name,
         }
     }
 }
@@ -145,7 +165,11 @@ mod tests {
     fn a_handler_knows_which_signals_it_raises() {
         let [first, second, other] = [(); 3].map(|()| Arc::<Signal>::default());
         let signals = Vec::from([Arc::clone(&first), Arc::clone(&second)]);
-        let handler = Handler::<TestPlatform>::message(signals);
+        let name = VectorName {
+            device: None,
+            purpose: Purpose::Queues,
+        };
+        let handler = Handler::<TestPlatform>::message(name, signals);
 
         let raises = [&first, &second, &other].map(|signal| handler.raises(signal));
 

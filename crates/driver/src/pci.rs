@@ -4,7 +4,8 @@
 //! [`Function::device_id`] says which are virtio devices, and [`open`] makes a
 //! [`Transport`](crate::transport::Transport) of one, by its modern interface or by that from before
 //! version 1. The platform provides [`ConfigAccess`]. Where firmware gave devices no addresses,
-//! [`place`](place()) does, before. A function may have [virtual ones](VirtualFunctions).
+//! [`place`](place()) does, before. A function may have [virtual ones](VirtualFunctions). Where devices
+//! come and go, a [`slot`] says so.
 //!
 //! Spec: VIRTIO 1.4 §4.1 "Virtio Over PCI Bus".
 
@@ -28,6 +29,7 @@ mod owned;
 mod place;
 mod ports;
 mod shared;
+pub mod slot;
 #[cfg(feature = "alloc")]
 mod sriov;
 mod structure;

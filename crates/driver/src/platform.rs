@@ -13,7 +13,7 @@ use ringway_spec::Features;
 
 use crate::error::{PlatformError, TransportError};
 #[cfg(feature = "alloc")]
-use crate::interrupt::{Handler, Signal};
+use crate::interrupt::{Handler, Processors, Signal};
 use crate::pci;
 
 /// How far a device is trusted with memory. Chosen by the platform for all its devices.
@@ -123,7 +123,7 @@ pub struct Message {
 /// time.
 ///
 /// A cheap handle: it is cloned into every queue. PCI configuration space is a trait of its own,
-/// [`pci::ConfigAccess`](crate::pci::ConfigAccess), for platforms that have it.
+/// [`pci::ConfigAccess`], for platforms that have it.
 ///
 /// # Safety
 ///
@@ -201,20 +201,50 @@ pub unsafe trait Platform: Clone + fmt::Debug + Send + Sync + 'static {
     }
 
     /// Provides one message-signalled interrupt, on which `handler` is called until it is
-    /// [disconnected](Self::disconnect). `None` when there are no more, or none at all: devices
-    /// then share, use their line, or are polled.
+    /// [disconnected](Self::disconnect). Where interrupts are listed, it is called by the handler's
+    /// [name](Handler::name). `None` when there are no more, or none at all: devices then share, use
+    /// their line, or are polled.
     #[cfg(feature = "alloc")]
     fn message(&self, handler: Handler<Self>) -> Option<Message>;
 
     /// Has `handler` called when interrupt line `line` is raised, together with others on that
-    /// line. Says whether it will be.
+    /// line. Says whether it will be. Lines are level-triggered; a handler that returns `false` says
+    /// that it was not its device.
     #[cfg(feature = "alloc")]
     fn line(&self, line: u32, handler: Handler<Self>) -> bool;
 
     /// Forgets every handler equal to `handler` ([`Handler::same_as`]). Returns when none of them
-    /// runs.
+    /// runs: what the device was told of is freed after that.
     #[cfg(feature = "alloc")]
     fn disconnect(&self, handler: &Handler<Self>);
+
+    /// Has the message that was provided for `handler` handled by one of `processors`, as far as
+    /// that is up to the platform. Platforms that leave interrupts where they are need not have
+    /// this.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoAffinity`], which is the default: it stays where it is.
+    #[cfg(feature = "alloc")]
+    fn set_affinity(
+        &self,
+        handler: &Handler<Self>,
+        processors: &Processors,
+    ) -> Result<(), PlatformError> {
+        let _ = (handler, processors);
+        Err(PlatformError::NoAffinity)
+    }
+
+    /// Which processors may handle the message that was provided for `handler`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoAffinity`], which is the default.
+    #[cfg(feature = "alloc")]
+    fn affinity(&self, handler: &Handler<Self>) -> Result<Processors, PlatformError> {
+        let _ = handler;
+        Err(PlatformError::NoAffinity)
+    }
 
     /// Time since some fixed moment. Never goes back.
     fn now(&self) -> Duration;

@@ -150,7 +150,7 @@ mod tests {
             .collect()
     }
 
-    /// Clauses: drv:mmio/mmio-device-register-layout:3
+    /// Clauses: drv:mmio/mmio-device-register-layout:3, drv:pci/pci-device-layout:1
     #[test]
     fn a_field_is_reached_by_accesses_of_its_own_width() {
         for (offset, len, accesses) in [

@@ -13,7 +13,9 @@ use crate::dialect::Dialect;
 use crate::error::TransportError;
 use crate::platform::{Message, Platform, Trust};
 use crate::testing::{Access, TestPlatform};
-use crate::transport::{Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport};
+use crate::transport::{
+    AdminQueues, Cause, Doorbell, DoorbellValue, Line, QueueSetup, Result, Transport,
+};
 
 /// Where the doorbells and the interrupt registers of all scripted devices are.
 pub(crate) const REGISTERS: u64 = 0xd000_0000;
@@ -31,6 +33,8 @@ pub(crate) struct Script {
     pub(crate) accepted: Features,
     pub(crate) config: Vec<u8>,
     pub(crate) queue_size_max: u16,
+    /// Where it says that it has administration queues.
+    pub(crate) admin: Option<AdminQueues>,
     pub(crate) messages_max: u16,
     /// Vectors that the device says it can use.
     pub(crate) vectors_agreed: u16,
@@ -91,6 +95,7 @@ impl Scripted {
             accepted: Features::NONE,
             config,
             queue_size_max: 16,
+            admin: None,
             messages_max: 0,
             vectors_agreed: u16::MAX,
             has_line: true,
@@ -152,6 +157,14 @@ impl Scripted {
         self.platform.raise(LINE)
     }
 
+    /// How often the cause of an interrupt was read since this, or [`kicks`](Self::kicks), was last
+    /// asked.
+    pub(crate) fn causes_read(&self) -> usize {
+        let log = self.platform.take_log();
+        let reads = log.iter().filter(|access| !access.is_write());
+        reads.filter(|access| access.at() == ISR).count()
+    }
+
     /// How often a doorbell was rung since this was last asked.
     pub(crate) fn kicks(&self) -> usize {
         let log = self.platform.take_log();
@@ -185,7 +198,7 @@ impl Transport for Scripted {
     }
 
     fn transport_features(&self) -> Features {
-        F::NOTIFICATION_DATA | F::RING_RESET
+        F::NOTIFICATION_DATA | F::RING_RESET | F::ADMIN_VQ
     }
 
     fn device_features(&mut self) -> Result<Features> {
@@ -276,7 +289,20 @@ impl Transport for Scripted {
 
     fn queue_size_max(&mut self, index: u16) -> Result<u16> {
         let script = self.script();
-        Ok(if index < 3 { script.queue_size_max } else { 0 })
+        let is_admin = script.admin.is_some_and(|queues| {
+            let place = index.checked_sub(queues.first);
+            place.is_some_and(|place| place < queues.count)
+        });
+        Ok(match index < 3 || is_admin {
+            true => script.queue_size_max,
+            false => 0,
+        })
+    }
+
+    fn admin_queues(&mut self) -> Result<Option<AdminQueues>> {
+        let script = self.script();
+        let agreed = script.accepted.contains(F::ADMIN_VQ);
+        Ok(script.admin.filter(|_| agreed))
     }
 
     fn queue_enabled(&mut self, index: u16) -> Result<bool> {

@@ -12,7 +12,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::string::{String, ToString};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::vec;
 use std::vec::Vec;
 
@@ -105,7 +106,16 @@ struct Inner {
     messages_max: AtomicUsize,
     messages: Mutex<Vec<(Message, Handler<TestPlatform>)>>,
     lines: Mutex<Vec<(u32, Handler<TestPlatform>)>>,
+    /// Handlers that run now.
+    running: Mutex<Vec<Handler<TestPlatform>>>,
+    /// One of them has ended.
+    ended: Condvar,
+    /// Who is told of a handler that is disconnected, before it is waited for.
+    disconnecting: Mutex<Option<Told>>,
 }
+
+/// Who is told of something that happens to a platform.
+type Told = Box<dyn FnMut(&TestPlatform) + Send>;
 
 impl TestPlatform {
     /// No registers, no limit on messages, no time gone by.
@@ -128,6 +138,9 @@ impl TestPlatform {
             messages_max: AtomicUsize::new(usize::MAX),
             messages: Mutex::default(),
             lines: Mutex::default(),
+            running: Mutex::default(),
+            ended: Condvar::new(),
+            disconnecting: Mutex::default(),
         }))
     }
 
@@ -266,7 +279,31 @@ impl TestPlatform {
             .find(|(known, _)| *known == message)
             .map(|(_, handler)| handler.clone());
         drop(messages);
-        handler.is_some_and(|handler| handler.handle())
+        handler.is_some_and(|handler| self.run(&handler))
+    }
+
+    /// What the handlers are called that are connected, in the order in which they were.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let (messages, lines) = (self.0.messages.lock(), self.0.lines.lock());
+        let (messages, lines) = (messages.unwrap(), lines.unwrap());
+        let messages = messages.iter().map(|(_, handler)| handler);
+        let handlers = messages.chain(lines.iter().map(|(_, handler)| handler));
+        handlers.map(|handler| handler.name().to_string()).collect()
+    }
+
+    /// Tells `told` whenever a handler is to be disconnected, before it is waited for.
+    pub(crate) fn tell_of_disconnecting(&self, told: impl FnMut(&Self) + Send + 'static) {
+        *self.0.disconnecting.lock().unwrap() = Some(Box::new(told));
+    }
+
+    fn run(&self, handler: &Handler<Self>) -> bool {
+        self.0.running.lock().unwrap().push(handler.clone());
+        let ours = handler.handle();
+        let mut running = self.0.running.lock().unwrap();
+        let place = running.iter().position(|other| other.same_as(handler));
+        running.swap_remove(place.unwrap());
+        self.0.ended.notify_all();
+        ours
     }
 
     /// Does what line `number` does when a device raises it. Says whether it was anybody's.
@@ -279,7 +316,7 @@ impl TestPlatform {
             .collect();
         drop(lines);
         // Each is asked: the line may be raised by several.
-        let ours = handlers.iter().filter(|handler| handler.handle());
+        let ours = handlers.iter().filter(|handler| self.run(handler));
         ours.count() != 0
     }
 }
@@ -399,10 +436,17 @@ unsafe impl Platform for TestPlatform {
 
     fn disconnect(&self, handler: &Handler<Self>) {
         let others = |known: &Handler<Self>| !known.same_as(handler);
-        let mut messages = self.0.messages.lock().unwrap();
-        messages.retain(|(_, known)| others(known));
+        let forgets = |known: &mut Vec<_>| known.retain(|(_, known)| others(known));
+        forgets(&mut self.0.messages.lock().unwrap());
         let mut lines = self.0.lines.lock().unwrap();
         lines.retain(|(_, known)| others(known));
+        drop(lines);
+        if let Some(told) = &mut *self.0.disconnecting.lock().unwrap() {
+            told(self);
+        }
+        let running = self.0.running.lock().unwrap();
+        let runs = |running: &mut Vec<_>| !running.iter().all(others);
+        drop(self.0.ended.wait_while(running, runs).unwrap());
     }
 
     fn now(&self) -> Duration {

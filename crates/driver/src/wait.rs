@@ -48,11 +48,11 @@ where
     }
 
     /// As [`wait`](Self::wait), and notices when `device`, whose queue this is, asks for a reset.
-    pub(crate) fn wait_for<T>(
-        &mut self,
-        device: &mut Live<T>,
-        limit: Duration,
-    ) -> Result<Completion<B, A>>
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and those of [`Live::check`].
+    pub fn wait_for<T>(&mut self, device: &mut Live<T>, limit: Duration) -> Result<Completion<B, A>>
     where
         T: Transport<Platform = P>,
     {
@@ -69,7 +69,11 @@ where
     }
 
     /// Waits until nothing is in flight, at most for `limit`, and hands what is completed to `done`.
-    pub(crate) fn drain<T>(
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for`](Self::wait_for).
+    pub fn drain<T>(
         &mut self,
         device: &mut Live<T>,
         limit: Duration,
@@ -95,7 +99,11 @@ where
 
     /// As [`poll_next`](Self::poll_next), and notices when `device`, whose queue this is, asks for
     /// a reset.
-    pub(crate) fn poll_next_of<T>(
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll), and those of [`Live::check`].
+    pub fn poll_next_of<T>(
         &mut self,
         device: &mut Live<T>,
         cx: &mut Context<'_>,

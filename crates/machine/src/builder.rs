@@ -6,7 +6,7 @@ use std::thread;
 use ringway_device::admin::Administration;
 use ringway_device::interrupt::{Line, MessageSink};
 use ringway_device::task::{Memory, Runner};
-use ringway_device::{Device, Interface, Offer, Parts, mmio, pci};
+use ringway_device::{Device, Interface, Limits, Offer, Parts, mmio, pci};
 use ringway_driver::interrupt::Handler;
 use ringway_driver::platform::Trust;
 use ringway_spec::F;
@@ -36,6 +36,8 @@ pub struct Builder {
     reach: Reach,
     bridges: usize,
     devices: Vec<Planned>,
+    /// The first device that cannot be presented as it is.
+    fault: Option<Error>,
 }
 
 /// A device to be made, once what it is to be connected to is there.
@@ -91,7 +93,15 @@ pub struct Ports {
 impl Ports {
     /// Presents `device` as a PCI function, as [`Builder::pci`] does: to be put into something that
     /// behaves otherwise.
-    pub fn function(self, device: Box<dyn Device>, options: &Options) -> pci::Function {
+    ///
+    /// # Errors
+    ///
+    /// [`pci::Unfit`] if it cannot be presented so.
+    pub fn function(
+        self,
+        device: Box<dyn Device>,
+        options: &Options,
+    ) -> Result<pci::Function, pci::Unfit> {
         let vectors = options.vectors_of(&*device);
         let (messages, line) = (self.messages.clone(), self.line.clone());
         pci::Function::new(self.parts(device, options), vectors, messages, line)
@@ -117,7 +127,8 @@ impl Ports {
             let (vectors, messages) = (others.vectors_of(&*device), ports.messages.clone());
             pci::VirtualFunction::new(ports.parts(device, &others), vectors, messages)
         });
-        let functions = functions.collect();
+        let functions = functions.collect::<Result<_, _>>();
+        let functions = functions.map_err(pci::VirtualFunctionsError::from)?;
         let vectors = options.vectors_of(&*device);
         let (messages, line) = (self.messages.clone(), self.line.clone());
         let parts = self.parts(device, options);
@@ -170,6 +181,7 @@ impl Default for Builder {
             reach: Reach::Everywhere,
             bridges: 0,
             devices: Vec::new(),
+            fault: None,
         }
     }
 }
@@ -227,9 +239,8 @@ impl Builder {
 
     /// Adds a device as a PCI function.
     pub fn pci(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.pci_function(name, move |ports| {
-            Arc::new(ports.function(device, &options))
-        })
+        let make = function(name, device, options);
+        self.pci_function_with(name, 0, make)
     }
 
     /// Adds a device as a PCI function that has virtual ones (SR-IOV), whose devices are `virtuals`,
@@ -250,7 +261,9 @@ impl Builder {
 
     /// Adds a device in an MMIO slot.
     pub fn mmio(self, name: &str, device: Box<dyn Device>, options: Options) -> Self {
-        self.mmio_device(name, move |ports| Arc::new(ports.window(device, &options)))
+        let checked = presentable(name, &*device, &mmio::LIMITS);
+        self.checked(checked)
+            .mmio_device(name, move |ports| Arc::new(ports.window(device, &options)))
     }
 
     /// Adds a PCI function of any kind: one that breaks the rules, for tests of drivers.
@@ -296,6 +309,9 @@ impl Builder {
     ///
     /// [`Error`]
     pub fn build(self) -> Result<Machine> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         self.check_names()?;
         let is_window = |planned: &&Planned| matches!(planned, Planned::Window(_));
         let windows = self.devices.iter().filter(is_window).count();
@@ -345,6 +361,11 @@ impl Builder {
         Ok(Machine::new(platform, board, dispatcher, devices, slots))
     }
 
+    fn checked(mut self, checked: Result<()>) -> Self {
+        self.fault = self.fault.or(checked.err());
+        self
+    }
+
     fn check_names(&self) -> Result<()> {
         let mut names: Vec<_> = self.devices.iter().flat_map(Planned::names).collect();
         names.sort_unstable();
@@ -378,6 +399,22 @@ impl Planned {
     }
 }
 
+/// Makes a device as a PCI function.
+pub(crate) fn function(
+    name: &str,
+    device: Box<dyn Device>,
+    options: Options,
+) -> impl FnOnce(Ports) -> Result<Arc<dyn PciFunction>> + 'static {
+    let name = name.to_owned();
+    move |ports| {
+        presentable(&name, &*device, &pci::LIMITS)?;
+        match ports.function(device, &options) {
+            Ok(function) => Ok(Arc::new(function)),
+            Err(why) => Err(Error::Unfit(name, why)),
+        }
+    }
+}
+
 /// Plugs devices in, in their order, and configures the bridges before them.
 fn plug(
     board: &mut Board,
@@ -408,6 +445,12 @@ fn plug(
     }
     let closed = board.addresses.close(&population.segment, &windows);
     closed.map(|()| attached).ok_or_else(no_addresses)
+}
+
+/// Whether a device can be presented as it is, by a carrier that has room for so much.
+pub(crate) fn presentable(name: &str, device: &dyn Device, limits: &Limits) -> Result<()> {
+    let checked = limits.check(device);
+    checked.map_err(|fault| Error::Device(name.to_owned(), fault))
 }
 
 fn check(count: usize, limit: usize) -> Result<()> {

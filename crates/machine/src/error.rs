@@ -3,7 +3,8 @@
 use core::fmt;
 use std::io;
 
-use ringway_device::pci::VirtualFunctionsError;
+use ringway_device::Fault;
+use ringway_device::pci::{Unfit, VirtualFunctionsError};
 
 /// The result of building a machine.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -24,8 +25,12 @@ pub enum Error {
     SameName(String),
     /// The BARs of the device with this name are larger than what is left of PCI's addresses.
     NoAddresses(String),
+    /// Ours to configure: the device with this name cannot be presented so.
+    Device(String, Fault),
     /// Ours to configure: what a function was to have as its virtual ones cannot be that.
     VirtualFunctions(VirtualFunctionsError),
+    /// Ours to configure: the device with this name cannot be presented so.
+    Unfit(String, Unfit),
     /// The host would not start a thread.
     Thread(io::ErrorKind),
 }
@@ -37,6 +42,8 @@ impl fmt::Display for Error {
             Self::TooManyDevices { limit } => write!(f, "more than {limit} devices of a kind"),
             Self::SameName(name) => write!(f, "two devices are called {name}"),
             Self::NoAddresses(name) => write!(f, "no addresses are left for the BARs of {name}"),
+            Self::Device(name, fault) => write!(f, "{name}: {fault}"),
+            Self::Unfit(name, why) => write!(f, "{name} can be no PCI function: {why}"),
             Self::VirtualFunctions(error) => error.fmt(f),
             Self::Thread(kind) => write!(f, "no thread could be started: {kind}"),
         }

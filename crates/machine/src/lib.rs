@@ -76,7 +76,7 @@ pub use bus::{MmioDevice, PciFunction};
 pub use engine::{History, Run, Step};
 pub use error::{Error, Result};
 pub use firmware::Firmware;
-pub use interrupts::{InterruptCounts, REDELIVERIES_MAX, Source};
+pub use interrupts::{Connected, InterruptCounts, REDELIVERIES_MAX, Source};
 pub use machine::{Attached, Change, Machine, Place};
 pub use platform::{Direct, Platform, Reach, Window};
 

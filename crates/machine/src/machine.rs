@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use ringway_device::Device;
+use ringway_device::{Device, mmio};
 use ringway_driver::mmio::Slot;
 use ringway_driver::pci::Address;
 
 use crate::board::Board;
-use crate::builder::{Builder, Options, Plan, Ports};
-use crate::bus::{MmioDevice, PciFunction, Population};
+use crate::builder::{Builder, Options, Plan, Ports, function, presentable};
+use crate::bus::{MmioDevice, Population};
 use crate::counters::Counters;
 use crate::engine::History;
 use crate::error::{Error, Result};
-use crate::interrupts::InterruptCounts;
+use crate::interrupts::{Connected, InterruptCounts};
 use crate::platform::Platform;
 
 /// A machine in this process.
@@ -123,9 +123,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
-        let plan = Plan::new(name, move |ports: Ports| {
-            Ok(Arc::new(ports.function(device, &options)) as Arc<dyn PciFunction>)
-        });
+        let plan = Plan::new(name, function(name, device, options));
         self.plug(name, |board, population| {
             board.plug_function(population, bridges, plan)
         })
@@ -142,6 +140,7 @@ impl Machine {
         device: Box<dyn Device>,
         options: Options,
     ) -> Result<Place> {
+        presentable(name, &*device, &mmio::LIMITS)?;
         let plan = Plan::new(name, move |ports: Ports| {
             Ok(Arc::new(ports.window(device, &options)) as Arc<dyn MmioDevice>)
         });
@@ -187,6 +186,12 @@ impl Machine {
     /// What the interrupt controller saw.
     pub fn interrupts(&self) -> InterruptCounts {
         self.platform.parts().controller.counts()
+    }
+
+    /// The interrupts that drivers have connected: those of vectors, and then those of lines, of each
+    /// of which there may be several.
+    pub fn connected(&self) -> Vec<Connected> {
+        self.platform.parts().controller.connected()
     }
 
     /// What happened so far, on an [inline](crate::Run::Inline) machine. Threads leave no history.

@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
 use ringway_driver::error::{PlatformError, TransportError};
-use ringway_driver::interrupt::{Handler, Signal};
+use ringway_driver::interrupt::{Handler, Processors, Signal};
 use ringway_driver::pages::Pages;
 use ringway_driver::pci::{Address, ConfigAccess, ConfigWindow, Exclusion, Target};
 use ringway_driver::platform::{
@@ -224,6 +224,20 @@ unsafe impl platform::Platform for Platform {
 
     fn disconnect(&self, handler: &Handler<Self>) {
         self.0.controller.disconnect(handler);
+    }
+
+    fn set_affinity(
+        &self,
+        handler: &Handler<Self>,
+        processors: &Processors,
+    ) -> Result<(), PlatformError> {
+        let bound = self.0.controller.bind(handler, processors);
+        bound.then_some(()).ok_or(PlatformError::NoAffinity)
+    }
+
+    fn affinity(&self, handler: &Handler<Self>) -> Result<Processors, PlatformError> {
+        let bound = self.0.controller.bound(handler);
+        bound.ok_or(PlatformError::NoAffinity)
     }
 
     fn now(&self) -> Duration {

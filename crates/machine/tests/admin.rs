@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 const OWN: (GroupType, u64) = (GroupType::SELF, 0);
 
+/// A group of a type that nobody has defined.
+const OTHERS: GroupType = GroupType::from_u16(0x40);
+
 /// How many objects of each purpose there may be.
 const PARTS: PartsCapability = PartsCapability {
     get_parts_resource_objects_limit: 3,
@@ -80,7 +83,7 @@ struct Others {
 
 impl Group for Others {
     fn group_type(&self) -> GroupType {
-        GroupType::SR_IOV
+        OTHERS
     }
 
     fn commands(&self) -> Opcodes {
@@ -213,7 +216,7 @@ fn commands_to_several_members_go_over_several_queues_and_those_to_one_in_their_
         let bench = Bench::new(run, format, 3);
         let mut rng = open(bench.transport(), 3);
         let mut admin = take(&mut rng);
-        let group = GroupType::SR_IOV;
+        let group = OTHERS;
         admin.begin(group, Opcodes::PARTS).unwrap();
         bench.others.waits.store(5, Ordering::SeqCst);
         let mode = |member, flags| Request::mode(group, member, flags);
@@ -246,7 +249,7 @@ fn a_command_that_is_to_be_asked_for_again_is_and_a_failure_is_told() {
     let bench = Bench::new(Run::Inline { seed: 7 }, Features::NONE, 1);
     let mut rng = open(bench.transport(), 1);
     let mut admin = take(&mut rng);
-    let group = GroupType::SR_IOV;
+    let group = OTHERS;
     admin.begin(group, Opcodes::PARTS).unwrap();
     bench.others.again.store(9, Ordering::SeqCst);
 

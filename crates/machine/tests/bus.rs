@@ -13,7 +13,7 @@ use std::thread;
 
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::task::Runner;
-use ringway_device::{Device, Offer, Worker, mmio as device_mmio, pci as device_pci};
+use ringway_device::{Device, Offer, mmio as device_mmio, pci as device_pci};
 use ringway_driver::bus::{AnyTransport, Bus, Id, Name, Parting, RECOVERIES_MAX, Sink};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::Rng;
@@ -21,9 +21,8 @@ use ringway_driver::error::{Error, Violation};
 use ringway_driver::platform::{Leak, Platform as _};
 use ringway_driver::{mmio, pci};
 use ringway_machine::{Machine, MmioDevice, Options, PciFunction, Platform, Ports, Run};
-use ringway_ring::device::{Batch, Violation as DriverViolation};
 use ringway_spec::mmio::register;
-use ringway_spec::{DeviceId, F, Features};
+use ringway_spec::{DeviceId, F};
 
 use odd::{offended, silent};
 
@@ -160,7 +159,7 @@ fn machine_with(
         }),
         Way::PciMessages | Way::PciLine => builder.pci_function("source", move |ports| {
             let fate = known(&ports);
-            Arc::new(Function(ports.function(device(), &options), fate))
+            Arc::new(Function(ports.function(device(), &options).unwrap(), fate))
         }),
     };
     (builder.build().unwrap(), fate)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use ringway_device::blk::{Blk as BlkDevice, RamDisk};
-use ringway_device::{Device, Worker, mmio as device_mmio};
+use ringway_device::{Device, mmio as device_mmio};
 use ringway_driver::blk::Blk;
 use ringway_driver::bringup::RESET_LIMIT;
 use ringway_driver::bus::attach;
@@ -20,9 +20,7 @@ use ringway_driver::pci::{self, Pci};
 use ringway_driver::platform::{Leak, Platform as _, Trust};
 use ringway_driver::transport::Transport;
 use ringway_machine::{Machine, MmioDevice, Options, Platform, Run};
-use ringway_ring::device::{Batch, Violation as DriverViolation};
 use ringway_spec::mmio::register;
-use ringway_spec::{DeviceId, Features};
 
 use odd::{offended, silent};
 

@@ -2,6 +2,7 @@
 //! woken.
 #![cfg(test)]
 
+use core::num::NonZeroU16;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
@@ -12,12 +13,16 @@ use std::thread::{self, Thread};
 use std::time::Instant;
 
 use ringway_device::Result;
-use ringway_device::entropy::{Entropy, Source};
-use ringway_driver::bringup::Interrupts;
+use ringway_device::blk::{Blk as BlkDevice, RamDisk};
+use ringway_device::entropy::{self, Entropy};
+use ringway_driver::blk::Blk;
+use ringway_driver::bringup::{Acknowledged, Interrupts, Wanted};
 use ringway_driver::bus::attach;
+use ringway_driver::dma::{Callback, QueueOptions};
 use ringway_driver::entropy::Rng;
+use ringway_driver::interrupt::Processors;
 use ringway_driver::pci::{self, Pci, Preference};
-use ringway_machine::{Machine, Options, Platform, Run, Step};
+use ringway_machine::{Machine, Options, Platform, Run, Source, Step};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -32,7 +37,7 @@ const RUNS: [Run; 4] = [
 /// Every byte the same.
 struct Same(u8);
 
-impl Source for Same {
+impl entropy::Source for Same {
     fn fill(&mut self, into: &mut [u8]) -> Result {
         into.fill(self.0);
         Ok(())
@@ -157,4 +162,120 @@ fn devices_that_share_a_line_are_all_heard() {
         drop(drivers);
         assert_eq!(machine.platform().ram_used(), 0, "{run:?}");
     }
+}
+
+/// A disk of `queues` request queues, and its driver, which has a callback for each as said.
+fn disk(run: Run, vectors: u16, callbacks: &[Callback]) -> (Machine, Blk<Pci<Platform>>) {
+    let queues = NonZeroU16::new(callbacks.len() as u16).unwrap();
+    let device = BlkDevice::new(Arc::new(RamDisk::new(64)), queues.get());
+    let options = Options {
+        vectors: Some(vectors),
+        ..Options::default()
+    };
+    let builder = Machine::builder().run(run);
+    let machine = builder
+        .pci("disk", Box::new(device), options)
+        .build()
+        .unwrap();
+    let platform = machine.platform();
+    let function = pci::scan(&platform).next().unwrap();
+    let transport = pci::open(&platform, &function, Preference::ModernFirst).unwrap();
+    let probed = Acknowledged::new(transport).unwrap().driver().unwrap();
+    let disk = Blk::open_with(probed, &Wanted::default(), queues, |index| QueueOptions {
+        callback: callbacks[usize::from(index)],
+        ..QueueOptions::default()
+    });
+    (machine, disk.unwrap())
+}
+
+/// Drivers' defect 16: whoever waits for a queue is woken by its interrupt.
+#[test]
+fn every_way_of_interrupts_reaches_every_queue_that_has_a_callback() {
+    use Callback::{None, Own, Slow};
+    let ways = [
+        (5, Interrupts::Each, [Own, Slow, Own, Own]),
+        (4, Interrupts::SlowShared, [Own, Slow, Own, Own]),
+        (4, Interrupts::Each, [Own, Slow, None, Own]),
+        (3, Interrupts::Shared, [Own, Slow, Own, Own]),
+        (1, Interrupts::One, [Own, Slow, Own, Own]),
+        (0, Interrupts::Line, [Own, Slow, Own, Own]),
+    ];
+    for run in RUNS {
+        for (vectors, expected, callbacks) in ways {
+            let (machine, mut disk) = disk(run, vectors, &callbacks);
+            let platform = machine.platform();
+
+            let mut others = disk.take_others();
+            for _ in 0..4 {
+                disk.read(0, vec![0xff; 512].into()).unwrap();
+                disk.kick().unwrap();
+                let done = block_on(&platform, disk.next()).unwrap();
+                assert_eq!(done.result, Ok(()));
+                for (requests, callback) in others.iter_mut().zip(&callbacks[1..]) {
+                    requests.read(1, vec![0xff; 512].into()).unwrap();
+                    requests.kick().unwrap();
+                    let done = match callback {
+                        None => requests.wait(LIMIT),
+                        Own | Slow => block_on(&platform, requests.next()),
+                    };
+                    assert_eq!(done.unwrap().result, Ok(()));
+                }
+            }
+
+            assert_eq!(disk.device().interrupts(), expected, "{run:?}");
+            assert_eq!(machine.interrupts().lost, 0, "{run:?}");
+        }
+    }
+}
+
+/// What `/proc/interrupts` would have.
+#[test]
+fn interrupts_are_listed_by_their_names_with_where_they_are_bound() {
+    let (machine, mut disk) = disk(Run::Inline { seed: 1 }, 3, &[Callback::Own; 2]);
+    let second = Processors::only(1).unwrap();
+
+    disk.device().set_affinity(1, &second).unwrap();
+
+    assert_eq!(disk.device().affinity(0), Ok(Processors::ANY));
+    assert_eq!(disk.device().affinity(1), Ok(second));
+    let connected = machine.connected();
+    let rows = connected
+        .iter()
+        .map(|row| (row.source, row.name.to_string(), row.processors));
+    let expected = [
+        (Source::Vector(0), "virtio-config", Processors::ANY),
+        (Source::Vector(1), "virtio-request.0", Processors::ANY),
+        (Source::Vector(2), "virtio-request.1", second),
+    ];
+    let expected = expected.map(|(source, name, bound)| (source, name.to_owned(), bound));
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    drop(disk);
+    assert!(machine.connected().is_empty());
+}
+
+/// Two devices, one after the other: each is asked, and says whether it was it.
+#[test]
+fn of_two_devices_on_a_line_only_the_one_that_raised_it_hears_of_it() {
+    let options = Options {
+        vectors: Some(0),
+        ..Options::default()
+    };
+    // Lines go round: the first and the fifth device are on one.
+    let (machine, mut drivers) = machine(Run::Inline { seed: 1 }, 64, 5, &options);
+    let rows = machine.connected();
+    let on_one_line = |source| rows.iter().filter(|row| row.source == source).count();
+    assert_eq!(
+        rows.iter().map(|row| on_one_line(row.source)).max(),
+        Some(2)
+    );
+
+    for _ in 0..4 {
+        drivers[0].request(vec![0xff; 8].into()).unwrap();
+        drivers[0].kick().unwrap();
+        block_on(&machine.platform(), drivers[0].next()).unwrap();
+    }
+
+    assert_ne!(drivers[0].counts().interrupts, 0);
+    let others = drivers[1..].iter().map(|rng| rng.counts().interrupts);
+    assert_eq!(others.sum::<u32>(), 0);
 }

@@ -248,9 +248,9 @@ fn devices_that_nobody_placed_are_driven_through_their_windows() {
 fn a_vendor_s_data_is_found_by_whoever_names_the_vendor() {
     let machine = Machine::builder()
         .pci_function("rng", |ports| {
-            let function = ports.function(entropy(1), &Options::default());
-            let function = function.with_vendor_data(0x1b36, &[1, 2, 3]);
-            Arc::new(function.with_vendor_data(0x1234, &[9]))
+            let function = ports.function(entropy(1), &Options::default()).unwrap();
+            let function = function.with_vendor_data(0x1b36, &[1, 2, 3]).unwrap();
+            Arc::new(function.with_vendor_data(0x1234, &[9]).unwrap())
         })
         .build()
         .unwrap();

@@ -10,6 +10,9 @@
 //!
 //! Spec: VIRTIO 1.4 §2.6 "Virtqueues".
 
+#[cfg(feature = "alloc")]
+mod rest;
+
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 

@@ -16,6 +16,9 @@ impl Features {
     /// The empty set.
     pub const NONE: Self = Self(0);
 
+    /// The bits that are for a device type to define (§2.2).
+    pub const OF_DEVICE_TYPES: Self = Self(0x00ff_ffff | 1 << 42 | u128::MAX << 50);
+
     /// The set of one bit; the empty set for a `number` above 127, where none are defined (§2.2).
     pub const fn bit(number: u32) -> Self {
         match 1u128.checked_shl(number) {

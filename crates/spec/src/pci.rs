@@ -16,6 +16,7 @@ pub mod config;
 pub mod extended;
 pub mod legacy;
 pub mod msix;
+pub mod slot;
 pub mod sriov;
 
 pub use common::CommonConfig;

@@ -65,7 +65,8 @@ fn connections(data: &[u8]) {
     let disk = Blk::new(Arc::new(RamDisk::new(8)), 3);
     let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER);
     // No loop serves its rings: what stands in them is for other targets.
-    let mut carrier = DeviceCarrier::new(Box::new(disk), offer, Vec::new(), Arc::new(()));
+    let carrier = DeviceCarrier::new(Box::new(disk), offer, Vec::new(), Arc::new(()));
+    let mut carrier = carrier.expect("a disk can be presented");
     let notifier = carrier.notifier();
     let mut session = Session::new(&mut carrier);
     while let Some(step) = input.step() {

@@ -19,6 +19,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(15 * 60);
 const GUEST: &str = "guest/Cargo.toml";
 /// The workspace of the fuzz targets.
 pub(super) const FUZZ: &str = "fuzz/Cargo.toml";
+/// The workspace of the example of a device type of one's own.
+pub(super) const OWN_TYPE: &str = "examples/own-type/Cargo.toml";
+/// The workspaces beside the main one.
+const APART: [&str; 4] = [GUEST, bench::WORKSPACE, FUZZ, OWN_TYPE];
 /// What turns shared memory into that of a model.
 const MODEL: &str = "--cfg loom";
 /// The crate that has models, and where it is built with that flag.
@@ -50,7 +54,7 @@ pub(crate) fn cargo(desk: &Desk<'_>, args: &[&str]) -> Command {
 pub(super) fn format(desk: &Desk<'_>) -> Result<Vec<String>> {
     let plain = ["--", "--color", "never"];
     call(desk, &[&["fmt", "--all", "--check"][..], &plain].concat())?;
-    for workspace in [GUEST, bench::WORKSPACE, FUZZ] {
+    for workspace in APART {
         let there = ["fmt", "--check", "--manifest-path", workspace];
         call(desk, &[&there[..], &plain].concat())?;
     }
@@ -61,7 +65,7 @@ pub(super) fn clippy(desk: &Desk<'_>) -> Result<Vec<String>> {
     let deny = ["--", "-D", "warnings"];
     let here = ["clippy", "--locked", "--workspace", "--all-targets"];
     call(desk, &[&here[..], &deny].concat())?;
-    for workspace in [GUEST, bench::WORKSPACE, FUZZ] {
+    for workspace in APART {
         let there = [
             "clippy",
             "--locked",
@@ -180,7 +184,7 @@ fn call(desk: &Desk<'_>, args: &[&str]) -> Result<Vec<String>> {
 }
 
 /// Runs tests, and returns cargo's line of counts for each program that had any.
-fn summaries(desk: &Desk<'_>, tests: &mut Command) -> Result<Vec<String>> {
+pub(super) fn summaries(desk: &Desk<'_>, tests: &mut Command) -> Result<Vec<String>> {
     let done = desk.run.succeed(tests, LIMIT)?;
     let log = String::from_utf8_lossy(&done.log);
     let counts = results(&log);

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write;
 
-use ringway_driver::bringup::{Acknowledged, Interrupts, Live, Probed};
+use ringway_driver::bringup::{Acknowledged, Live, Probed};
 use ringway_driver::dma::Counts;
 use ringway_driver::error::Error;
 use ringway_driver::transport::Transport;
@@ -99,14 +99,7 @@ pub(crate) fn note_up<T: Transport>(report: &mut DeviceReport, queue_size: u16, 
         report.ring = "packed".to_string();
     }
     report.queue_size = queue_size;
-    report.interrupt = match device.interrupts() {
-        Interrupts::Each => "msix-each",
-        Interrupts::Shared => "msix-shared",
-        Interrupts::One => "msix-one",
-        Interrupts::Line => "line",
-        Interrupts::Polled => "polled",
-    }
-    .to_string();
+    report.interrupt = device.interrupts().to_string();
 }
 
 /// Notes what went over a device's queue.

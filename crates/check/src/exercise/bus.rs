@@ -8,26 +8,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ringway_driver::blk::Blk;
-use ringway_driver::bus::{AnyTransport, Bus, Class, Id, Name, Parting, Sink};
-use ringway_driver::dma::DmaBuffer;
+use ringway_driver::bus::{AnyTransport, Bus, Id, Name};
 use ringway_driver::entropy::Rng;
-use ringway_driver::error::{Error, Result};
+use ringway_driver::error::Error;
 use ringway_driver::mmio;
 use ringway_driver::pci::{self, ConfigAccess};
 use ringway_driver::platform::Platform;
 use ringway_spec::{DeviceId, Status};
-use spin::Mutex;
 
-use super::{Options, PATIENCE};
+use super::Options;
+use super::usable::{DEPTH, Disk, Shelf, Source, Usable, all_back, load};
 use crate::event::Event;
 use crate::report::Check;
 use crate::tree::{BusReport, Tree, name};
-
-/// The most requests that a device has when it is taken back.
-const DEPTH: u16 = 8;
-
-type Disk<P> = Blk<AnyTransport<P>, DmaBuffer>;
-type Source<P> = Rng<AnyTransport<P>, DmaBuffer>;
 
 /// Puts all devices of a machine on a bus, with the drivers that there are, and exercises it. Leaves
 /// the devices reset.
@@ -63,100 +56,6 @@ struct Bench<'b, P: Platform> {
     platform: &'b P,
     options: &'b Options,
     checks: &'b mut Vec<Check>,
-}
-
-/// What a driver has made, by the names of the devices.
-struct Shelf<D>(Mutex<Vec<(Name, D)>>);
-
-impl<P: Platform, D: Class<P>> Sink<P, D> for Shelf<D> {
-    fn added(&self, name: Name, device: D) {
-        self.0.lock().push((name, device));
-    }
-
-    fn removed(&self, name: Name, _: Parting) {
-        // Whoever has taken it has buffers to take back; nothing is in flight on what is here.
-        drop(self.take(name));
-    }
-}
-
-impl<D> Shelf<D> {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Vec::new())))
-    }
-
-    fn take(&self, name: Name) -> Option<D> {
-        let mut devices = self.0.lock();
-        let place = devices.iter().position(|(known, _)| *known == name)?;
-        Some(devices.swap_remove(place).1)
-    }
-}
-
-/// What is done with a device that a driver has made, whatever it is.
-trait Usable<P: Platform>: Class<P> {
-    /// Asks something of it.
-    fn ask(&mut self, platform: &P) -> Result<()>;
-
-    /// Tells it of what was asked.
-    fn kick(&mut self) -> Result<bool>;
-
-    /// Waits for an answer.
-    fn answer(&mut self) -> Result<(), String>;
-
-    /// Takes a buffer back that was answered, if there is one.
-    fn take(&mut self) -> Result<bool>;
-
-    /// Takes a buffer back that was not.
-    fn reclaim(&mut self) -> Result<bool>;
-}
-
-impl<P: Platform> Usable<P> for Disk<P> {
-    fn ask(&mut self, platform: &P) -> Result<()> {
-        let buffer = DmaBuffer::new(platform, self.disk().block_size as usize)?;
-        self.read(0, buffer)?;
-        Ok(())
-    }
-
-    fn kick(&mut self) -> Result<bool> {
-        self.kick()
-    }
-
-    fn answer(&mut self) -> Result<(), String> {
-        let done = self.wait(PATIENCE).map_err(|error| error.to_string())?;
-        done.result.map_err(|failure| failure.to_string())
-    }
-
-    fn take(&mut self) -> Result<bool> {
-        Ok(self.poll()?.is_some())
-    }
-
-    fn reclaim(&mut self) -> Result<bool> {
-        Ok(self.reclaim()?.is_some())
-    }
-}
-
-impl<P: Platform> Usable<P> for Source<P> {
-    fn ask(&mut self, platform: &P) -> Result<()> {
-        self.request(DmaBuffer::new(platform, 64)?)?;
-        Ok(())
-    }
-
-    fn kick(&mut self) -> Result<bool> {
-        self.kick()
-    }
-
-    fn answer(&mut self) -> Result<(), String> {
-        let filled = self.wait(PATIENCE).map_err(|error| error.to_string())?;
-        let any = (filled.random != 0).then_some(());
-        any.ok_or_else(|| "no byte is random".to_string())
-    }
-
-    fn take(&mut self) -> Result<bool> {
-        Ok(self.poll()?.is_some())
-    }
-
-    fn reclaim(&mut self) -> Result<bool> {
-        Ok(self.reclaim()?.is_some())
-    }
 }
 
 impl<P: Platform> Bench<'_, P> {
@@ -244,35 +143,9 @@ impl<P: Platform> Bench<'_, P> {
         let words = |error: Error| error.to_string();
         let mut device = shelf.take(name).ok_or("it was never added")?;
         let depth = self.options.depth.unwrap_or(DEPTH).min(DEPTH);
-        let mut asked = 0;
-        while asked < depth {
-            match device.ask(self.platform) {
-                Ok(()) => asked += 1,
-                Err(Error::QueueFull) => break,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        device.kick().map_err(words)?;
+        let asked = load(self.platform, &mut device, depth)?;
         self.bus.unbind(name).map_err(words)?;
-        let mut back = 0;
-        // Ends: it completes nothing more.
-        let why = loop {
-            match device.take() {
-                Ok(true) => back += 1,
-                Ok(false) => return Err("it answers as if it was driven".to_string()),
-                Err(error) => break error,
-            }
-        };
-        if why != Error::Gone {
-            return Err(format!("its driver is told that {why}"));
-        }
-        while device.reclaim().map_err(words)? {
-            back += 1;
-        }
-        if back != asked {
-            return Err(format!("{back} of {asked} came back"));
-        }
-        Ok(())
+        all_back(&mut device, asked)
     }
 
     /// Asks one thing of a device.

@@ -3,6 +3,7 @@
 //! Spec: VIRTIO 1.4 §5.2 "Block Device".
 
 mod jobs;
+mod others;
 mod reads;
 mod session;
 
@@ -17,6 +18,7 @@ use ringway_driver::transport::Transport;
 use ringway_spec::blk::{ID_BYTES, SECTOR_SIZE};
 
 use super::Reads;
+use super::admin;
 use super::bench::{Bench, Finding, RESIZED, can_resize, note_counts, note_up, probe, smaller};
 use super::plan::ranges;
 use super::way::Way;
@@ -33,13 +35,18 @@ pub(super) fn exercise<T: Transport>(
 ) {
     let platform = transport.platform().clone();
     let attached = probe(transport).and_then(|probed| {
-        Blk::<T, DmaBuffer>::open(probed, &bench.options.wanted(), &bench.options.queue())
+        let options = bench.options;
+        let (wanted, queues) = (options.wanted(), options.queues());
+        Blk::<T, DmaBuffer>::open_with(probed, &wanted, queues, |index| {
+            options.request_queue(index)
+        })
     });
     report.check("comes up", attached.as_ref().map(drop));
     let Ok(mut blk) = attached else {
         return;
     };
     note_up(report, blk.queue_size(), blk.device());
+    admin::exercise(blk.device(), report);
     let mut session = Session::new(blk, platform, bench);
     let began = session.now();
     match session.bench.options.reads {
@@ -103,9 +110,14 @@ fn look<T: Transport>(session: &mut Session<'_, '_, T>, report: &mut DeviceRepor
     if resizes {
         report.check(RESIZED, shrunk.and_then(|()| session.resize(size)));
     }
+    let others = session.blk.take_others();
     if session.blk.device().interrupts() != Interrupts::Polled && disk.sectors != 0 {
         let interrupts = interrupts(session);
         report.check("interrupts whoever waits for it", interrupts);
+        if !others.is_empty() {
+            let heard = others::all_interrupt(session, others);
+            report.check("interrupts whoever waits for another queue", heard);
+        }
     }
     about
 }
@@ -197,10 +209,12 @@ fn refuses_writes<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
     })
 }
 
-/// Reads the first block until an interrupt says that it is there. A device may well be done before
-/// anybody waits, but not every time.
+/// How often a block is read until an interrupt says that it is there. A device may well be done
+/// before anybody waits, but not every time.
+const READS: usize = 64;
+
+/// Reads the first block until an interrupt says that it is there.
 fn interrupts<T: Transport>(session: &mut Session<'_, '_, T>) -> Finding {
-    const READS: usize = 64;
     let block = session.blk.disk().block_size as usize;
     for _ in 0..READS {
         if session.blk.counts().interrupts != 0 {

@@ -15,6 +15,7 @@ use ringway_driver::error::Error;
 use ringway_driver::platform::Platform;
 use ringway_driver::transport::Transport;
 
+use super::admin;
 use super::bench::{
     Bench, Finding, Progress, RESIZED, Tally, can_resize, note_counts, note_up, probe, smaller,
 };
@@ -45,6 +46,7 @@ pub(super) fn exercise<T: Transport>(
         return;
     };
     note_up(report, rng.queue_size(), rng.device());
+    admin::exercise(rng.device(), report);
 
     let began = platform.now();
     let mut take = Take::default();

@@ -7,6 +7,7 @@
 //!
 //! Entropy devices come first: what they give is what disks are written with.
 
+mod admin;
 mod bench;
 mod bus;
 mod disk;
@@ -14,16 +15,19 @@ mod entropy;
 mod executor;
 mod plan;
 mod random;
+mod slots;
+mod usable;
 mod way;
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use ringway_driver::bringup::Wanted;
-use ringway_driver::dma::QueueOptions;
+use ringway_driver::dma::{Callback, QueueOptions};
 use ringway_driver::error::{Error, Result};
 use ringway_driver::mmio;
 use ringway_driver::pci::{self, ConfigAccess, Preference};
@@ -38,6 +42,7 @@ pub use bus::on_bus;
 pub use executor::block_on;
 pub use plan::{RANGES_MAX, Range, ranges};
 pub use random::Numbers;
+pub use slots::in_slots;
 pub use way::Way;
 
 use bench::Bench;
@@ -58,6 +63,10 @@ pub struct Options {
     pub first: u32,
     /// The most descriptors of a queue, if fewer than drivers like to have.
     pub queue: Option<u16>,
+    /// The most request queues that a disk is used by, if more than one.
+    pub queues: Option<NonZeroU16>,
+    /// How many of them, the last, are slow to be heard of if there are too few vectors.
+    pub slow: u16,
     /// The most requests that a disk has at a time, if fewer than its queue has room for.
     pub depth: Option<u16>,
     /// Features that are not accepted, offered or not.
@@ -85,10 +94,28 @@ impl Options {
         }
     }
 
+    /// How many request queues disks are opened with, at most.
+    pub(crate) fn queues(&self) -> NonZeroU16 {
+        self.queues.unwrap_or(NonZeroU16::MIN)
+    }
+
+    /// How queue `index` of those is made.
+    pub(crate) fn request_queue(&self, index: u16) -> QueueOptions {
+        let is_slow = index >= self.queues().get().saturating_sub(self.slow);
+        QueueOptions {
+            callback: match is_slow {
+                true => Callback::Slow,
+                false => Callback::Own,
+            },
+            ..self.queue()
+        }
+    }
+
     /// What drivers want of a device's features.
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
             without: self.without,
+            administration: 1,
             ..Wanted::default()
         }
     }

@@ -18,8 +18,9 @@ The object of --json, in which what is not known is null:
             modalias; status (value, names); features, a list of names, BIT_N if there is none;
             bit_string, 64 or 128 characters from bit 0 on; driver; transport (pci, mmio, ccw, vdpa
             or another's driver); parent, the device that carries it; pci_address; interfaces
-            (class, name); interrupts (irq, vector, name, count); queues, as far as they have a
-            vector of their own (index, name, size, vector); problems (attribute, why)
+            (class, name); interrupt, how they arrive, of devices of ours; interrupts (irq, vector,
+            name, count); queues, as far as they have a vector of their own (index, name, size,
+            vector, vector_name); problems (attribute, why)
   drivers   a list: name; module; devices, the names of those that it drives
   problems  what is not as it should be with the bus itself (attribute, why)
 

@@ -80,11 +80,12 @@ impl Interrupts {
 /// The queues of a device that have an interrupt of their own, by whose names they are known.
 pub(super) fn queues(device: &str, interrupts: &[Interrupt]) -> Vec<Queue> {
     let queue = |interrupt: &Interrupt| {
-        let name = interrupt.name.as_deref()?;
-        let name = name.strip_prefix(device)?.strip_prefix('-')?;
+        let whole = interrupt.name.as_deref()?;
+        let name = whole.strip_prefix(device)?.strip_prefix('-')?;
         (!NO_QUEUES.contains(&name)).then(|| Queue {
             name: Some(name.to_owned()),
             vector: interrupt.vector,
+            vector_name: Some(whole.to_owned()),
             ..Queue::default()
         })
     };
@@ -196,6 +197,7 @@ mod tests {
         let queue = Queue {
             name: Some("req.0".to_owned()),
             vector: Some(1),
+            vector_name: Some("virtio1-req.0".to_owned()),
             ..Queue::default()
         };
 

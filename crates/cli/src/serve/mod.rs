@@ -50,6 +50,8 @@ pub(crate) fn serve(args: &Serve) -> Result<bool> {
     let loops = loops(threads)?;
     let handles = loops.iter().map(EventLoop::handle).collect();
     let carrier = DeviceCarrier::new(model, offer, handles, voice.clone());
+    let carrier =
+        carrier.map_err(|fault| Refusal::new(format_args!("cannot serve it: {fault}")))?;
     let meeting = Meeting::new(way);
     let server = Server::new(meeting.place(given), carrier);
     let mut server = server.map_err(|error| meeting.refusal(&error))?;

@@ -42,6 +42,7 @@ fn device(device: &Device) -> Value {
         "parent": device.parent,
         "pci_address": device.pci_address,
         "interfaces": list(&device.interfaces, interface),
+        "interrupt": device.interrupt,
         "interrupts": list(&device.interrupts, interrupt),
         "queues": list(&device.queues, queue),
         "problems": list(&device.problems, problem),
@@ -75,6 +76,7 @@ fn queue(queue: &Queue) -> Value {
         "name": queue.name,
         "size": queue.size,
         "vector": queue.vector,
+        "vector_name": queue.vector_name,
     })
 }
 

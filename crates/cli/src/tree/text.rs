@@ -177,6 +177,7 @@ fn about(mut lines: Lines<'_>, device: &Device, detail: Detail) -> fmt::Result {
         Detail::Full => lines.table("irqs", device.interrupts.iter().map(interrupt_cells))?,
         Detail::Brief => lines.words("irqs", device.interrupts.iter().map(interrupt_word))?,
     }
+    lines.words("irqs", device.interrupt.iter().cloned())?;
     // Those whose size nobody has told are there as interrupts.
     if device.queues.iter().any(|queue| queue.size.is_some()) {
         lines.table("queues", device.queues.iter().map(queue_cells))?;
@@ -212,7 +213,7 @@ fn interrupt_cells(interrupt: &Interrupt) -> [String; 4] {
     ]
 }
 
-fn queue_cells(queue: &Queue) -> [String; 4] {
+fn queue_cells(queue: &Queue) -> [String; 5] {
     [
         number(queue.index),
         queue.name.clone().unwrap_or_default(),
@@ -221,6 +222,7 @@ fn queue_cells(queue: &Queue) -> [String; 4] {
             Some(vector) => format!("vector {vector}"),
             None => String::new(),
         },
+        queue.vector_name.clone().unwrap_or_default(),
     ]
 }
 
@@ -272,6 +274,8 @@ impl Lines<'_> {
         let widths = widths(&rows);
         for (place, row) in rows.iter().enumerate() {
             let cells = row.iter().zip(widths);
+            // Nothing is in a column without a width in any row.
+            let cells = cells.filter(|(_, width)| *width != 0);
             let cells = cells.map(|(cell, width)| format!("{cell:<width$}"));
             let line = cells.collect::<Vec<_>>().join("  ");
             self.line(if place == 0 { head } else { "" }, &line)?;

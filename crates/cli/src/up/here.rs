@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ringway_check::event::Event;
 use ringway_check::exercise::{self, Numbers};
+use ringway_device::admin::{Administration, Facilities};
 use ringway_device::blk::Blk;
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::{Device, Offer};
@@ -36,6 +37,7 @@ fn builder(plan: &Plan, seed: Option<u64>) -> Result<Builder> {
     let mut builder = Machine::builder().ram(RAM).run(run);
     let options = Options {
         offer: Offer::NOTHING.with(plan.offer),
+        administration: Administration::new(1).with(Arc::new(Facilities::default())),
         ..Options::default()
     };
     if let Some(path) = &plan.disk {

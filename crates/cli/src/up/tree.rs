@@ -36,6 +36,7 @@ fn device(device: &tree::Device) -> Device {
         features: FeatureBits::read(&device.features).map(|(bits, _)| bits),
         driver: device.driver.clone(),
         transport: Some(device.transport.clone()),
+        interrupt: device.interrupt.clone(),
         queues: device.queues.iter().map(queue).collect(),
         ..Device::default()
     }
@@ -44,9 +45,10 @@ fn device(device: &tree::Device) -> Device {
 fn queue(queue: &tree::Queue) -> Queue {
     Queue {
         index: Some(queue.index),
-        name: queue.administers.then(|| "admin".to_owned()),
+        name: Some(queue.name.clone()),
         size: Some(queue.size),
         vector: queue.vector,
+        vector_name: queue.vector_name.clone(),
     }
 }
 

@@ -54,7 +54,7 @@ impl Worker for Commands {
                 },
             };
             let writable = batch.writable(&command.chain);
-            // Below 2¹⁶: it is bounded.
+            // Below 2¹⁷.
             let room = writable.remaining().min(ANSWER_BYTES_MAX) as usize;
             let space = room.saturating_sub(size_of::<StatusHeader>());
             let Poll::Ready(answer) = self.owner.execute(&command.readable, space) else {
@@ -80,6 +80,7 @@ impl Worker for Commands {
     }
 }
 
+/// Most bytes of a status and a result.
 const ANSWER_BYTES_MAX: u64 = (size_of::<StatusHeader>() + RESULT_BYTES_MAX) as u64;
 
 /// Reads the command of a chain, however long or short it is.

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::task::Poll;
 
 use ringway_spec::admin::{CommandHeader, GroupType, Opcode, Opcodes};
@@ -15,7 +15,7 @@ use super::{Command, Failure, Group};
 /// A group that answers as it is told, and remembers what it was asked.
 pub(super) struct Played {
     group_type: GroupType,
-    commands: Opcodes,
+    commands: AtomicU64,
     members: RangeInclusive<u64>,
     exists: AtomicBool,
     /// How often a command is still to be asked for before it is done.
@@ -42,7 +42,7 @@ impl Played {
     ) -> Arc<Self> {
         Arc::new(Self {
             group_type,
-            commands,
+            commands: AtomicU64::new(commands.0),
             members,
             exists: AtomicBool::new(true),
             waits: AtomicU32::new(0),
@@ -55,6 +55,11 @@ impl Played {
     /// Has it exist, or not.
     pub(super) fn set_exists(&self, exists: bool) {
         self.exists.store(exists, Ordering::SeqCst);
+    }
+
+    /// Has it know other commands.
+    pub(super) fn set_commands(&self, commands: Opcodes) {
+        self.commands.store(commands.0, Ordering::SeqCst);
     }
 
     /// The opcodes that it was asked for, and the members.
@@ -77,7 +82,7 @@ impl Group for Played {
     }
 
     fn commands(&self) -> Opcodes {
-        self.commands
+        Opcodes(self.commands.load(Ordering::SeqCst))
     }
 
     fn has_member(&self, member: u64) -> bool {

@@ -10,7 +10,7 @@ use crate::task::Ran;
 use crate::testing::{Answer, Loop, Random, UNTOUCHED};
 use late::Late;
 use spin::Mutex;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 mod late;
 

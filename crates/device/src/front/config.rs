@@ -7,9 +7,14 @@ use core::sync::atomic::Ordering;
 
 use ringway_spec::Status;
 
-use super::{Driven, Front, Interrupts, State};
+use super::{Common, Driven, Front, Interrupts, State};
 
 impl<I: Interrupts> Front<I> {
+    /// How many bytes configuration space has.
+    pub(crate) fn config_bytes(&self) -> usize {
+        self.state.lock().device.config_bytes()
+    }
+
     /// Reads configuration space from byte `offset` on. What is not there reads as 0.
     pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) {
         into.fill(0);
@@ -55,15 +60,22 @@ impl<I: Interrupts> Front<I> {
         }
     }
 
+    /// The device's configuration changed.
+    pub(crate) fn config_changed(&self) {
+        self.common.config_changed();
+    }
+}
+
+impl<I: Interrupts> Common<I> {
     /// The device's configuration changed: the driver is told, if there is one that is ready; one
     /// that has suspended the device, when it goes on (§3.4.2).
-    pub(crate) fn config_changed(&self) {
-        self.common.changed.store(true, Ordering::SeqCst);
-        if self.common.suspension.holds_back() {
+    pub(super) fn config_changed(&self) {
+        self.changed.store(true, Ordering::SeqCst);
+        if self.suspension.holds_back() {
             return;
         }
-        if self.common.live.load(Ordering::SeqCst) {
-            self.common.interrupts.config_changed();
+        if self.live.load(Ordering::SeqCst) {
+            self.interrupts.config_changed();
         }
     }
 }

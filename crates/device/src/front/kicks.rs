@@ -59,8 +59,16 @@ impl<I: Interrupts> Front<I> {
     /// What is to name the selected queue in kicks; 0 if there is no such queue, or the device does
     /// not offer to say.
     pub(crate) fn selected_kick_name(&self) -> u16 {
-        let says = self.offered.contains(F::NOTIF_CONFIG_DATA);
-        self.selected().filter(|_| says).map_or(0, kick_name)
+        self.selected().map_or(0, |index| self.kick_name_of(index))
+    }
+
+    /// The same for queue `index`.
+    pub(crate) fn kick_name_of(&self, index: u16) -> u16 {
+        if self.offered.contains(F::NOTIF_CONFIG_DATA) {
+            kick_name(index)
+        } else {
+            0
+        }
     }
 
     /// Whether the device may reach memory. Takes effect at once for kicks, and for the rest at the

@@ -19,7 +19,7 @@ use super::{Driven, Front, Interrupts, LegacyRegister, Setup, State};
 const LOW: Features = Features(u32::MAX as u128);
 
 /// The status bits that a driver may set. It is too old for `FEATURES_OK`.
-const SETTABLE: Status = Status::ACKNOWLEDGE
+pub(super) const SETTABLE: Status = Status::ACKNOWLEDGE
     .union(Status::DRIVER)
     .union(Status::DRIVER_OK)
     .union(Status::FAILED);
@@ -96,7 +96,7 @@ impl<I: Interrupts> Front<I> {
 
     /// The features that are agreed on if a driver writes these. It is not refused those that were
     /// not offered, nor those that need others: the device goes without.
-    fn usable(&self, word: u32) -> Features {
+    pub(super) fn usable(&self, word: u32) -> Features {
         let written = Features::NONE.with_word(0, word);
         let mut usable = written.intersection(self.legacy_offer());
         // Each turn takes away one of 32 at least.
@@ -109,7 +109,7 @@ impl<I: Interrupts> Front<I> {
     /// Whether a queue can be had. A page has a physical address; a device whose addresses are
     /// others could only reach the wrong memory, and has no queues for such a driver. Nor has one on
     /// a machine where a ring would have another byte order than rings have here (§2.7.3).
-    fn takes_legacy_queues(&self) -> bool {
+    pub(super) fn takes_legacy_queues(&self) -> bool {
         !self.offered.contains(F::ACCESS_PLATFORM) && cfg!(target_endian = "little")
     }
 

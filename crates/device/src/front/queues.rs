@@ -24,6 +24,9 @@ impl<I: Interrupts> Front<I> {
         };
         let (memory, signal) = (self.memory.clone(), self.common.clone());
         let task = Task::new(index, queue, worker, memory, signal);
+        if let Some(setup) = state.queues.get_mut(usize::from(index)) {
+            setup.served = true;
+        }
         if self.common.reachable.load(Ordering::SeqCst) {
             self.runner.start(index, task);
         } else {
@@ -107,7 +110,7 @@ impl<I: Interrupts> Front<I> {
         };
         let index = state.queue_select as u16;
         if let Some(queue) = state.selected_mut() {
-            queue.enabled = false;
+            (queue.enabled, queue.served) = (false, false);
             let parked = state.take_parked(index);
             drop(state);
             drop(parked);

@@ -18,6 +18,10 @@ pub(super) struct Setup {
     pub(super) resetting: bool,
     /// It was reset alone: it may be set up although the driver is ready (§2.6.1.2).
     pub(super) was_reset: bool,
+    /// It was handed to the runner.
+    pub(super) served: bool,
+    /// Another one was served with these areas: where it stood is written there.
+    pub(super) goes_on: bool,
     pub(super) areas: Areas,
     /// What the device area of a legacy queue is aligned to; 0 if the driver asked for what cannot
     /// be.
@@ -36,6 +40,8 @@ impl Setup {
             enabled: false,
             resetting: false,
             was_reset: false,
+            served: false,
+            goes_on: false,
             areas: Areas::default(),
             // What PCI has, and what a driver finds that says nothing.
             align: legacy::QUEUE_ALIGN,

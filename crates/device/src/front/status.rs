@@ -8,11 +8,12 @@ use core::sync::atomic::Ordering;
 use ringway_ring::device::{Queue, Violation};
 use ringway_spec::{F, Features, Status};
 
-use super::{Driven, Front, Interrupts, Setup, State};
+use super::{Driven, Front, Given, Interrupts, Setup, State};
+use crate::admin::Mode;
 use crate::task::Signal;
 
 /// The status bits that a driver may set.
-const SETTABLE: Status = Status::ACKNOWLEDGE
+pub(super) const SETTABLE: Status = Status::ACKNOWLEDGE
     .union(Status::DRIVER)
     .union(Status::FEATURES_OK)
     .union(Status::DRIVER_OK)
@@ -65,7 +66,7 @@ impl<I: Interrupts> Front<I> {
     }
 
     /// Whether the device can work with the features that the driver accepted (§2.2.2, §6).
-    fn agrees_to(&self, accepted: Features) -> bool {
+    pub(super) fn agrees_to(&self, accepted: Features) -> bool {
         let needed = F::VERSION_1 | (self.offered & F::ACCESS_PLATFORM);
         self.offered.contains(accepted)
             && accepted.contains(needed)
@@ -73,8 +74,13 @@ impl<I: Interrupts> Front<I> {
     }
 
     /// The driver is ready: hands every enabled queue to the runner.
+    /// One that is stopped has them served when it goes on.
     pub(super) fn start(&self, state: &mut State) -> Result<(), (u16, Violation)> {
         state.started = true;
+        if state.mode == Mode::Stopped {
+            self.settle_kicks(state.accepted);
+            return Ok(());
+        }
         let map = self.memory.map();
         let mut queues = Vec::new();
         for (index, setup) in (0..).zip(&state.queues) {
@@ -120,6 +126,7 @@ impl<I: Interrupts> Front<I> {
         state.driven = None;
         state.status = Status::empty();
         state.suspended = false;
+        state.given = Given::default();
         state.started = false;
         state.device_select = 0;
         state.driver_select = 0;
@@ -130,9 +137,10 @@ impl<I: Interrupts> Front<I> {
         for queue in &mut state.queues {
             *queue = Setup::new(queue.max);
         }
+        self.common.broken.store(false, Ordering::SeqCst);
         self.common.needs_reset.store(false, Ordering::SeqCst);
         self.common.legacy.store(false, Ordering::SeqCst);
-        self.common.suspension.end();
+        self.common.suspension.forget(state.mode);
         self.common.interrupts.reset();
         state.resetting = false;
     }

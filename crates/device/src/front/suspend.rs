@@ -1,5 +1,6 @@
 //! A device that rests: asked to, it takes no more chains, completes those that it has, and only
-//! then says that it is suspended. Where its queues stand is kept.
+//! then says that it does. Where its queues stand is kept. Its driver may ask, who suspends it, and
+//! its owner, who [stops](super::mode) it; it goes on when neither wants it to rest.
 //!
 //! Spec: VIRTIO 1.4 §3.4 "Device Suspend".
 
@@ -9,7 +10,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use ringway_spec::{F, Status};
 use spin::{Mutex, MutexGuard};
 
-use super::{Front, Interrupts, State};
+use super::{Front, Interrupts, Setup, State};
+use crate::admin::Mode;
 
 /// Whether the queues are to rest, and which of them do not yet.
 #[derive(Default)]
@@ -47,13 +49,25 @@ impl Suspension {
         self.owed.swap(false, Ordering::SeqCst)
     }
 
+    /// The device was reset: there is nothing to wait for, and nothing to tell. One that was stopped
+    /// stays so.
+    pub(super) fn forget(&self, mode: Mode) {
+        self.end();
+        self.asked.store(mode == Mode::Stopped, Ordering::SeqCst);
+    }
+
+    /// No queue is served any more.
+    pub(super) fn all_quiet(&self) {
+        self.busy.lock().clear();
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.busy.lock().is_empty()
+    }
+
     fn begin(&self, busy: Vec<u16>) {
         *self.busy.lock() = busy;
         self.asked.store(true, Ordering::SeqCst);
-    }
-
-    fn is_complete(&self) -> bool {
-        self.busy.lock().is_empty()
     }
 }
 
@@ -68,16 +82,29 @@ impl<I: Interrupts> Front<I> {
     pub(super) fn suspend(&self, mut state: MutexGuard<'_, State>) {
         let works = state.status.contains(Status::DRIVER_OK)
             && state.accepted.contains(F::SUSPEND)
-            && self.common.live.load(Ordering::SeqCst);
-        if !works {
+            && !self.common.broken.load(Ordering::SeqCst);
+        if works {
+            // What it is by now is what the driver finds until it has the device go on.
+            self.show_config(&mut state);
+            state.suspended = true;
+            self.rest(state);
+        }
+    }
+
+    /// Has a suspended device work again, from where it was.
+    pub(super) fn go_on(&self, mut state: MutexGuard<'_, State>) {
+        state.suspended = false;
+        self.work(state);
+    }
+
+    /// Has every queue that is served rest, unless they do so by now.
+    pub(super) fn rest(&self, state: MutexGuard<'_, State>) {
+        if self.common.suspension.is_asked() {
             return;
         }
-        // What it is by now is what the driver finds until it has the device go on.
-        self.show_config(&mut state);
-        state.suspended = true;
-        let serves = |(index, queue): (u16, &super::Setup)| {
+        let serves = |(index, queue): (u16, &Setup)| {
             let parked = state.parked.iter().any(|(parked, _)| *parked == index);
-            (queue.enabled && !parked).then_some(index)
+            (queue.served && !parked).then_some(index)
         };
         let busy = (0..).zip(&state.queues).filter_map(serves).collect();
         self.common.live.store(false, Ordering::SeqCst);
@@ -87,17 +114,17 @@ impl<I: Interrupts> Front<I> {
         self.kick_all();
     }
 
-    /// Has a suspended device work again, from where it was.
-    pub(super) fn go_on(&self, mut state: MutexGuard<'_, State>) {
-        state.suspended = false;
+    /// Has queues served again from where they were, unless somebody still wants them to rest.
+    pub(super) fn work(&self, state: MutexGuard<'_, State>) {
+        if state.suspended || state.mode == Mode::Stopped {
+            return;
+        }
         let owed = self.common.suspension.end();
-        self.common.live.store(
-            !self.common.needs_reset.load(Ordering::SeqCst),
-            Ordering::SeqCst,
-        );
+        let works = state.started && !self.common.broken.load(Ordering::SeqCst);
+        self.common.live.store(works, Ordering::SeqCst);
         drop(state);
         self.kick_all();
-        if owed {
+        if owed && works {
             self.common.interrupts.config_changed();
         }
     }

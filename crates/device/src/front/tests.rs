@@ -12,6 +12,7 @@ use std::vec;
 use zerocopy::IntoBytes;
 
 mod legacy;
+mod mode;
 mod suspend;
 
 const BASIC: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);
@@ -766,6 +767,43 @@ fn the_generation_is_another_after_a_change_was_read() {
     let after = generation();
     front.read_config(0, &mut bytes);
     assert_eq!(generation(), after);
+}
+
+/// A driver that is told of a change looks at the generation first, and may look at nothing else.
+#[test]
+fn the_generation_is_another_after_a_change_of_which_nothing_was_read() {
+    let (bench, front) = front(Features::NONE, Offer::default());
+    let before = front.read(Register::Generation);
+
+    bench.log.config.lock()[0] = 7;
+    front.config_changed();
+    let after = front.read(Register::Generation);
+
+    assert_ne!(after, before);
+    assert_eq!(front.read(Register::Generation), after);
+}
+
+#[test]
+fn what_a_device_tells_of_its_own_accord_arrives_while_it_is_driven_and_its_carrier_is_there() {
+    let (mut bench, front) = front(Features::NONE, Offer::default());
+    let notifier = bench.log.notifier.lock().clone().unwrap();
+    let interrupted = |front: &Front<Pin>| front.interrupts().causes();
+
+    notifier.due(0);
+    notifier.config_changed();
+    let early = (bench.steps.kicks(), interrupted(&front));
+    front.start_one(&mut bench);
+    notifier.due(0);
+    notifier.due(u16::MAX);
+    notifier.config_changed();
+
+    assert_eq!(early, (vec![], InterruptStatus::empty()));
+    assert_eq!(bench.steps.kicks(), [0, u16::MAX]);
+    assert_eq!(interrupted(&front), InterruptStatus::CONFIG_CHANGE);
+    drop(front);
+    notifier.due(0);
+    notifier.config_changed();
+    assert_eq!(bench.steps.kicks(), []);
 }
 
 #[test]

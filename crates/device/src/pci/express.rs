@@ -9,15 +9,18 @@ use ringway_spec::pci::extended::{
     EXPRESS_INTEGRATED_ENDPOINT, EXPRESS_REGISTER, FUNCTION_LEVEL_RESET, ROLE_BASED_ERRORS,
 };
 
+use super::Unfit;
 use super::space::Space;
 
 impl Space {
     /// Adds what says that the function is one of PCI Express, which has more than 256 bytes of
     /// configuration space, and can be reset alone.
-    pub(super) fn add_express(&mut self) {
-        let Some(at) = self.add(extended::CAPABILITY_EXPRESS, &[0; EXPRESS_BYTES]) else {
-            return;
-        };
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if there is no room for it.
+    pub(super) fn add_express(&mut self) -> Result<(), Unfit> {
+        let at = self.add(extended::CAPABILITY_EXPRESS, &[0; EXPRESS_BYTES])?;
         let put =
             |space: &mut Self, offset, from: &[u8]| space.put(at.saturating_add(offset), from);
         let can = FUNCTION_LEVEL_RESET | ROLE_BASED_ERRORS;
@@ -30,6 +33,7 @@ impl Space {
         // In the higher of its two bytes.
         let control = at.saturating_add(EXPRESS_DEVICE_CONTROL).saturating_add(1);
         self.reset_control = Some((control, (DeviceControl::RESET.bits() >> 8) as u8));
+        Ok(())
     }
 
     /// Takes out what a virtual function leaves to its physical one: what it is, its BARs, and that

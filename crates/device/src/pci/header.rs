@@ -3,6 +3,8 @@
 //!
 //! Spec: VIRTIO 1.4 §4.1.4.10 "Legacy Interfaces: A Note on PCI Device Layout".
 
+use core::ops::Range;
+
 use ringway_spec::pci::legacy::{self, Msix};
 
 use crate::front::{LegacyRegister, Register};
@@ -20,6 +22,29 @@ pub(super) enum Field {
     QueueVector,
     /// So far into the configuration space of the device's type.
     Config(usize),
+}
+
+/// Where the header's registers are, and how many bytes each has: those that are there with messages
+/// enabled come last.
+const EXTENTS: [(usize, usize); 10] = [
+    (legacy::DEVICE_FEATURES, 4),
+    (legacy::DRIVER_FEATURES, 4),
+    (legacy::QUEUE_ADDRESS, 4),
+    (legacy::QUEUE_SIZE, 2),
+    (legacy::QUEUE_SELECT, 2),
+    (legacy::QUEUE_NOTIFY, 2),
+    (legacy::DEVICE_STATUS, 1),
+    (legacy::ISR_STATUS, 1),
+    (legacy::CONFIG_MSIX_VECTOR, 2),
+    (legacy::QUEUE_MSIX_VECTOR, 2),
+];
+
+/// The bytes of the register that has the byte at `offset`, if the header has it.
+pub(super) fn extent(offset: usize, msix: Msix) -> Option<Range<usize>> {
+    let registers = EXTENTS.iter().map(|(at, len)| *at..at.saturating_add(*len));
+    registers
+        .filter(|register| register.end <= legacy::config(msix))
+        .find(|register| register.contains(&offset))
 }
 
 /// The field that an access of `len` bytes at `offset` reaches: each of the header's with its own

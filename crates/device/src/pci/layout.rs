@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use ringway_spec::pci::{Capability, CapabilityType, CommonConfig, legacy, msix};
 
+use super::Unfit;
 use super::sriov::Kind;
-use crate::model::SharedRegion;
 use crate::parts::Interface;
 
 /// A BAR.
@@ -46,17 +46,18 @@ pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 /// Where virtio's registers are in their BAR.
 const COMMON_OFFSET: u32 = 0x0000;
 pub(super) const ISR_OFFSET: u32 = 0x1000;
+const LEGACY_KICK_OFFSET: u32 = 0x1800;
 pub(super) const DEVICE_OFFSET: u32 = 0x2000;
 pub(super) const NOTIFY_OFFSET: u32 = 0x3000;
 
 /// I/O ports of the legacy interface: as many as one BAR may take (PCI 3.0 section 6.2.5.1).
 const PORTS: u32 = 0x100;
 
-/// Most shared memory regions: there is no room for the capabilities of more.
-const REGIONS_MAX: usize = 3;
+/// Most bytes of a BAR: its size is a power of two, and has its bit among the address's.
+const BAR_MAX: u64 = 1 << 63;
 
 /// Structures are apart by pages, so that they can be mapped apart.
-const PAGE: u32 = 0x1000;
+pub(super) const PAGE: u32 = 0x1000;
 
 /// The numbers of the BARs. Those of a function with the legacy interface leave BAR 0 to it. So do
 /// those of a virtual function, to which its physical one may lend that interface: it then has
@@ -81,6 +82,8 @@ pub(super) struct Modern {
     pub(super) isr: Place,
     pub(super) device: Place,
     pub(super) notify: Place,
+    /// Where the index of a queue can be written that a legacy driver notifies of.
+    pub(super) legacy_kick: Place,
     /// The device's regions, one after the other.
     pub(super) shared: Vec<SharedPlace>,
 }
@@ -105,20 +108,29 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Lays a function out that has so many queues, vectors, and, each with its id, so many bytes of
+    /// shared memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if the regions are not to be told apart, or are more than a BAR can hold.
     pub(super) fn new(
         interface: Interface,
         numbers: &Numbers,
         queues: u16,
         vectors: u16,
-        regions: &[SharedRegion],
-    ) -> Self {
+        config_bytes: usize,
+        regions: &[(u8, u64)],
+    ) -> Result<Self, Unfit> {
         let legacy = (interface != Interface::Modern).then_some(Place {
             bar: legacy::BAR,
             offset: 0,
             length: PORTS,
         });
-        let modern =
-            (interface != Interface::Legacy).then(|| Modern::new(numbers, queues, regions));
+        let modern = match interface {
+            Interface::Legacy => None,
+            _ => Some(Modern::new(numbers, queues, config_bytes, regions)?),
+        };
         // Below 2²⁰: a vector has 11 bits.
         let table_bytes = msix::table_bytes(vectors) as u32;
         let table = at(numbers.msix, 0, table_bytes);
@@ -132,13 +144,13 @@ impl Layout {
         }
         bars.extend((vectors != 0).then(|| bar(&pba, BarKind::Memory32)));
         bars.sort_by_key(|bar| bar.index);
-        Self {
+        Ok(Self {
             bars,
             legacy,
             modern,
             table,
             pba,
-        }
+        })
     }
 
     /// The MSI-X capability for a table of `vectors`; none for none.
@@ -171,33 +183,34 @@ impl Numbers {
 }
 
 impl Modern {
-    fn new(numbers: &Numbers, queues: u16, regions: &[SharedRegion]) -> Self {
+    fn new(
+        numbers: &Numbers,
+        queues: u16,
+        config_bytes: usize,
+        regions: &[(u8, u64)],
+    ) -> Result<Self, Unfit> {
         let bar = numbers.registers;
+        // A driver that looks for more than there is finds so. All of it, if the device does not say.
+        let device = match u32::try_from(config_bytes) {
+            Ok(bytes @ 1..=PAGE) => bytes,
+            _ => PAGE,
+        };
         // Below 2²⁰: an index has 16 bits.
         let notify = u32::from(queues.max(1)).saturating_mul(NOTIFY_MULTIPLIER);
-        let mut end = 0_u64;
-        let shared = regions.iter().take(REGIONS_MAX).map(|region| {
-            let (offset, length) = (end, region.memory.len() as u64);
-            end = end.saturating_add(length).next_multiple_of(PAGE.into());
-            SharedPlace {
-                id: region.id,
-                bar: numbers.shared,
-                offset,
-                length,
-            }
-        });
-        Self {
-            shared: shared.collect(),
+        Ok(Self {
+            shared: shared_places(numbers.shared, regions)?,
             common: at(bar, COMMON_OFFSET, size_of::<CommonConfig>() as u32),
             isr: at(bar, ISR_OFFSET, 1),
-            device: at(bar, DEVICE_OFFSET, PAGE),
+            device: at(bar, DEVICE_OFFSET, device),
             notify: at(bar, NOTIFY_OFFSET, notify),
-        }
+            legacy_kick: at(bar, LEGACY_KICK_OFFSET, 2),
+        })
     }
 
     /// The BAR of shared memory, if there is any.
     fn shared_bar(&self) -> Option<Bar> {
         let last = self.shared.last()?;
+        // No more than `BAR_MAX`, where the last one ends.
         let bytes = last.offset.saturating_add(last.length).max(PAGE.into());
         Some(Bar {
             index: last.bar,
@@ -205,6 +218,31 @@ impl Modern {
             kind: BarKind::Prefetchable,
         })
     }
+}
+
+/// Where shared memory regions of these ids and sizes are in `bar`, one after the other.
+///
+/// # Errors
+///
+/// [`Unfit`] if two have the same id, or one goes beyond what a BAR can hold (§4.1.4.7.1).
+fn shared_places(bar: u8, regions: &[(u8, u64)]) -> Result<Vec<SharedPlace>, Unfit> {
+    let mut places: Vec<SharedPlace> = Vec::new();
+    let mut offset = 0_u64;
+    for &(id, length) in regions {
+        if places.iter().any(|place| place.id == id) {
+            return Err(Unfit::SameRegion(id));
+        }
+        let end = offset.checked_add(length).filter(|end| *end <= BAR_MAX);
+        let end = end.ok_or(Unfit::RegionTooLarge { id, length })?;
+        places.push(SharedPlace {
+            id,
+            bar,
+            offset,
+            length,
+        });
+        offset = end.next_multiple_of(PAGE.into());
+    }
+    Ok(places)
 }
 
 fn at(bar: u8, offset: u32, length: u32) -> Place {

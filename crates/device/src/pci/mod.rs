@@ -5,6 +5,7 @@
 //!         0             0        legacy header and configuration space, in I/O ports
 //! 0, 1    4, 5                   0x0000 common configuration
 //!                                0x1000 ISR status
+//!                                0x1800 notifications of a legacy driver, whose owner writes them
 //!                                0x2000 configuration space of the device
 //!                                0x3000 notifications: 4 bytes for each queue
 //! 2       1             1        MSI-X table, then pending bits in the next page
@@ -24,11 +25,15 @@
 mod common;
 mod express;
 mod header;
+mod identity;
 mod layout;
+mod member;
 mod msix;
+mod parts;
 mod registers;
 mod space;
 mod sriov;
+mod unfit;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -42,6 +47,7 @@ use spin::Mutex;
 
 use crate::front::{Front, LegacyRegister};
 use crate::interrupt::{Line, MessageSink};
+use crate::limits::Limits;
 use crate::parts::Parts;
 use layout::{Layout, Numbers};
 use msix::Vectors;
@@ -50,9 +56,18 @@ use sriov::{Kind, Role};
 
 pub use layout::{Bar, BarKind};
 pub use sriov::{Routing, VIRTUAL_FUNCTIONS_MAX, VirtualFunction, VirtualFunctionsError};
+pub use unfit::Unfit;
 
 /// Most MSI-X vectors of a function.
 pub const VECTORS_MAX: u16 = pci::msix::MAX_VECTORS;
+
+/// What can be presented as a function: a type has a number up to that of the last PCI device that is
+/// virtio's (§4.1.2), and a queue has an index of 16 bits.
+pub const LIMITS: Limits = Limits {
+    id_last: (pci::MODERN_DEVICE_LAST - pci::MODERN_DEVICE_BASE) as u32,
+    queues: u16::MAX as usize,
+    config_bytes: layout::PAGE as usize,
+};
 
 /// The base of a BAR that answers at no address.
 const NOWHERE: u64 = u64::MAX;
@@ -70,12 +85,17 @@ pub struct Function {
 impl Function {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`]; with none, it has
     /// only its pin. One for each queue and one more suits a device best.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if there is no PCI device id for such a device (§4.1.2.1), or its shared memory
+    /// cannot be told to a driver (§4.1.4.7.1).
     pub fn new(
         parts: Parts,
         vectors: u16,
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
         Self::make(parts, vectors, messages, line, Role::Alone)
     }
 
@@ -85,28 +105,26 @@ impl Function {
         messages: Arc<dyn MessageSink>,
         line: Arc<dyn Line>,
         role: Role,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
         let (vectors, interface) = (vectors.min(VECTORS_MAX), parts.interface);
+        let config_bytes = parts.device.config_bytes();
         let (own, more) = parts.queues();
         let vectors_of = Vectors::new(vectors, own.saturating_add(more), messages, line);
         let front = Front::new(parts, vectors_of);
         // Until the driver lets it.
         front.set_reachable(false);
         front.write_legacy(LegacyRegister::PageSize, legacy::PAGE as u32);
+        let regions = front.regions().iter();
+        let regions: Vec<_> = regions.map(|it| (it.id, it.memory.len() as u64)).collect();
         let kind = role.kind();
         let numbers = Numbers::of(interface, kind);
-        let layout = Layout::new(
-            interface,
-            &numbers,
-            front.queues(),
-            vectors,
-            front.regions(),
-        );
-        let mut space = Space::new(front.id(), interface, vectors, &layout, kind);
+        let queues = front.queues();
+        let layout = Layout::new(interface, &numbers, queues, vectors, config_bytes, &regions)?;
+        let mut space = Space::new(front.id(), interface, vectors, &layout, kind)?;
         if kind == Kind::Virtual {
             space.leave_to_physical();
         }
-        Self {
+        Ok(Self {
             space: Mutex::new(space),
             bases: layout
                 .bars
@@ -116,15 +134,18 @@ impl Function {
             front,
             layout,
             role,
-        }
+        })
     }
 
     /// Adds a capability of a vendor's own, with `data` that is read without effect: `vendor` is
-    /// the PCI vendor id of who defined it (§4.1.4.8). Left out where there is no room for it.
-    #[must_use]
-    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Self {
-        self.space.lock().add_vendor(vendor, data);
-        self
+    /// the PCI vendor id of who defined it (§4.1.4.8).
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit::Vendor`] if it is virtio's, [`Unfit::NoRoom`] if there is too much of it.
+    pub fn with_vendor_data(self, vendor: u16, data: &[u8]) -> Result<Self, Unfit> {
+        self.space.lock().add_vendor(vendor, data)?;
+        Ok(self)
     }
 
     /// What type of device it is.
@@ -271,7 +292,7 @@ impl Function {
     }
 
     /// Returns to the state in which it was made (FLR). Whoever asked for it waits until the device
-    /// is at rest.
+    /// is at rest; unless another thread resets the device right now, which is then what ends it.
     fn reset(&self) {
         let vectors = self.front.interrupts();
         let mut space = self.space.lock();

@@ -1,7 +1,7 @@
 //! The interrupts of a function: a pin, or messages from a table of vectors.
 //!
 //! Each vector has a lock of its own, so that queues with vectors of their own do not meet. A
-//! message goes out under that lock: once a vector was masked, none follows.
+//! message goes out under that lock: once a vector was masked, or an event unmapped, none follows.
 //!
 //! Spec: VIRTIO 1.4 §4.1.5.1.2 "MSI-X Vector Configuration", §4.1.5.3 "Used Buffer Notifications".
 
@@ -22,6 +22,10 @@ use zerocopy::IntoBytes;
 use crate::front::Interrupts;
 use crate::interrupt::{Line, MessageSink, Pin};
 
+/// How often an event is looked for at the vector that a driver maps it to meanwhile. One that does
+/// nothing else would have it looked for without an end.
+const REMAPS_MAX: usize = 8;
+
 /// How a function interrupts.
 pub(super) struct Vectors {
     pin: Pin,
@@ -29,11 +33,20 @@ pub(super) struct Vectors {
     table: Box<[Mutex<Vector>]>,
     /// Messages are in the place of the pin.
     enabled: AtomicBool,
-    /// Messages may go out now: they are enabled, not masked as a whole, and the function may
-    /// reach memory.
+    /// Messages may go out now: as the gate says.
     open: AtomicBool,
+    gate: Mutex<Gate>,
     config: AtomicU16,
     queues: Box<[AtomicU16]>,
+}
+
+/// What messages need to go out, all of it.
+#[derive(Default)]
+struct Gate {
+    /// They are enabled, not masked as a whole, and the function may reach memory.
+    enabled: bool,
+    /// The function was stopped.
+    held: bool,
 }
 
 /// One vector, and whether it has a message to send when it may.
@@ -68,6 +81,7 @@ impl Vectors {
             table: (0..vectors).map(|_| Mutex::new(Vector::new())).collect(),
             enabled: AtomicBool::new(false),
             open: AtomicBool::new(false),
+            gate: Mutex::default(),
             config: AtomicU16::new(NO_VECTOR),
             queues: (0..queues).map(|_| AtomicU16::new(NO_VECTOR)).collect(),
         }
@@ -98,7 +112,8 @@ impl Vectors {
 
     /// Maps configuration changes to `vector`; to none if there is no such vector.
     pub(super) fn set_config_vector(&self, vector: u16) {
-        self.config.store(self.existing(vector), Ordering::SeqCst);
+        let before = self.config.swap(self.existing(vector), Ordering::SeqCst);
+        self.unmapped(before);
     }
 
     /// The vector of queue `index`.
@@ -111,7 +126,8 @@ impl Vectors {
     /// Maps queue `index` to `vector`; to none if there is no such vector.
     pub(super) fn set_queue_vector(&self, index: u16, vector: u16) {
         if let Some(to) = self.queues.get(usize::from(index)) {
-            to.store(self.existing(vector), Ordering::SeqCst);
+            let before = to.swap(self.existing(vector), Ordering::SeqCst);
+            self.unmapped(before);
         }
     }
 
@@ -123,7 +139,7 @@ impl Vectors {
             && control & CONTROL_FUNCTION_MASK == 0
             && command.contains(Command::BUS_MASTER);
         self.enabled.store(enabled, Ordering::SeqCst);
-        self.open.store(open, Ordering::SeqCst);
+        self.set_gate(|gate| gate.enabled = open);
         self.pin
             .mute(enabled || command.contains(Command::INTX_DISABLE));
     }
@@ -184,11 +200,36 @@ impl Vectors {
         }
     }
 
+    /// How many vectors there are.
+    pub(super) fn vectors(&self) -> u16 {
+        // No more than a function may have.
+        self.table.len() as u16
+    }
+
+    fn set_gate(&self, change: impl FnOnce(&mut Gate)) {
+        let mut gate = self.gate.lock();
+        change(&mut gate);
+        let open = gate.enabled && !gate.held;
+        self.open.store(open, Ordering::SeqCst);
+    }
+
     fn existing(&self, vector: u16) -> u16 {
         if usize::from(vector) < self.table.len() {
             vector
         } else {
             NO_VECTOR
+        }
+    }
+
+    /// An event is mapped to `vector` no longer. If none is, what it had to send is nobody's.
+    fn unmapped(&self, vector: u16) {
+        let is_it = |mapped: &AtomicU16| mapped.load(Ordering::SeqCst) == vector;
+        let mut events = self.queues.iter().chain([&self.config]);
+        if let Some(entry) = self.table.get(usize::from(vector)) {
+            let mut entry = entry.lock();
+            if !events.any(is_it) {
+                entry.pending = false;
+            }
         }
     }
 
@@ -200,13 +241,20 @@ impl Vectors {
         }
     }
 
-    /// Sends the message of a vector, now or when it may. None for [`NO_VECTOR`], which is beyond
-    /// every table.
-    fn fire(&self, vector: u16) {
-        if let Some(vector) = self.table.get(usize::from(vector)) {
-            let mut vector = vector.lock();
-            vector.pending = true;
-            self.send_pending(&mut vector);
+    /// Sends the message of the vector that `event` is mapped to, now or when it may. None for
+    /// [`NO_VECTOR`], which is beyond every table.
+    fn fire(&self, event: &AtomicU16) {
+        for _ in 0..REMAPS_MAX {
+            let vector = event.load(Ordering::SeqCst);
+            let Some(entry) = self.table.get(usize::from(vector)) else {
+                return;
+            };
+            let mut entry = entry.lock();
+            // Whoever unmaps it takes this lock afterwards: from then on it is seen here.
+            if event.load(Ordering::SeqCst) == vector {
+                entry.pending = true;
+                return self.send_pending(&mut entry);
+            }
         }
     }
 
@@ -225,7 +273,9 @@ impl Vectors {
 impl Interrupts for Vectors {
     fn used(&self, index: u16) {
         if self.enabled.load(Ordering::SeqCst) {
-            self.fire(self.queue_vector(index));
+            if let Some(event) = self.queues.get(usize::from(index)) {
+                self.fire(event);
+            }
         } else {
             self.pin.raise(InterruptStatus::USED_BUFFER);
         }
@@ -239,8 +289,21 @@ impl Interrupts for Vectors {
         // With messages too: §4.1.4.5.1 makes no exception for this bit. The pin is mute then.
         self.pin.raise(InterruptStatus::CONFIG_CHANGE);
         if self.enabled.load(Ordering::SeqCst) {
-            self.fire(self.config_vector());
+            self.fire(&self.config);
         }
+    }
+
+    fn hold(&self) {
+        self.set_gate(|gate| gate.held = true);
+        // Whoever was sending has sent when this was had.
+        for vector in &self.table {
+            drop(vector.lock());
+        }
+    }
+
+    fn go_on(&self) {
+        self.set_gate(|gate| gate.held = false);
+        self.settle();
     }
 
     fn reset(&self) {

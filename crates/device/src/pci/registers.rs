@@ -54,6 +54,8 @@ impl Function {
         } else if let Some((region, at)) = self.region(modern, (bar, offset), from.len()) {
             // It is within: the region found it.
             let _ = region.memory.view().write(at, from);
+        } else if modern.legacy_kick.find(bar, offset, from.len()) == Some(0) && from.len() == 2 {
+            self.front.kick_legacy(load(from) as u16);
         } else {
             return false;
         }

@@ -9,11 +9,13 @@ use ringway_spec::DeviceId;
 use ringway_spec::pci::config::{self, Command, Status};
 use ringway_spec::pci::msix::{CONTROL_ENABLE, CONTROL_FUNCTION_MASK};
 use ringway_spec::pci::{
-    Capability, Capability64, CapabilityType, MODERN_DEVICE_BASE, NotifyCapability,
-    PciCfgCapability, VENDOR, VendorCapability, af, legacy,
+    Capability, Capability64, CapabilityType, NotifyCapability, PciCfgCapability, VENDOR,
+    VendorCapability, af,
 };
 use zerocopy::IntoBytes;
 
+use super::Unfit;
+use super::identity::Identity;
 use super::layout::{Bar, BarKind, Layout, Modern, NOTIFY_MULTIPLIER, SharedPlace};
 use super::sriov::Kind;
 use crate::front::load;
@@ -46,13 +48,18 @@ pub(super) struct Window {
 const WINDOW_DATA: usize = size_of::<Capability>();
 
 impl Space {
+    /// What a function is first, with so many vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if there is no PCI device id for it, or no room for its capabilities.
     pub(super) fn new(
         id: DeviceId,
         interface: Interface,
         vectors: u16,
         layout: &Layout,
         kind: Kind,
-    ) -> Self {
+    ) -> Result<Self, Unfit> {
         let mut space = Self {
             bytes: [0; config::SIZE],
             writable: [0; config::SIZE],
@@ -62,44 +69,52 @@ impl Space {
             link: config::CAPABILITIES_POINTER,
             free: config::CAPABILITIES_START,
         };
-        space.put_header(id, interface);
+        space.put_header(id, interface)?;
         for bar in &layout.bars {
             space.put_bar(bar);
         }
-        if let Some(capability) = layout.msix(vectors)
-            && let Some(at) = space.add(config::CAPABILITY_MSIX, capability.as_bytes())
-        {
+        if let Some(capability) = layout.msix(vectors) {
+            let at = space.add(config::CAPABILITY_MSIX, capability.as_bytes())?;
             let control = at.saturating_add(2);
             let writable = CONTROL_ENABLE | CONTROL_FUNCTION_MASK;
             space.allow(control, &writable.to_le_bytes());
             space.msix_control = Some(control);
         }
         match kind {
-            Kind::Alone => space.add_reset(),
-            Kind::Physical | Kind::Virtual => space.add_express(),
+            Kind::Alone => space.add_reset()?,
+            Kind::Physical | Kind::Virtual => space.add_express()?,
         }
         if let Some(modern) = &layout.modern {
-            space.add_modern(modern);
+            space.add_modern(modern)?;
         }
-        space
+        Ok(space)
     }
 
-    /// Adds a capability of the vendor's own, with `data`, behind the others. None if there is no
-    /// room.
-    pub(super) fn add_vendor(&mut self, vendor: u16, data: &[u8]) -> Option<()> {
+    /// Adds a capability of the vendor's own, with `data`, behind the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] if the vendor is virtio, or there is no room.
+    pub(super) fn add_vendor(&mut self, vendor: u16, data: &[u8]) -> Result<(), Unfit> {
+        if vendor == VENDOR {
+            return Err(Unfit::Vendor);
+        }
         let head = size_of::<VendorCapability>();
         let mut bytes = [0; config::SIZE];
-        let end = head.checked_add(data.len())?.next_multiple_of(4);
+        // A slice is far smaller than what can be counted, and a capability is of whole words.
+        let end = head.saturating_add(data.len()).next_multiple_of(4);
+        let no_room = self.no_room(end);
         let capability = VendorCapability {
-            cap_len: u8::try_from(end).ok()?,
+            cap_len: u8::try_from(end).map_err(|_| no_room)?,
             cfg_type: CapabilityType::VENDOR_CFG,
             vendor_id: vendor.into(),
             ..VendorCapability::default()
         };
         let all = capability.as_bytes().iter().chain(data);
         bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
-        self.add(config::CAPABILITY_VENDOR, bytes.get(..end)?)?;
-        Some(())
+        let bytes = bytes.get(..end).ok_or(no_room)?;
+        self.add(config::CAPABILITY_VENDOR, bytes)?;
+        Ok(())
     }
 
     /// Reads the bytes at `offset`, all within.
@@ -198,32 +213,20 @@ impl Space {
         }
     }
 
-    fn put_header(&mut self, id: DeviceId, interface: Interface) {
-        let [device, revision, subsystem] = match interface {
-            // A legacy driver passes over it for any of the three (§4.1.2.1).
-            Interface::Modern => {
-                let device = MODERN_DEVICE_BASE.saturating_add(id.0 as u16);
-                [device, 1, device]
-            }
-            Interface::Transitional | Interface::Legacy => [
-                legacy_device(id),
-                legacy::REVISION.into(),
-                // This is how it is told what it has before it (§4.1.2.3).
-                id.0 as u16,
-            ],
-        };
-        let [subclass, class] = class(id);
+    fn put_header(&mut self, id: DeviceId, interface: Interface) -> Result<(), Unfit> {
+        let identity = Identity::of(id, interface)?;
         self.put(config::VENDOR_ID, &VENDOR.to_le_bytes());
-        self.put(config::DEVICE_ID, &device.to_le_bytes());
-        self.put(config::REVISION_ID, &[revision as u8]);
+        self.put(config::DEVICE_ID, &identity.device.to_le_bytes());
+        self.put(config::REVISION_ID, &[identity.revision]);
         self.put(config::SUBSYSTEM_VENDOR_ID, &VENDOR.to_le_bytes());
-        self.put(config::SUBSYSTEM_ID, &subsystem.to_le_bytes());
-        self.put(config::CLASS_CODE, &[0, subclass, class]);
+        self.put(config::SUBSYSTEM_ID, &identity.subsystem.to_le_bytes());
+        self.put(config::CLASS_CODE, &identity.class);
         // INTA#.
         self.put(config::INTERRUPT_PIN, &[1]);
         let command = Command::BUS_MASTER | Command::INTX_DISABLE;
         self.allow(config::COMMAND, &command.bits().to_le_bytes());
         self.allow(config::INTERRUPT_LINE, &[0xff]);
+        Ok(())
     }
 
     fn put_bar(&mut self, bar: &Bar) {
@@ -251,26 +254,27 @@ impl Space {
     }
 
     /// Adds what says that the function can be reset alone.
-    fn add_reset(&mut self) {
+    fn add_reset(&mut self) -> Result<(), Unfit> {
         let capability = af::Capability {
             length: size_of::<af::Capability>() as u8,
             capabilities: af::CAN_RESET | af::CAN_TELL_PENDING,
             ..af::Capability::default()
         };
-        let at = self.add(config::CAPABILITY_AF, capability.as_bytes());
-        let control = at.map(|at| at.saturating_add(offset_of!(af::Capability, control)));
-        self.reset_control = control.map(|at| (at, af::CONTROL_RESET));
+        let at = self.add(config::CAPABILITY_AF, capability.as_bytes())?;
+        let control = at.saturating_add(offset_of!(af::Capability, control));
+        self.reset_control = Some((control, af::CONTROL_RESET));
+        Ok(())
     }
 
-    /// Adds what locates the structures of virtio (§4.1.4), as far as there is room.
-    fn add_modern(&mut self, modern: &Modern) {
+    /// Adds what locates the structures of virtio (§4.1.4).
+    fn add_modern(&mut self, modern: &Modern) -> Result<(), Unfit> {
         for (cfg_type, place) in [
             (CapabilityType::COMMON_CFG, modern.common),
             (CapabilityType::ISR_CFG, modern.isr),
             (CapabilityType::DEVICE_CFG, modern.device),
         ] {
             let capability = place.capability(cfg_type, size_of::<Capability>());
-            self.add(config::CAPABILITY_VENDOR, capability.as_bytes());
+            self.add(config::CAPABILITY_VENDOR, capability.as_bytes())?;
         }
         let notify = NotifyCapability {
             cap: modern
@@ -278,7 +282,7 @@ impl Space {
                 .capability(CapabilityType::NOTIFY_CFG, size_of::<NotifyCapability>()),
             notify_off_multiplier: NOTIFY_MULTIPLIER.into(),
         };
-        self.add(config::CAPABILITY_VENDOR, notify.as_bytes());
+        self.add(config::CAPABILITY_VENDOR, notify.as_bytes())?;
         let window = PciCfgCapability {
             cap: Capability {
                 cap_len: size_of::<PciCfgCapability>() as u8,
@@ -287,23 +291,29 @@ impl Space {
             },
             ..PciCfgCapability::default()
         };
-        self.window = self.add(config::CAPABILITY_VENDOR, window.as_bytes());
-        if let Some(at) = self.window {
-            // Its bar, offset, length and data.
-            self.allow(at.saturating_add(4), &[0xff]);
-            self.allow(at.saturating_add(8), &[0xff; 12]);
-        }
+        let at = self.add(config::CAPABILITY_VENDOR, window.as_bytes())?;
+        // Its bar, offset, length and data.
+        self.allow(at.saturating_add(4), &[0xff]);
+        self.allow(at.saturating_add(8), &[0xff; 12]);
+        self.window = Some(at);
         for place in &modern.shared {
-            self.add(config::CAPABILITY_VENDOR, shared(place).as_bytes());
+            self.add(config::CAPABILITY_VENDOR, shared(place).as_bytes())?;
         }
+        Ok(())
     }
 
-    /// Adds a capability, and says where it is. None if there is no room.
-    pub(super) fn add(&mut self, id: u8, bytes: &[u8]) -> Option<usize> {
+    /// That `bytes` do not go into what is left.
+    fn no_room(&self, bytes: usize) -> Unfit {
+        let left = config::SIZE.saturating_sub(self.free);
+        Unfit::NoRoom { bytes, left }
+    }
+
+    /// Adds a capability, and says where it is.
+    pub(super) fn add(&mut self, id: u8, bytes: &[u8]) -> Result<usize, Unfit> {
         let at = self.free;
-        let end = at
-            .checked_add(bytes.len())
-            .filter(|end| *end <= config::SIZE)?;
+        let end = at.checked_add(bytes.len());
+        let end = end.filter(|end| *end <= config::SIZE);
+        let end = end.ok_or(self.no_room(bytes.len()))?;
         self.put(at, bytes);
         self.put(at, &[id, 0]);
         self.put(
@@ -314,7 +324,7 @@ impl Space {
         self.put(self.link, &[at as u8]);
         self.link = at.saturating_add(1);
         self.free = end.next_multiple_of(4);
-        Some(at)
+        Ok(at)
     }
 
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -357,28 +367,4 @@ fn shared(place: &SharedPlace) -> Capability64 {
         offset_hi: offset_hi.into(),
         length_hi: length_hi.into(),
     }
-}
-
-/// The device id of a function with the legacy interface: that of the specification's table, or,
-/// for a type that is not in it, one that is free there.
-fn legacy_device(id: DeviceId) -> u16 {
-    let free = legacy::DEVICE_IDS.start().saturating_add(id.0 as u16);
-    legacy::device_id(id).unwrap_or(free.min(*legacy::DEVICE_IDS.end()))
-}
-
-/// Subclass and class of a device of this type, from the class codes of PCI.
-fn class(id: DeviceId) -> [u8; 2] {
-    let [class, subclass] = match id {
-        DeviceId::NETWORK => [0x02, 0x00],
-        DeviceId::BLOCK => [0x01, 0x80],
-        DeviceId::SCSI => [0x01, 0x00],
-        DeviceId::CONSOLE | DeviceId::SOCKET => [0x07, 0x80],
-        DeviceId::GPU => [0x03, 0x80],
-        DeviceId::INPUT => [0x09, 0x80],
-        DeviceId::SOUND => [0x04, 0x01],
-        DeviceId::CRYPTO => [0x10, 0x80],
-        // Fits none of the classes.
-        _ => [0xff, 0x00],
-    };
-    [subclass, class]
 }

@@ -20,7 +20,8 @@ use ringway_spec::DeviceId;
 use ringway_spec::pci::extended;
 use spin::Mutex;
 
-use super::{Bar, Function, NOWHERE};
+use super::{Bar, Function, NOWHERE, Unfit};
+use crate::admin::Member;
 use crate::interrupt::{Line, MessageSink};
 use crate::parts::{Interface, Parts};
 use group::There;
@@ -80,6 +81,14 @@ pub enum VirtualFunctionsError {
     Types(DeviceId, DeviceId),
     /// Two of them have the same routing id, or one that there is not.
     Routing(Routing),
+    /// One, or the physical function, can be none at all.
+    Unfit(Unfit),
+}
+
+impl From<Unfit> for VirtualFunctionsError {
+    fn from(why: Unfit) -> Self {
+        Self::Unfit(why)
+    }
 }
 
 impl fmt::Display for VirtualFunctionsError {
@@ -97,6 +106,7 @@ impl fmt::Display for VirtualFunctionsError {
                     "virtual functions of types {one} and {other}, and one device id for all"
                 )
             }
+            Self::Unfit(why) => why.fmt(f),
             Self::Routing(Routing { offset, stride }) => write!(
                 f,
                 "virtual functions {offset} from the physical one and {stride} from each other \
@@ -109,25 +119,30 @@ impl fmt::Display for VirtualFunctionsError {
 impl core::error::Error for VirtualFunctionsError {}
 
 /// A virtual function that has no physical one yet.
-pub struct VirtualFunction(Function);
+pub struct VirtualFunction(Arc<Function>);
 
 impl VirtualFunction {
     /// Presents a device, with as many MSI-X `vectors`, at most [`VECTORS_MAX`](super::VECTORS_MAX).
     /// Its driver is one of the modern interface: for any other it would need I/O ports, which
     /// virtual functions have not.
-    pub fn new(parts: Parts, vectors: u16, messages: Arc<dyn MessageSink>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as for any other function.
+    pub fn new(parts: Parts, vectors: u16, messages: Arc<dyn MessageSink>) -> Result<Self, Unfit> {
         let parts = Parts {
             interface: Interface::Modern,
             ..parts
         };
         let role = Role::Virtual(Presence::default());
-        Self(Function::make(
-            parts,
-            vectors,
-            messages,
-            Arc::new(NoLine),
-            role,
-        ))
+        let function = Function::make(parts, vectors, messages, Arc::new(NoLine), role)?;
+        Ok(Self(Arc::new(function)))
+    }
+
+    /// The function as the owner of a group reaches it: for [`Members`](crate::admin::Members) of the
+    /// physical one.
+    pub fn member(&self) -> Arc<dyn Member> {
+        Arc::clone(&self.0) as Arc<dyn Member>
     }
 }
 
@@ -140,7 +155,7 @@ impl Line for NoLine {
 
 /// What a physical function has beside what all have.
 pub(super) struct Physical {
-    functions: Vec<Function>,
+    functions: Vec<Arc<Function>>,
     routing: Routing,
     registers: Mutex<Registers>,
     there: Arc<There>,
@@ -176,7 +191,7 @@ impl Function {
         parts.offer = parts.offer.with_virtual_functions();
         parts.administration = group::add(parts.administration, &physical.there);
         let role = Role::Physical(Box::new(physical));
-        Ok(Self::make(parts, vectors, messages, line, role))
+        Ok(Self::make(parts, vectors, messages, line, role)?)
     }
 
     /// Virtual function `number`, from 1 on, if it is there, and how far its routing id is from that
@@ -240,6 +255,8 @@ impl Function {
             self.reset();
             // The driver may be resetting it at this moment: its tasks are waited for here, too.
             self.front.stop();
+            // Nor does it stay stopped by an owner who thinks of one that is gone.
+            self.front.forget_mode();
             // With the lock: who comes late and found it there has done what it wanted to do.
             let space = self.space.lock();
             presence.0.store(there, Ordering::SeqCst);
@@ -282,12 +299,12 @@ impl Physical {
             return Err(VirtualFunctionsError::Routing(routing));
         }
         let functions: Vec<_> = functions.into_iter().map(|function| function.0).collect();
-        let mut ids = functions.iter().map(Function::id);
+        let mut ids = functions.iter().map(|function| function.id());
         let id = ids.next().unwrap_or(DeviceId::INVALID);
         if let Some(other) = ids.find(|other| *other != id) {
             return Err(VirtualFunctionsError::Types(id, other));
         }
-        let bars = functions.iter().flat_map(Function::bars);
+        let bars = functions.iter().flat_map(|function| function.bars());
         Ok(Self {
             registers: Mutex::new(Registers::new(id, count, routing, bars)),
             functions,

@@ -1,7 +1,7 @@
 use super::layout::{DEVICE_OFFSET, ISR_OFFSET, NOTIFY_MULTIPLIER, NOTIFY_OFFSET};
 use super::*;
 use crate::front::load;
-use crate::parts::Offer;
+use crate::parts::{Interface, Offer};
 use crate::testing::{Bench, Plain, RAM, Random, Ring};
 use ringway_spec::pci::{
     Capability, CapabilityType, NO_VECTOR, NotifyCapability, PciCfgCapability, common, config, msix,
@@ -12,22 +12,28 @@ use zerocopy::FromBytes;
 
 mod admin;
 mod capabilities;
-mod extras;
 mod group;
 mod header;
+mod member;
 mod notifications;
 mod registers;
 mod reset;
+mod shared_memory;
 mod space;
 mod sriov;
+mod vendor;
 mod window;
 
 const BASE0: u64 = 0x12_3450_0000;
 const BASE2: u64 = 0xfe80_0000;
 
+fn present(bench: &Bench, parts: Parts, vectors: u16) -> Result<Function, Unfit> {
+    Function::new(parts, vectors, bench.wires.clone(), bench.wires.clone())
+}
+
 fn function(vectors: u16) -> (Bench, Function) {
     let (bench, parts) = Bench::new(Features::bit(70), Offer::default());
-    let function = Function::new(parts, vectors, bench.wires.clone(), bench.wires.clone());
+    let function = present(&bench, parts, vectors).unwrap();
     (bench, function)
 }
 

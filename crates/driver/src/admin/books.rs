@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use ringway_spec::admin::{CapabilityId, GroupType, ObjectHeader, ObjectType, Opcodes};
 use ringway_spec::le::U64;
 
+use super::member::To;
 use super::reply::Reply;
 use super::request::{Effect, Request, Setting};
 use crate::error::{AdminError, Kind};
@@ -21,6 +22,8 @@ pub(super) struct Books {
     limits: Vec<(ObjectType, u32)>,
     /// Those that there are, or are about to be.
     objects: Vec<ObjectHeader>,
+    /// The members that were stopped, and not told to go on since.
+    stopped: Vec<To>,
 }
 
 /// The commands of a group.
@@ -59,14 +62,18 @@ impl Books {
             Effect::Kept(object) | Effect::Destroyed(object) if !self.has(*object) => {
                 Err(AdminError::Missing(*object))
             }
+            Effect::Given(to) if !self.stopped.contains(to) => Err(AdminError::NotStopped(to.1)),
             _ => Ok(()),
         }
     }
 
     /// Takes down what a command takes, before it is done.
     pub(super) fn begin(&mut self, effect: &Effect) {
-        if let Effect::Created(object) = effect {
-            self.objects.push(*object);
+        match effect {
+            Effect::Created(object) => self.objects.push(*object),
+            // Should it fail, the member is stopped again for certain only by being told so.
+            Effect::GoesOn(to) => self.stopped.retain(|other| other != to),
+            _ => {}
         }
     }
 
@@ -86,7 +93,13 @@ impl Books {
     /// Takes down what follows from a command that succeeded.
     pub(super) fn succeeded(&mut self, effect: Effect, reply: &Reply) {
         match effect {
-            Effect::None | Effect::Created(_) | Effect::Kept(_) => {}
+            Effect::None
+            | Effect::Created(_)
+            | Effect::Kept(_)
+            | Effect::GoesOn(_)
+            | Effect::Given(_) => {}
+            Effect::Stops(to) if self.stopped.contains(&to) => {}
+            Effect::Stops(to) => self.stopped.push(to),
             Effect::Listed(group) => {
                 let first: U64 = reply.head();
                 let mut listed = self.listed(group);

@@ -4,13 +4,14 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ringway_spec::admin::{
-    CapabilityHeader, CapabilityId, CommandHeader, GRANULE, GroupType, ModeSet, ObjectCommand,
-    ObjectHeader, ObjectType, Opcode, Opcodes, SELF_MEMBER,
+    CapabilityHeader, CapabilityId, CommandHeader, GRANULE, GroupType, ObjectCommand, ObjectHeader,
+    ObjectType, Opcode, Opcodes, SELF_MEMBER,
 };
 use ringway_spec::le::U64;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::capability::Capability;
+use super::member::To;
 
 /// Bytes of a list of all opcodes that can be, of which those from 64 on have no name.
 const LIST_BYTES: usize = 64;
@@ -48,6 +49,12 @@ pub(super) enum Effect {
     Kept(ObjectHeader),
     /// There is an object no more.
     Destroyed(ObjectHeader),
+    /// A member was stopped.
+    Stops(To),
+    /// It goes on.
+    GoesOn(To),
+    /// One that was stopped was given parts.
+    Given(To),
 }
 
 /// What a driver is about to use of a capability.
@@ -165,12 +172,6 @@ impl Request {
         .with(Effect::Destroyed(object))
     }
 
-    /// A member shall stop, or go on: what [`ModeSet`] says (§2.12.1.4.3.4).
-    pub fn mode(group: GroupType, member: u64, flags: u8) -> Self {
-        let data = ModeSet { flags };
-        Self::new(group, Opcode::DEV_MODE_SET, member, data.as_bytes(), 0)
-    }
-
     /// What the device reads: filled up to a multiple of 8 bytes (§2.13.2).
     pub(super) fn bytes(&self) -> Box<[u8]> {
         let header = CommandHeader::new(self.opcode, self.group, self.member);
@@ -198,7 +199,7 @@ impl Request {
         Self::new(group, opcode, member, &data, 0)
     }
 
-    fn with(self, effect: Effect) -> Self {
+    pub(super) fn with(self, effect: Effect) -> Self {
         Self { effect, ..self }
     }
 }

@@ -1,10 +1,13 @@
 use super::*;
+use crate::bringup::Acknowledged;
 use crate::bus::attach;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::platform::Trust;
 use crate::scripted::Scripted;
 use ringway_ring::device;
-use ringway_spec::{F as RING, Features};
+use ringway_spec::F as RING;
+use ringway_spec::blk::{Config, RequestHeader, RequestType};
+use ringway_spec::le::{U16, U32, U64};
 use std::vec;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
@@ -267,4 +270,123 @@ fn a_name_is_asked_for_with_twenty_bytes_and_no_others() {
         assert_eq!(rejected.why, not_a_name.into());
     }
     assert!(disk.id(vec![0; 20]).is_ok());
+}
+
+/// Opens a disk that says it has `said` request queues, with as many as `wanted` of them.
+fn opened(device: &Scripted, said: u16, wanted: u16) -> Result<Drive> {
+    let config = Config {
+        capacity: U64::new(64),
+        blk_size: U32::new(1024),
+        num_queues: U16::new(said),
+        ..Config::default()
+    };
+    device.script().config = config.as_bytes().to_vec();
+    let probed = Acknowledged::new(device.clone()).and_then(Acknowledged::driver)?;
+    let wanted = NonZeroU16::new(wanted).unwrap();
+    Blk::open_with(probed, &Wanted::default(), wanted, |_| {
+        QueueOptions::default()
+    })
+}
+
+/// Of three queues that there are.
+#[test]
+fn a_disk_has_as_many_queues_as_are_wanted_and_no_more_than_it_says() {
+    let count = |said, wanted| {
+        let device = device(F::MQ);
+        let disk = opened(&device, said, wanted).map(|mut disk| 1 + disk.others().len());
+        let script = device.script();
+        disk.map(|count| (count, script.accepted.contains(F::MQ)))
+    };
+
+    assert_eq!(count(3, 1), Ok((1, false)));
+    assert_eq!(count(3, 2), Ok((2, true)));
+    assert_eq!(count(2, 3), Ok((2, true)));
+    assert_eq!(count(1, u16::MAX), Ok((1, true)));
+}
+
+#[test]
+fn a_number_of_queues_that_cannot_be_is_the_devices_fault() {
+    let none = opened(&device(F::MQ), 0, 2).err();
+    let more_than_there_are = opened(&device(F::MQ), u16::MAX, 4).err();
+
+    let said = Violation::BadConfig("num_queues is 0");
+    assert_eq!(none, Some(said.into()));
+    let said = Violation::BadConfig("num_queues is more than there are");
+    assert_eq!(more_than_there_are, Some(said.into()));
+}
+
+#[test]
+fn a_device_that_says_nothing_of_queues_has_one() {
+    let device = device(Features::NONE);
+    let probed = Acknowledged::new(device.clone()).unwrap().driver().unwrap();
+
+    let mut disk: Drive = Blk::open_with(probed, &Wanted::default(), NonZeroU16::MAX, |_| {
+        QueueOptions::default()
+    })
+    .unwrap();
+
+    assert!(disk.others().is_empty());
+}
+
+/// Drivers' defect 16: each is a handle of its own: a request is answered where it was asked, on whatever thread.
+#[test]
+fn requests_are_completed_on_the_queue_that_they_were_made_on() {
+    let device = device(F::MQ);
+    let mut disk = opened(&device, 3, 3).unwrap();
+    let mut others = disk.take_others();
+    let mut queues = [0, 1, 2].map(|index| device.queue(index));
+
+    disk.read(0, vec![0; 1024]).unwrap();
+    disk.kick().unwrap();
+    asked(&device, &mut queues[0], answered(1024, 0));
+    std::thread::scope(|scope| {
+        for (queue, requests) in queues[1..].iter_mut().zip(&mut others) {
+            let device = &device;
+            scope.spawn(move || {
+                let index = u64::from(requests.index());
+                let token = requests.read(2 * index, vec![0; 1024]).unwrap();
+                requests.kick().unwrap();
+                let (header, ..) = asked(device, queue, answered(1024, 0));
+                let done = requests.poll().unwrap().unwrap();
+                assert_eq!(header.sector.get(), 2 * index);
+                assert_eq!((done.token, done.result), (token, Ok(())));
+            });
+        }
+    });
+
+    assert_eq!(disk.poll().unwrap().unwrap().buffer, Some(vec![7; 1024]));
+    assert!(
+        others
+            .iter_mut()
+            .all(|queue| queue.poll().unwrap().is_none())
+    );
+    drop(disk);
+    assert_eq!(others[0].poll().err(), Some(Error::Gone));
+}
+
+/// Those that were taken out are to be told.
+#[test]
+fn a_disk_that_grows_grows_for_all_its_queues() {
+    let device = device(F::MQ);
+    let mut disk = opened(&device, 3, 3).unwrap();
+    let grown = Config {
+        capacity: U64::new(128),
+        blk_size: U32::new(1024),
+        ..Config::default()
+    };
+    device.script().config = grown.as_bytes().to_vec();
+    assert!(disk.others()[0].read(64, vec![0; 1024]).is_err());
+
+    let seen = *disk.look_again().unwrap();
+
+    assert_eq!(seen.sectors, 128);
+    assert!(disk.read(64, vec![0; 1024]).is_ok());
+    assert!(disk.others()[0].read(64, vec![0; 1024]).is_ok());
+    let mut taken = disk.take_others();
+    taken[0].set_disk(Disk {
+        sectors: 130,
+        ..seen
+    });
+    assert!(taken[0].read(128, vec![0; 1024]).is_ok());
+    assert!(taken[1].read(128, vec![0; 1024]).is_err());
 }

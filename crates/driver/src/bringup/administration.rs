@@ -48,7 +48,6 @@ impl<T: Transport> Link<T> {
                 &QUEUE_OPTIONS,
             )?);
         }
-        self.admin = Some(first);
         Ok(admin)
     }
 }

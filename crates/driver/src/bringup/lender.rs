@@ -14,7 +14,7 @@ use super::vectors::Interrupts;
 use super::{Acknowledged, SUSPEND_LIMIT};
 use crate::dma::Resting;
 use crate::error::{Error, Result, Violation};
-use crate::interrupt::Signal;
+use crate::interrupt::{QueueName, Signal, VectorName};
 use crate::platform::Platform;
 use crate::transport::Transport;
 
@@ -34,12 +34,14 @@ pub(crate) struct Lender<T: Transport> {
 pub(crate) struct QueueState {
     /// Which one.
     pub(crate) index: u16,
+    /// What it is called.
+    pub(crate) name: QueueName,
     /// How many descriptors its ring has.
     pub(crate) size: u16,
     /// The vector that it raises, if it sends messages.
     pub(crate) vector: Option<u16>,
-    /// Whether it is for administration.
-    pub(crate) administers: bool,
+    /// What that is called.
+    pub(crate) interrupt: Option<VectorName>,
 }
 
 impl<T: Transport> Lender<T> {
@@ -163,17 +165,18 @@ impl<T: Transport> Lender<T> {
         };
         let queues = link.started.iter().map(|queue| QueueState {
             index: queue.index,
+            name: queue.name,
             size: queue.setup.size,
             vector: queue.vector,
-            administers: link.admin.is_some_and(|first| queue.index >= first),
+            interrupt: link.vector_of(queue),
         });
         queues.collect()
     }
 
-    /// Whether a driver has it, and its interrupts arrive nowhere.
-    pub(crate) fn is_polled(&self) -> bool {
-        let polled = |link: MutexGuard<'_, Link<T>>| link.interrupts == Interrupts::Polled;
-        self.lent().is_some_and(polled)
+    /// How its interrupts arrive, if a driver has it.
+    pub(crate) fn interrupts(&self) -> Option<Interrupts> {
+        let link = self.lent().filter(|link| link.transport.is_some())?;
+        Some(link.interrupts)
     }
 
     /// Its configuration space, while a driver has it.

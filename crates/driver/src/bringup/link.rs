@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 
 use ringway_spec::{DeviceId, F, Features, Status};
 
-use super::queue_set::QueueSet;
+use super::queue_set::{Prepared, QueueSet};
 use super::vectors::Interrupts;
 use super::{RESET_LIMIT, Wanted};
+use crate::bus::Name;
 use crate::dialect::Dialect;
-use crate::dma::{Core, End};
+use crate::dma::{Callback, Core, End};
 use crate::error::{Error, Result, TransportError, Violation};
-use crate::interrupt::{Handler, Signal};
+use crate::interrupt::{Handler, QueueName, Signal};
 use crate::platform::Platform;
 use crate::transport::{Doorbell, QueueSetup, Transport};
 
@@ -41,15 +42,16 @@ pub(super) struct Link<T: Transport> {
     pub(super) next: Next,
     pub(super) core: Arc<Core<T::Platform>>,
     pub(super) id: DeviceId,
+    /// What it is called where interrupts are listed.
+    pub(super) name: Option<Name>,
     pub(super) dialect: Dialect,
     pub(super) features: Features,
     pub(super) config: Arc<Signal>,
+    /// Of messages, by the number of their vector; or that of the line.
     pub(super) handlers: Vec<Handler<T::Platform>>,
     pub(super) interrupts: Interrupts,
     /// How many administration queues the driver wants.
     pub(super) administration: u16,
-    /// The index of the first of them, if there are any.
-    pub(super) admin: Option<u16>,
     /// The queues that were started.
     pub(super) started: Vec<Started>,
     /// Whether the device was told of any memory.
@@ -97,10 +99,32 @@ impl<P: Platform> Ended<P> {
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) index: u16,
+    pub(super) name: QueueName,
     pub(super) setup: QueueSetup,
     pub(super) signal: Arc<Signal>,
+    pub(super) callback: Callback,
     /// The vector that it raises, if it sends messages.
     pub(super) vector: Option<u16>,
+}
+
+impl Started {
+    /// A queue that is to be started after `before`.
+    fn new(queue: &Prepared<'_>, before: &[Self]) -> Self {
+        let kind = queue.options.kind;
+        let alike = before.iter().filter(|other| other.name.kind == kind);
+        Self {
+            index: queue.index,
+            name: QueueName {
+                kind,
+                // A device has no more queues than there are indices, of 16 bits.
+                number: alike.count() as u16,
+            },
+            setup: *queue.setup,
+            signal: Arc::clone(queue.signal),
+            callback: queue.options.callback,
+            vector: None,
+        }
+    }
 }
 
 impl<T: Transport> Link<T> {
@@ -116,13 +140,13 @@ impl<T: Transport> Link<T> {
         Ok(Self {
             core,
             id: transport.device_id(),
+            name: None,
             dialect: transport.dialect(),
             features: Features::NONE,
             config: Arc::default(),
             handlers: Vec::new(),
             interrupts: Interrupts::Polled,
             administration: 0,
-            admin: None,
             started: Vec::new(),
             told: false,
             failed: false,
@@ -165,6 +189,16 @@ impl<T: Transport> Link<T> {
             }
             _ => (wanted.required | F::VERSION_1 | platform, RING_FEATURES),
         };
+        let known = Features::OF_DEVICE_TYPES
+            | RING_FEATURES
+            | LEGACY_FEATURES
+            | F::ADMIN_VQ
+            | F::SR_IOV
+            | transport.transport_features();
+        let reserved = (wanted.required | wanted.optional) - known;
+        if !reserved.is_empty() {
+            return Err(Error::FeaturesReserved(reserved));
+        }
         let through = transport.transport_features();
         // Without what it speaks of, it is not agreed on whoever wants it (§6).
         let offered = offered - (F::SR_IOV - through);
@@ -209,15 +243,7 @@ impl<T: Transport> Link<T> {
         queues: &mut impl QueueSet<T::Platform>,
     ) -> Result<Vec<Doorbell<T::Platform>>> {
         let mut started = Vec::new();
-        queues.each(&mut |index, setup, signal| {
-            let (setup, signal) = (*setup, Arc::clone(signal));
-            started.push(Started {
-                index,
-                setup,
-                signal,
-                vector: None,
-            });
-        });
+        queues.each(&mut |queue| started.push(Started::new(queue, &started)));
         self.connect(&mut started)?;
         let features = self.features;
         let transport = self.transport.as_mut().ok_or(Error::Gone)?;

@@ -5,18 +5,32 @@ use alloc::vec::Vec;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::dma::{Buffer, Pending, Queue};
+use crate::dma::{Buffer, Pending, Queue, QueueOptions};
 use crate::interrupt::Signal;
 use crate::platform::Platform;
 use crate::transport::{Doorbell, QueueSetup};
 
-/// Queues that are started together: one, an array, a list, or a pair of them.
+/// A queue that is about to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared<'q> {
+    /// Which one.
+    pub index: u16,
+    /// How it is set up.
+    pub setup: &'q QueueSetup,
+    /// What its interrupts raise.
+    pub signal: &'q Arc<Signal>,
+    /// How it was to be made.
+    pub options: &'q QueueOptions,
+}
+
+/// Queues that are started together: one, one that is there with a feature only, a list, or a pair of
+/// them.
 pub trait QueueSet<P: Platform> {
     /// The same queues, live.
     type Live;
 
-    /// Calls `each` with the index, the set-up and the signal of every queue.
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>));
+    /// Calls `each` with every queue.
+    fn each(&self, each: &mut dyn FnMut(&Prepared<'_>));
 
     /// Makes them live, with a doorbell for each, in the order of `each`. `None` if there are
     /// fewer.
@@ -36,8 +50,13 @@ where
 {
     type Live = Queue<P, B, Q, A>;
 
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
-        each(self.index, &self.setup, &self.signal);
+    fn each(&self, each: &mut dyn FnMut(&Prepared<'_>)) {
+        each(&Prepared {
+            index: self.index,
+            setup: &self.setup,
+            signal: &self.signal,
+            options: &self.options,
+        });
     }
 
     fn live(
@@ -54,7 +73,7 @@ where
 impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Vec<S> {
     type Live = Vec<S::Live>;
 
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
+    fn each(&self, each: &mut dyn FnMut(&Prepared<'_>)) {
         self.iter().for_each(|queue| queue.each(each));
     }
 
@@ -69,10 +88,29 @@ impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Vec<S> {
     }
 }
 
+impl<P: Platform, S: QueueSet<P>> QueueSet<P> for Option<S> {
+    type Live = Option<S::Live>;
+
+    fn each(&self, each: &mut dyn FnMut(&Prepared<'_>)) {
+        self.iter().for_each(|queue| queue.each(each));
+    }
+
+    fn live(
+        self,
+        doorbells: &mut dyn Iterator<Item = Doorbell<P>>,
+        interrupts: bool,
+    ) -> Option<Self::Live> {
+        match self {
+            Some(queue) => queue.live(doorbells, interrupts).map(Some),
+            None => Some(None),
+        }
+    }
+}
+
 impl<P: Platform, X: QueueSet<P>, Y: QueueSet<P>> QueueSet<P> for (X, Y) {
     type Live = (X::Live, Y::Live);
 
-    fn each(&self, each: &mut dyn FnMut(u16, &QueueSetup, &Arc<Signal>)) {
+    fn each(&self, each: &mut dyn FnMut(&Prepared<'_>)) {
         self.0.each(each);
         self.1.each(each);
     }

@@ -6,7 +6,6 @@ use crate::platform::Trust;
 use crate::scripted::Scripted;
 use crate::transport::QueueSetup;
 use ringway_spec::F;
-use ringway_spec::InterruptStatus;
 use ringway_spec::config::Field;
 use ringway_spec::entropy::REQUEST_QUEUE;
 use ringway_spec::le::U32;
@@ -62,6 +61,30 @@ fn features_ok_is_read_back_and_its_refusal_believed() {
     assert!(device.script().queues.is_empty());
 }
 
+#[test]
+fn features_that_are_for_no_device_type_to_define_are_not_to_be_wanted() {
+    let own = Features::bit(23) | Features::bit(127);
+    let [reserved, other] = [25, 44].map(Features::bit);
+    for wanted in [
+        own,
+        own | F::RING_PACKED,
+        own | reserved,
+        reserved | F::SR_IOV,
+    ] {
+        let acknowledged = Acknowledged::new(device(Features(u128::MAX))).unwrap();
+        let probed = acknowledged.driver().unwrap();
+
+        let negotiated = probed.negotiate(&Wanted {
+            optional: wanted,
+            ..Wanted::default()
+        });
+
+        let foreign = wanted & (reserved | other);
+        let expected = (!foreign.is_empty()).then_some(Error::FeaturesReserved(foreign));
+        assert_eq!(negotiated.err(), expected, "{wanted:?}");
+    }
+}
+
 /// Drivers' defect 9: §2.4.2.
 #[test]
 fn a_reset_is_awaited() {
@@ -74,6 +97,7 @@ fn a_reset_is_awaited() {
     assert!(rng.is_ok());
 }
 
+/// Clauses: drv:pci/pci-device-layout/common-cfg-structure-layout:5
 #[test]
 fn a_device_that_never_confirms_its_first_reset_is_not_driven() {
     let device = device(Features::NONE);
@@ -189,75 +213,6 @@ fn a_driver_of_another_type_or_a_device_without_queues_is_refused() {
 
     assert_eq!(no_queue, Some(Error::NoQueue(0)));
     assert_eq!(wrong, Some(Error::WrongDevice(DeviceId::BLOCK)));
-}
-
-/// Drivers' defect 14: Running out of vectors degrades, and never fails; and whatever the way, an
-/// interrupt of the last queue reaches it.
-#[test]
-fn vectors_that_run_out_are_shared_and_every_queue_is_still_heard() {
-    let cases = [
-        // The device has, the device agrees to, the platform has: how interrupts arrive.
-        (8, 8, 8, Interrupts::Each),
-        (4, 4, 4, Interrupts::Each),
-        (3, 8, 8, Interrupts::Shared),
-        (8, 8, 3, Interrupts::Shared),
-        (8, 3, 8, Interrupts::Shared),
-        (1, 8, 8, Interrupts::One),
-        (8, 8, 1, Interrupts::One),
-        (8, 1, 8, Interrupts::One),
-        (0, 8, 8, Interrupts::Line),
-        (8, 8, 0, Interrupts::Line),
-        (8, 0, 8, Interrupts::Line),
-    ];
-    for (has, agrees, platform, expected) in cases {
-        let device = device(Features::NONE);
-        device.script().messages_max = has;
-        device.script().vectors_agreed = agrees;
-        device.platform.limit_messages(platform);
-        let probed = Acknowledged::new(device.clone()).unwrap().driver().unwrap();
-        let mut negotiated = probed.negotiate(&Wanted::default()).unwrap();
-        let queues: Vec<_> = (0..3)
-            .map(|index| {
-                negotiated
-                    .queue::<Vec<u8>, (), ()>(index, &QueueOptions::default())
-                    .unwrap()
-            })
-            .collect();
-        let (live, queues) = negotiated.start(queues).unwrap();
-
-        let before = queues[2].signal().count();
-        if expected == Interrupts::Line {
-            assert!(device.raise(InterruptStatus::USED_BUFFER));
-        } else {
-            let vector = device.script().queue_vectors[&2];
-            let message = device.script().messages[&vector];
-            assert!(device.platform.deliver(message));
-        }
-
-        assert_eq!(live.interrupts(), expected);
-        assert_eq!(device.script().uses_messages, expected != Interrupts::Line);
-        assert_eq!(queues[2].signal().count(), before + 1);
-        drop(live);
-        assert!(device.platform.messages().is_empty());
-    }
-}
-
-/// A shared line: the device says whether it was it, and configuration is told from queues.
-#[test]
-fn a_line_that_another_device_raised_is_answered_not_mine() {
-    let device = device(Features::NONE);
-    let mut rng: Entropy = attach(device.clone()).unwrap();
-
-    let nobody = device.raise(InterruptStatus::empty());
-    let config = device.raise(InterruptStatus::CONFIG_CHANGE);
-
-    assert!(!nobody && config);
-    assert_eq!(rng.device().config_changed().count(), 1);
-    assert_eq!(
-        rng.counts().interrupts,
-        1,
-        "whoever waits for the queue looks at the status"
-    );
 }
 
 /// Drivers' defect 18: Every case in which the device says `DEVICE_NEEDS_RESET` is an error that

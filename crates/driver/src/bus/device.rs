@@ -127,7 +127,7 @@ impl<P: Platform> Device<P> {
     }
 
     fn try_bind(&mut self, driver: &Registered<P>) -> Result<Bound> {
-        let acknowledged = self.lender.lend()?;
+        let acknowledged = self.lender.lend()?.named(self.name);
         // From before the driver reads anything: changes from then on are told.
         let generation = self.generation();
         let changed = self.lender.changed().ok_or(Error::Gone)?;

@@ -8,6 +8,7 @@ use super::device::{Device, Rest};
 use super::event::What;
 use super::sink::Parting;
 use super::{Bus, Name};
+use crate::bringup::Interrupts;
 use crate::error::{BusError, Error, Result};
 use crate::platform::Platform;
 
@@ -86,7 +87,7 @@ impl<P: Platform> Device<P> {
             // It says what it has to say when it goes on (§3.4.2).
             return false;
         }
-        let polled = self.lender.is_polled();
+        let polled = self.lender.interrupts() == Some(Interrupts::Polled);
         let Some(bound) = &mut self.bound else {
             return false;
         };

@@ -391,7 +391,8 @@ fn a_tree_looks_like_that_of_linux() {
     features   0{zeros}1{zeros}
                VERSION_1
     transport  scripted
-    queue 0    16, vector 1
+    interrupts msix-each
+    queue 0    input.0, size 16, vector 1, virtio0-input.0
     driver     entropy
   virtio1/
     device     0x0002

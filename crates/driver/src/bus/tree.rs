@@ -7,8 +7,9 @@ use core::fmt;
 use ringway_spec::{Features, Modalias, Status};
 
 use super::{Bus, Id, Name};
-use crate::bringup::QueueState;
+use crate::bringup::{Interrupts, QueueState};
 use crate::error::Error;
+use crate::interrupt::{QueueName, VectorName};
 use crate::platform::Platform;
 
 /// What is on a bus at a moment: what `/sys/bus/virtio` is on Linux. Displays as a tree of
@@ -36,6 +37,8 @@ pub struct DeviceNode {
     pub offered: Option<Features>,
     /// What it and its driver agreed to.
     pub features: Features,
+    /// How its interrupts arrive, if it has a driver.
+    pub interrupts: Option<Interrupts>,
     /// The queues that its driver has started.
     pub queues: Vec<QueueNode>,
     /// Its driver, if it has one.
@@ -53,12 +56,14 @@ pub struct DeviceNode {
 pub struct QueueNode {
     /// Which one.
     pub index: u16,
+    /// What it is called.
+    pub name: QueueName,
     /// How many descriptors its ring has.
     pub size: u16,
     /// The message that it sends, if it sends any.
     pub vector: Option<u16>,
-    /// Whether it is for administration (§2.13).
-    pub administers: bool,
+    /// What that is called.
+    pub interrupt: Option<VectorName>,
 }
 
 /// A driver of a bus.
@@ -94,6 +99,7 @@ impl<P: Platform> Bus<P> {
                 status,
                 offered,
                 features: device.lender.features(),
+                interrupts: device.lender.interrupts(),
                 queues: device.lender.queues().iter().map(QueueNode::from).collect(),
                 driver: device.driver(),
                 error: device.error,
@@ -125,9 +131,10 @@ impl From<&QueueState> for QueueNode {
     fn from(queue: &QueueState) -> Self {
         Self {
             index: queue.index,
+            name: queue.name,
             size: queue.size,
             vector: queue.vector,
-            administers: queue.administers,
+            interrupt: queue.interrupt,
         }
     }
 }
@@ -155,20 +162,18 @@ impl fmt::Display for DeviceNode {
         let mut names = self.features.names(self.modalias.device);
         names.try_for_each(|name| writeln!(f, "               {name}"))?;
         writeln!(f, "    transport  {}", self.transport)?;
+        if let Some(interrupts) = self.interrupts {
+            writeln!(f, "    interrupts {interrupts}")?;
+        }
         for queue in &self.queues {
-            write!(f, "    queue {:<4} {}", queue.index, queue.size)?;
-            if let Some(vector) = queue.vector {
-                write!(f, ", vector {vector}")?;
+            let QueueNode {
+                index, name, size, ..
+            } = queue;
+            write!(f, "    queue {index:<4} {name}, size {size}")?;
+            if let Some((vector, interrupt)) = queue.vector.zip(queue.interrupt) {
+                write!(f, ", vector {vector}, {interrupt}")?;
             }
-            writeln!(
-                f,
-                "{}",
-                if queue.administers {
-                    ", administration"
-                } else {
-                    ""
-                }
-            )?;
+            writeln!(f)?;
         }
         if let Some(driver) = self.driver {
             writeln!(f, "    driver     {driver}")?;

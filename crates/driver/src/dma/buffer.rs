@@ -4,6 +4,7 @@
     reason = "a buffer is taken apart before a device has it, and put together again after"
 )]
 
+use core::convert::Infallible;
 use core::ptr::NonNull;
 
 use alloc::boxed::Box;
@@ -126,6 +127,23 @@ unsafe impl Buffer for &'static mut [u8] {
         // SAFETY: pointer and length are those of the reference that was given up (this function's
         // contract).
         unsafe { core::slice::from_raw_parts_mut(raw.at.as_ptr(), raw.len) }
+    }
+}
+
+// SAFETY: there is none, so nothing is ever promised of one. For queues whose requests are all said by
+// what is asked, and what is answered.
+unsafe impl Buffer for Infallible {
+    fn bytes(&self) -> usize {
+        match *self {}
+    }
+
+    fn into_raw(self) -> Raw {
+        match self {}
+    }
+
+    unsafe fn from_raw(raw: Raw) -> Self {
+        // Not reached: `raw` would have to come from `into_raw`, which never returns.
+        unreachable!("no buffer was taken apart: {raw:?}")
     }
 }
 

@@ -32,7 +32,7 @@ pub use self::any::AnyBuffer;
 pub use self::buffer::{Buffer, DmaBuffer, Raw};
 pub(crate) use self::core::{Core, End, Resting};
 pub use self::given::{Buffers, Data};
-pub use self::queue::{Completion, Counts, Pending, Queue, QueueOptions, Rejected};
+pub use self::queue::{Callback, Completion, Counts, Pending, Queue, QueueOptions, Rejected};
 pub use ringway_ring::driver::Token;
 
 #[cfg(test)]

@@ -36,6 +36,23 @@ pub struct QueueOptions {
     pub segments: u16,
     /// The most bytes of one piece: longer ones are split.
     pub longest: u32,
+    /// How its interrupts are to arrive.
+    pub callback: Callback,
+    /// What it is called, and others of its kind, where interrupts are listed. Drivers name their
+    /// queues themselves.
+    pub kind: &'static str,
+}
+
+/// How the interrupts of a queue are to arrive, as far as there are vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Callback {
+    /// By a vector of its own.
+    #[default]
+    Own,
+    /// In no hurry: if vectors are short, by that of the configuration, so that others keep theirs.
+    Slow,
+    /// Not at all. It takes no vector, and whoever waits for it polls.
+    None,
 }
 
 impl Default for QueueOptions {
@@ -44,6 +61,8 @@ impl Default for QueueOptions {
             size: 256,
             segments: 30,
             longest: u32::MAX,
+            callback: Callback::Own,
+            kind: "queue",
         }
     }
 }
@@ -122,7 +141,7 @@ pub struct Pending<P: Platform, B: Buffer, Q = (), A = ()> {
     pub(crate) setup: QueueSetup,
     /// Room for the segments of one request: what is asked, the buffer's pieces, the answer.
     segments: Box<[Segment]>,
-    pub(super) options: QueueOptions,
+    pub(crate) options: QueueOptions,
     types: PhantomData<fn(Q) -> A>,
 }
 
@@ -261,9 +280,10 @@ where
         })
     }
 
-    /// The queue of a device that is live now. `interrupts` says whether any of its interrupts
+    /// The queue of a device that is live now. `interrupts` says whether any of the device's
     /// arrive.
     pub(crate) fn live(mut self, doorbell: Doorbell<P>, interrupts: bool) -> Queue<P, B, Q, A> {
+        let interrupts = interrupts && self.options.callback != Callback::None;
         if !interrupts {
             // As long as nobody arms it, which waiting does not.
             self.custody.held.ring.disarm();
@@ -489,6 +509,11 @@ where
             Hold::LetGo => 0,
             Hold::Driven | Hold::Unconfirmed => held.ring.in_flight(),
         }
+    }
+
+    /// Which of the device's queues it is.
+    pub fn index(&self) -> u16 {
+        self.pending.index
     }
 
     /// How many descriptors the ring has.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use ringway_spec::admin::{
-    CapabilityId, ObjectHeader, ObjectType, Opcode, Opcodes, Qualifier, Status,
+    CapabilityId, ObjectHeader, ObjectType, Opcode, Opcodes, PartType, Qualifier, Status,
 };
 
 /// Why a command was not sent, or failed. Those that were not sent have changed nothing.
@@ -39,6 +39,15 @@ pub enum AdminError {
     Exists(ObjectHeader),
     /// Ours: there is no such object.
     Missing(ObjectHeader),
+    /// Ours: this member was not stopped through this owner before it was given parts
+    /// (§2.12.1.4.4.2).
+    NotStopped(u64),
+    /// Whose list it is: a part of this type is not in the order of the table, or there twice
+    /// (§2.12.1.4.4).
+    PartOrder(PartType),
+    /// The device's: a list of parts ends within the last one, of which there are so many bytes
+    /// (§2.14).
+    CutPart(usize),
     /// The device failed it.
     Failed(Failure),
 }
@@ -113,6 +122,11 @@ impl fmt::Display for AdminError {
             Self::Missing(at) => {
                 write!(f, "there is no object {} of kind {}", at.id, at.object_type)
             }
+            Self::NotStopped(member) => {
+                write!(f, "member {member} was not stopped: it is given no parts")
+            }
+            Self::PartOrder(part) => write!(f, "part {part} is out of order, or there twice"),
+            Self::CutPart(bytes) => write!(f, "list of parts ends within one, after {bytes} bytes"),
             Self::Failed(failure) => failure.fmt(f),
         }
     }

@@ -6,13 +6,11 @@ use ringway_spec::pci::config::{
     HEADER_MULTI_FUNCTION, HEADER_TYPE, HEADER_TYPE_MASK, HEADER_TYPE_NORMAL, NO_FUNCTION,
     REVISION_ID, SUBSYSTEM_VENDOR_ID, VENDOR_ID,
 };
-use ringway_spec::pci::{MODERN_DEVICE_BASE, VENDOR, device_type};
+use ringway_spec::pci::{MODERN_DEVICE_BASE, MODERN_DEVICE_LAST, VENDOR, device_type, legacy};
 
 use super::config::Config;
 use super::{Address, ConfigAccess};
 
-/// First of the ids of devices that can also be used through the legacy interface (§4.1.2).
-const TRANSITIONAL_DEVICE_BASE: u16 = 0x1000;
 /// How many buses a segment has.
 const BUSES: usize = 256;
 
@@ -92,22 +90,28 @@ impl Function {
     }
 
     /// Whether its header has this layout.
-    #[cfg(feature = "alloc")]
     pub(super) fn has_header(&self, layout: u8) -> bool {
         self.header & HEADER_TYPE_MASK == layout
     }
 
-    /// What type of virtio device it is, if it is one (§4.1.2). One that can be used through the
-    /// legacy interface too says so by its subsystem.
+    /// What type of virtio device it is, if it is one (§4.1.2). One for legacy drivers, too, says
+    /// that by its subsystem (§4.1.2.3), and older ones by nothing else; of others that have such an
+    /// id, the subsystem may be anything.
     pub fn device_id(&self) -> Option<DeviceId> {
         if self.vendor != VENDOR || self.header & HEADER_TYPE_MASK != HEADER_TYPE_NORMAL {
             return None;
         }
-        let id = match self.device {
-            TRANSITIONAL_DEVICE_BASE..MODERN_DEVICE_BASE => Some(DeviceId(self.subsystem.into())),
-            device => device_type(device),
-        };
-        id.filter(|id| *id != DeviceId::INVALID)
+        let by_device = device_type(self.device).filter(|id| *id != DeviceId::INVALID);
+        if !legacy::DEVICE_IDS.contains(&self.device) {
+            return by_device;
+        }
+        let types = 1..=MODERN_DEVICE_LAST - MODERN_DEVICE_BASE;
+        let named = types.contains(&self.subsystem);
+        let by_subsystem = named.then_some(DeviceId(self.subsystem.into()));
+        match self.revision {
+            legacy::REVISION => by_subsystem.or(by_device),
+            _ => by_device.or(by_subsystem),
+        }
     }
 }
 
@@ -221,9 +225,61 @@ mod tests {
         assert_eq!(expected.device_id(), Some(DeviceId::BLOCK));
     }
 
+    /// Clauses: drv:pci/pci-device-discovery:1, drv:pci/pci-device-discovery:3
+    #[test]
+    fn a_device_is_known_by_its_id_whatever_its_revision_and_subsystem() {
+        let function = Function::read(&Fake::new().plug(), AT).unwrap();
+        let with = |device, revision, subsystem| Function {
+            device,
+            revision,
+            subsystem,
+            ..function
+        };
+
+        for id in 1..=63 {
+            for revision in [0, 1, 2, u8::MAX] {
+                let found = with(0x1040 + id, revision, 1).device_id();
+                assert_eq!(found, Some(DeviceId(id.into())));
+            }
+        }
+    }
+
+    /// Clauses: drv:pci/pci-device-discovery:2
+    #[test]
+    fn the_ids_of_devices_for_legacy_drivers_are_known_whatever_the_subsystem() {
+        let function = Function::read(&Fake::new().plug(), AT).unwrap();
+        let ids = [
+            (0x1000, DeviceId::NETWORK),
+            (0x1001, DeviceId::BLOCK),
+            (0x1002, DeviceId::BALLOON),
+            (0x1003, DeviceId::CONSOLE),
+            (0x1004, DeviceId::SCSI),
+            (0x1005, DeviceId::ENTROPY),
+            (0x1009, DeviceId::NINE_P),
+        ];
+
+        for (device, id) in ids {
+            for (revision, subsystem) in
+                [(0, id.0 as u16), (0, 0), (0, 0x1100), (1, 9), (1, 0x1100)]
+            {
+                let found = Function {
+                    device,
+                    revision,
+                    subsystem,
+                    ..function
+                };
+                assert_eq!(found.device_id(), Some(id), "{revision} {subsystem:#x}");
+            }
+        }
+    }
+
+    /// Not all hypervisors have the specification's ids for them.
     #[test]
     fn a_transitional_device_has_its_type_in_its_subsystem() {
-        let function = Function::read(&Fake::new().plug(), AT).unwrap();
+        let function = Function {
+            revision: 0,
+            ..Function::read(&Fake::new().plug(), AT).unwrap()
+        };
         let with = |device, subsystem| Function {
             device,
             subsystem,
@@ -232,7 +288,9 @@ mod tests {
 
         assert_eq!(with(0x1000, 1).device_id(), Some(DeviceId::NETWORK));
         assert_eq!(with(0x103f, 25).device_id(), Some(DeviceId(25)));
-        assert_eq!(with(0x1001, 0).device_id(), None);
+        assert_eq!(with(0x1004, 4).device_id(), Some(DeviceId::ENTROPY));
+        assert_eq!(with(0x1006, 0).device_id(), None);
+        assert_eq!(with(0x1006, 0x1100).device_id(), None);
         assert_eq!(with(0x1040, 2).device_id(), None);
         assert_eq!(with(0x1080, 2).device_id(), None);
         assert_eq!(with(0x0fff, 2).device_id(), None);

@@ -37,11 +37,11 @@ pub struct Modern<P: Platform + ConfigAccess> {
     isr: P::Registers,
     config: Option<P::Registers>,
     shared: Regions,
-    #[cfg(feature = "alloc")]
-    virtuals: Box<Agreement>,
     name: &'static str,
     /// Whether the driver has accepted `ADMIN_VQ`: the registers that it comes with count.
     administers: bool,
+    #[cfg(feature = "alloc")]
+    virtuals: Box<Agreement>,
 }
 
 impl<P: Platform + ConfigAccess> Modern<P> {
@@ -187,9 +187,9 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 
     fn set_driver_features(&mut self, features: Features) -> Result<()> {
+        self.administers = features.contains(F::ADMIN_VQ);
         #[cfg(feature = "alloc")]
         self.virtuals.propose(features);
-        self.administers = features.contains(F::ADMIN_VQ);
         registers::write_features(features, |select, word| {
             self.common.write32(common::DRIVER_FEATURE_SELECT, select)?;
             self.common.write32(common::DRIVER_FEATURE, word)
@@ -337,5 +337,7 @@ impl<P: Platform + ConfigAccess> Transport for Modern<P> {
     }
 }
 
+#[cfg(test)]
+mod obeyed;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,13 @@ use std::vec;
 use std::vec::Vec;
 
 use ringway_spec::Features;
-use ringway_spec::pci::{CapabilityType, NO_VECTOR, common, legacy};
+use ringway_spec::pci::config::{COMMAND, Command};
+use ringway_spec::pci::{CapabilityType, NO_VECTOR, common, legacy as header};
 
-use super::Address;
+use super::legacy::Legacy;
+use super::modern::Modern;
+use super::{Address, Function, Pci, Preference, open};
+use crate::error::Result;
 use crate::platform::Trust;
 use crate::testing::{Access, TestPlatform, config_space, port};
 
@@ -179,7 +183,7 @@ impl Fake {
             queues,
         } = self;
         let original = header.clone();
-        if legacy::DEVICE_IDS.contains(&u16::from_le_bytes([header[2], header[3]])) {
+        if header::DEVICE_IDS.contains(&u16::from_le_bytes([header[2], header[3]])) {
             let mut bytes = vec![0; PORTS_LEN as usize];
             bytes[..4].copy_from_slice(&offered.word(0).to_le_bytes());
             platform.place(port(PORTS), bytes, legacy_behaviour(&queues));
@@ -198,6 +202,52 @@ impl Fake {
         platform.place(REGISTERS, registers, behaviour(offered, &queues));
         platform.poke(COMMON + common::NUM_QUEUES as u64, &[2, 0]);
     }
+}
+
+/// The device, opened by its modern interface.
+pub(super) fn modern(platform: &TestPlatform) -> Result<Modern<TestPlatform>> {
+    let function = Function::read(platform, AT).unwrap();
+    match open(platform, &function, Preference::ModernFirst)? {
+        Pci::Modern(modern) => Ok(modern),
+        Pci::Legacy(_) => panic!("it has a modern interface"),
+    }
+}
+
+/// The device, opened by its legacy interface.
+pub(super) fn legacy(platform: &TestPlatform) -> Result<Legacy<TestPlatform>> {
+    let function = Function::read(platform, AT).unwrap();
+    match open(platform, &function, Preference::LegacyFirst)? {
+        Pci::Legacy(legacy) => Ok(legacy),
+        Pci::Modern(_) => panic!("it has a legacy interface"),
+    }
+}
+
+/// The platform of a device, and the device, of which nothing is in the log yet.
+pub(super) fn opened<D>(
+    fake: Fake,
+    open: impl FnOnce(&TestPlatform) -> Result<D>,
+) -> (TestPlatform, D) {
+    let platform = fake.plug();
+    let device = open(&platform).unwrap();
+    platform.take_log();
+    (platform, device)
+}
+
+/// What the function is let do.
+pub(super) fn command(platform: &TestPlatform) -> Command {
+    let [low, high, ..] = platform.peek::<4>(config_space(AT) + COMMAND as u64);
+    Command::from_bits_retain(u16::from_le_bytes([low, high]))
+}
+
+/// The upper half of the control word of MSI-X.
+pub(super) fn msix_control(platform: &TestPlatform) -> u8 {
+    platform.peek::<1>(config_space(AT) + MSIX_CAPABILITY as u64 + 3)[0]
+}
+
+/// The writes since the log was last taken.
+pub(super) fn writes(platform: &TestPlatform) -> Vec<Access> {
+    let log = platform.take_log();
+    log.into_iter().filter(Access::is_write).collect()
 }
 
 /// What the registers do when they are written.
@@ -254,8 +304,8 @@ fn legacy_behaviour(queues: &[(u16, u16)]) -> impl FnMut(&mut [u8], Access) + us
     let mut selected = usize::MAX;
     move |bytes, access| match access {
         Access::Read { at, .. } => {
-            if at as usize == legacy::ISR_STATUS {
-                bytes[legacy::ISR_STATUS] = 0;
+            if at as usize == header::ISR_STATUS {
+                bytes[header::ISR_STATUS] = 0;
             }
         }
         Access::Write {
@@ -263,7 +313,7 @@ fn legacy_behaviour(queues: &[(u16, u16)]) -> impl FnMut(&mut [u8], Access) + us
             width: 2,
             value,
         } => match at as usize {
-            legacy::QUEUE_SELECT => {
+            header::QUEUE_SELECT => {
                 if let Some(bank) = banks.get_mut(selected) {
                     let now = BANK.iter().cloned().flatten().map(|at| bytes[at]);
                     bank.iter_mut().zip(now).for_each(|(old, now)| *old = now);
@@ -274,7 +324,7 @@ fn legacy_behaviour(queues: &[(u16, u16)]) -> impl FnMut(&mut [u8], Access) + us
                     bytes[at] = byte;
                 }
             }
-            at @ (legacy::CONFIG_MSIX_VECTOR | legacy::QUEUE_MSIX_VECTOR)
+            at @ (header::CONFIG_MSIX_VECTOR | header::QUEUE_MSIX_VECTOR)
                 if value >= VECTORS_AGREED.into() =>
             {
                 bytes[at..][..2].copy_from_slice(&NO_VECTOR.to_le_bytes());

@@ -133,6 +133,10 @@ impl<H: Handle> Runner for Port<H> {
 
     fn kick(&self, index: u16) {
         self.counters.kicked();
+        self.due(index);
+    }
+
+    fn due(&self, index: u16) {
         let key = (self.device, index);
         match &*self.engine {
             Engine::Threaded(threads) => threads.kick(key),

@@ -288,6 +288,19 @@ impl Device {
         self.wish.store(0, Wish::NONE.to_word());
     }
 
+    /// Asks not to be kicked, and leaves beside it where the next chain will be taken.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn leave_position(&mut self) {
+        let resting = Wish::resting(self.next_available.position());
+        self.wish.store(0, resting.to_word());
+    }
+
+    /// What a device has left there.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn left_position(&self) -> u16 {
+        Wish::from_word(self.wish.load(0)).position()
+    }
+
     /// How many chains were taken and not given back, if they are given back one by one.
     pub(crate) fn in_flight(&self) -> u16 {
         self.in_flight

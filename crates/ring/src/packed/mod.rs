@@ -214,6 +214,18 @@ impl Wish {
         Self(u32::from(spec::EVENT_DESC) << 16 | u32::from(position.0))
     }
 
+    /// Of nothing, by an end that stands at `position`.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn resting(position: Position) -> Self {
+        Self(Self::NONE.0 | u32::from(position.0))
+    }
+
+    /// The position in it, as [`Position::to_bits`] has it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn position(self) -> u16 {
+        self.0 as u16
+    }
+
     #[inline]
     pub(crate) fn from_word(word: u32) -> Self {
         Self(word)

@@ -243,6 +243,12 @@ impl Device {
         self.next_available.wrapping_sub(self.next_used)
     }
 
+    /// Where another device has put its last used element: there it stood with nothing in flight.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn left_position(&self) -> u16 {
+        self.used_index.load(0)
+    }
+
     pub(crate) fn position(&self) -> u16 {
         self.next_available
     }

@@ -137,3 +137,51 @@ fn the_position_of_a_queue_is_where_another_begins() {
         }
     }
 }
+
+#[test]
+fn a_queue_goes_on_where_another_one_rested_as_its_ring_says() {
+    let formats = [Features::NONE, F::EVENT_IDX, F::IN_ORDER];
+    for features in formats {
+        for (pair, start) in [(Pair::new(4, 0), 0xffff), (Pair::packed(5, 0), 4)] {
+            let mut driver = pair.driver(features, start);
+            let mut device = pair.device(features, start);
+            for round in 0..20_u16 {
+                let chain = [segment(0, 4), segment(16, 4)];
+                driver
+                    .submit(&chain[usize::from(round % 2)..], &[], round)
+                    .unwrap();
+                driver.kick_needed();
+                let mut batch = device.batch(&pair.map);
+                let chain = batch.next_chain().unwrap().unwrap();
+                batch.complete(chain, 0);
+                drop(batch);
+                device.rest();
+                let position = device.position();
+
+                let size = pair.geometry.size();
+                let features = pair.features(features);
+                device = Queue::go_on(&pair.map, size, pair.areas, features).unwrap();
+
+                assert_eq!(device.position(), position);
+                assert_eq!(driver.poll().unwrap().unwrap().owner, round);
+                assert!(device.batch(&pair.map).next_chain().unwrap().is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packed_queue_that_rested_where_there_is_no_descriptor_is_refused() {
+    let pair = Pair::packed(5, 0);
+    let mut at_five = pair.device(Features::NONE, 0);
+    at_five.rest();
+    let go_on = |size| Queue::go_on(&pair.map, size, pair.areas, pair.features(Features::NONE));
+    const WRAP: u16 = 1 << 15;
+
+    let fits = go_on(5).map(|queue| queue.position());
+    pair.forge.set_device_wish(7, 1);
+    let refused = go_on(5).err();
+
+    assert_eq!(fits, Ok(WRAP));
+    assert_eq!(refused, Some(Violation::Start(7)));
+}

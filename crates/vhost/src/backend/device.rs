@@ -25,7 +25,7 @@ use crate::protocol::{
     RingAddresses, StateDirection,
 };
 use ringway_device::task::Signal;
-use ringway_device::{Device, Offer};
+use ringway_device::{Device, Fault, Limits, Notified, Notifier, Offer};
 use ringway_spec::{DeviceId, F, Features, Status, split};
 
 /// Features of the protocol that are carried out, whatever the device.
@@ -45,6 +45,14 @@ const IMPOSSIBLE: Features = F::NOTIFICATION_DATA
     .union(F::NOTIF_CONFIG_DATA)
     .union(F::SUSPEND);
 
+/// What a front-end can be shown of a device: a message names a ring by 8 bits, and QEMU takes no more
+/// of configuration space (`VHOST_USER_MAX_CONFIG_SIZE`).
+pub const LIMITS: Limits = Limits {
+    id_last: u32::MAX,
+    queues: RINGS_MAX,
+    config_bytes: 256,
+};
+
 /// How many carriers there were, for loops to tell their rings apart.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
@@ -55,6 +63,7 @@ pub struct DeviceCarrier {
     sizes: Vec<u16>,
     loops: Vec<Handle>,
     number: usize,
+    _noticed: Arc<Noticed>,
     table: Table,
     /// What an IOMMU shows of it, if there is one.
     iotlb: Option<Iotlb>,
@@ -72,12 +81,17 @@ pub struct DeviceCarrier {
 impl DeviceCarrier {
     /// A carrier of `device` that offers `offer` of its own, as far as vhost-user has it. Its rings
     /// are shared out among `loops`; with none, no ring is served.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`]: the device cannot be presented as it is.
     pub fn new(
-        device: Box<dyn Device>,
+        mut device: Box<dyn Device>,
         offer: Offer,
         loops: Vec<Handle>,
         observer: Arc<dyn Observer>,
-    ) -> Self {
+    ) -> Result<Self, Fault> {
+        LIMITS.check(&*device)?;
         let possible = |&max: &u16| {
             if max.is_power_of_two() && max <= split::MAX_SIZE {
                 max
@@ -90,16 +104,25 @@ impl DeviceCarrier {
         let mut protocol = PROTOCOL;
         protocol.set(ProtocolFeatures::DEVICE_STATE, device.save().is_some());
         protocol.set(ProtocolFeatures::CONFIG, device.config_bytes() != 0);
-        Self {
+        let wires = Arc::new(Wires::new(sizes.len(), observer));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let noticed = Arc::new(Noticed {
+            wires: Arc::clone(&wires),
+            loops: loops.clone(),
+            number,
+        });
+        device.presented(Notifier::new(&noticed));
+        Ok(Self {
             features: offer
                 .without(IMPOSSIBLE)
                 .beside(device.id(), device.features()),
             rings: sizes.iter().map(|_| Ring::new()).collect(),
-            wires: Arc::new(Wires::new(sizes.len(), observer)),
+            wires,
             sizes,
             device,
             loops,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number,
+            _noticed: noticed,
             view: Arc::new(View::new(&Table::new(), None)),
             table: Table::new(),
             iotlb: None,
@@ -108,7 +131,7 @@ impl DeviceCarrier {
             protocol,
             transfer: Transfer::Nothing,
             stood_still: None,
-        }
+        })
     }
 
     /// What rings and transports are offered with by default: what costs a front-end nothing that
@@ -147,8 +170,7 @@ impl DeviceCarrier {
 
     /// The loop that serves a ring.
     fn handle(&self, ring: u8) -> Option<&Handle> {
-        let place = usize::from(ring).checked_rem(self.loops.len())?;
-        self.loops.get(place)
+        of_ring(&self.loops, ring.into())
     }
 
     fn held(&mut self, ring: u8) -> Option<&mut Ring> {
@@ -162,6 +184,34 @@ impl DeviceCarrier {
         }
         self.wires.told(|_| true);
         self.view = Arc::new(View::new(&self.table, self.iotlb.as_ref()));
+    }
+}
+
+/// The loop that serves a ring.
+fn of_ring(loops: &[Handle], ring: u16) -> Option<&Handle> {
+    let place = usize::from(ring).checked_rem(loops.len())?;
+    loops.get(place)
+}
+
+/// Where the device's own notices arrive.
+struct Noticed {
+    wires: Arc<Wires>,
+    loops: Vec<Handle>,
+    number: usize,
+}
+
+impl Notified for Noticed {
+    fn config_changed(&self) {
+        self.wires.config_changed();
+    }
+
+    fn due(&self, index: u16) {
+        if let Some(handle) = of_ring(&self.loops, index) {
+            handle.kick(Key {
+                device: self.number,
+                queue: index,
+            });
+        }
     }
 }
 

@@ -22,7 +22,7 @@ mod view;
 mod wires;
 
 pub use carrier::{Carrier, Kick, Logging, ResetBy, Start};
-pub use device::DeviceCarrier;
+pub use device::{DeviceCarrier, LIMITS};
 pub use event::{Chains, Event, Observer, Reason, Traffic};
 pub use refusal::{Fault, Refusal};
 pub use server::{Place, Server};

@@ -71,7 +71,7 @@ impl Served {
         let loops: Vec<_> = ["even", "odd"].map(spawn).into();
         let handles = loops.iter().map(EventLoop::handle).collect();
         let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER | F::ACCESS_PLATFORM);
-        let carrier = DeviceCarrier::new(Box::new(device), offer, handles, events.clone());
+        let carrier = DeviceCarrier::new(Box::new(device), offer, handles, events.clone()).unwrap();
         let notifier = carrier.notifier();
         let mut server = Server::new(place, carrier).unwrap();
         let stop = EventFd::new().unwrap();

@@ -39,7 +39,7 @@ impl Served {
         let serving = EventLoop::spawn("rings", event_loop::Options::default()).unwrap();
         let offer = Offer::default().with(F::RING_PACKED | F::IN_ORDER);
         let loops = vec![serving.handle()];
-        let carrier = DeviceCarrier::new(Box::new(device), offer, loops, Arc::new(()));
+        let carrier = DeviceCarrier::new(Box::new(device), offer, loops, Arc::new(())).unwrap();
         let notifier = carrier.notifier();
         let mut server = Server::new(Place::Listen(path.into()), carrier).unwrap();
         let stop = EventFd::new().unwrap();
@@ -114,6 +114,7 @@ pub(crate) fn bring_up(transport: Transport, ring: Features) -> ringway_driver::
         required: ring,
         optional: F::EVENT_IDX,
         without: forms - ring,
+        ..Wanted::default()
     };
     let options = QueueOptions {
         size: 16,

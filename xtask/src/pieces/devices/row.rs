@@ -36,6 +36,8 @@ pub(super) enum Demand {
     Transport(&'static str),
     /// How its interrupts arrive.
     Interrupts(&'static str),
+    /// How those of the disk do.
+    DiskInterrupts(&'static str),
     /// The format of its ring.
     Ring(&'static str),
     /// A feature that is agreed to.
@@ -98,6 +100,7 @@ impl Demand {
         match self {
             Self::Transport(name) => device["transport"] == name,
             Self::Interrupts(how) => device["interrupt"] == how,
+            Self::DiskInterrupts(how) => device["type"] != "blk" || device["interrupt"] == how,
             Self::Ring(format) => device["ring"] == format,
             Self::With(name) => has(name),
             Self::Without(name) => !has(name),
@@ -112,7 +115,7 @@ impl Demand {
     fn text(self) -> String {
         match self {
             Self::Transport(name) => format!("driven by {name}"),
-            Self::Interrupts(how) => format!("interrupts by {how}"),
+            Self::Interrupts(how) | Self::DiskInterrupts(how) => format!("interrupts by {how}"),
             Self::Ring(format) => format!("a {format} ring"),
             Self::With(name) => format!("with {name}"),
             Self::Without(name) => format!("without {name}"),
@@ -159,6 +162,7 @@ mod tests {
         let demands = [
             Demand::Transport("pci-modern"),
             Demand::Interrupts("line"),
+            Demand::DiskInterrupts("line"),
             Demand::Ring("packed"),
             Demand::With("EVENT_IDX"),
             Demand::Without("INDIRECT_DESC"),
@@ -174,6 +178,7 @@ mod tests {
         let demands = [
             Demand::Transport("pci-legacy"),
             Demand::Interrupts("msix-one"),
+            Demand::DiskInterrupts("msix-one"),
             Demand::Ring("split"),
             Demand::With("INDIRECT_DESC"),
             Demand::Without("EVENT_IDX"),

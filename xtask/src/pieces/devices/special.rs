@@ -2,10 +2,12 @@
 
 use super::product::Presented;
 use super::row::{Access, Demand, RESIZED, Row};
-use Demand::{Disk, Interrupts, Ring, With, Without};
+use Demand::{Disk, DiskInterrupts, Interrupts, Ring, With, Without};
 
 /// What QEMU 10.0 can do in order: beyond that, it loses requests or crashes, as `up` says.
 const IN_ORDER: &str = " queue=8 depth=1";
+/// Four queues of each disk are used, one of which is slow.
+const SEVERAL: &str = " queues=4 slow=1";
 /// Blocks that are larger than sectors.
 const LARGE_BLOCKS: &str = ",logical_block_size=4096,physical_block_size=4096";
 
@@ -15,6 +17,7 @@ struct Way {
     both: &'static str,
     disk: &'static str,
     access: Access,
+    asked: &'static str,
     demands: &'static [Demand],
 }
 
@@ -24,7 +27,15 @@ const fn pci(both: &'static str, disk: &'static str, demands: &'static [Demand])
         both,
         disk,
         access: Access::ReadWrite,
+        asked: "",
         demands,
+    }
+}
+
+const fn several(disk: &'static str, demands: &'static [Demand]) -> Way {
+    Way {
+        asked: SEVERAL,
+        ..pci("", disk, demands)
     }
 }
 
@@ -46,6 +57,13 @@ const fn window(both: &'static str, demands: &'static [Demand]) -> Way {
 const WAYS: &[Way] = &[
     // More queues than messages, of which the driver uses one.
     pci(",vectors=2", ",num-queues=4", &[Interrupts("msix-each")]),
+    // Ever fewer messages for four queues that are used.
+    several(",num-queues=4,vectors=5", &[DiskInterrupts("msix-each")]),
+    several(",num-queues=4,vectors=4", &[DiskInterrupts("msix-slow")]),
+    several(",num-queues=4,vectors=3", &[DiskInterrupts("msix-shared")]),
+    several(",num-queues=4,vectors=2", &[DiskInterrupts("msix-shared")]),
+    several(",num-queues=4,vectors=1", &[DiskInterrupts("msix-one")]),
+    several(",num-queues=4,vectors=0", &[DiskInterrupts("line")]),
     pci(
         ",event_idx=off,indirect_desc=off",
         ",queue-size=4",
@@ -133,6 +151,7 @@ impl Way {
             both,
             disk,
             access,
+            asked,
             demands,
         } = *self;
         let read_only = match access {
@@ -140,14 +159,14 @@ impl Way {
             Access::ReadWrite => "",
         };
         let asked = if both.contains("in_order") {
-            IN_ORDER
+            IN_ORDER.to_owned()
         } else {
-            presented.asked()
+            format!("{}{asked}", presented.asked())
         };
         Row {
-            name: format!("{}{both}{disk}{read_only}", presented.name()),
+            name: format!("{}{both}{disk}{read_only}{asked}", presented.name()),
             machine: presented.machine(),
-            asked: asked.to_owned(),
+            asked,
             both: format!("{}{both}", presented.switches()),
             disk: disk.to_owned(),
             access,

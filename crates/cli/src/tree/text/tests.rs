@@ -20,6 +20,7 @@ fn tree() -> Tree {
             class: "block".to_owned(),
             name: "vda".to_owned(),
         }],
+        interrupt: None,
         interrupts: vec![Interrupt {
             irq: Some(25),
             vector: Some(1),
@@ -31,6 +32,7 @@ fn tree() -> Tree {
             name: some("req.0"),
             size: Some(128),
             vector: Some(1),
+            vector_name: None,
         }],
         problems: Vec::new(),
     };
@@ -99,6 +101,23 @@ fn in_full_each_feature_has_a_line_with_its_section() {
 │     features    1  SIZE_MAX  §5.2.3
 │                18  BIT_18
 │     irqs      25  virtio0-req.0  vector 1  321 times
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn a_queue_says_what_its_vector_is_called() {
+    let mut tree = tree();
+    let disk = &mut tree.devices[0];
+    disk.interrupts.clear();
+    disk.interrupt = Some("msix-shared".to_owned());
+    disk.queues[0].vector_name = Some("virtio0-virtqueues".to_owned());
+
+    let text = plain(&tree, Detail::Brief);
+
+    let expected = "
+│     irqs      msix-shared
+│     queues    0  req.0  size 128  vector 1  virtio0-virtqueues
 ";
     assert!(text.contains(expected), "{text}");
 }

@@ -143,6 +143,7 @@ impl Shop {
     }
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-and-driver-capabilities:1
 #[test]
 fn a_device_with_capabilities_has_all_commands_for_them_and_one_without_kinds_none_for_objects() {
     let with_kinds = Shop::new().facilities.commands();
@@ -164,6 +165,8 @@ fn capabilities_are_listed_by_a_bit_for_each_in_whole_words() {
     assert_eq!((set, one[264]), (vec![264], 2));
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-and-driver-capabilities:2,
+/// dev:basic/device-groups/admin-cmds/device-and-driver-capabilities:3
 #[test]
 fn a_driver_may_use_what_there_is_or_less_and_not_more() {
     let all = [0xe8, 3, 0, 0, 4, 0, 0b111, 5];
@@ -237,6 +240,7 @@ fn there_are_no_objects_before_a_capability_is_set_and_none_beyond_what_it_says(
     assert_eq!(shop.create(ObjectType::from_u16(0x300), 0, &[]), no);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-resource-objects:5
 #[test]
 fn a_number_names_one_object_until_it_is_destroyed_and_then_perhaps_another() {
     let shop = Shop::open();
@@ -257,6 +261,7 @@ fn a_number_names_one_object_until_it_is_destroyed_and_then_perhaps_another() {
     assert_eq!(shop.query(LID, 3).unwrap()[..2], [0, 9]);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-resource-objects:10
 #[test]
 fn an_object_is_what_was_said_of_it_last() {
     let shop = Shop::open();
@@ -277,6 +282,7 @@ fn an_object_is_what_was_said_of_it_last() {
     assert_eq!(then, Ok(vec![1, 7, 0, 4, 0, 0, 0, 0]));
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-resource-objects:9
 #[test]
 fn an_object_that_could_not_be_changed_is_as_it_was() {
     let shop = Shop::open();
@@ -310,6 +316,7 @@ fn an_object_on_which_another_depends_is_not_destroyed_before_it() {
     assert_eq!(outcomes, [Err(Failure::Busy), Ok(()), Ok(())]);
 }
 
+/// Clauses: dev:basic/administration-virtqueues:9
 #[test]
 fn a_device_that_has_no_memory_for_more_objects_says_so_and_has_done_nothing() {
     let shop = Shop::open();
@@ -328,6 +335,8 @@ fn a_device_that_has_no_memory_for_more_objects_says_so_and_has_done_nothing() {
     assert_eq!((meanwhile, with_room), (events, Ok(())));
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-and-driver-capabilities:9,
+/// dev:basic/device-groups/admin-cmds/device-resource-objects:11
 #[test]
 fn a_reset_ends_all_objects_the_last_first_and_what_the_driver_said() {
     let shop = Shop::open();

@@ -36,6 +36,7 @@ const NO_GROUP: (Status, Qualifier) = (Status::EINVAL, Qualifier::INVALID_GROUP)
 const NO_OPCODE: (Status, Qualifier) = (Status::EINVAL, Qualifier::INVALID_OPCODE);
 const NO_MEMBER: (Status, Qualifier) = (Status::EINVAL, Qualifier::INVALID_MEMBER);
 
+/// Clauses: dev:basic/device-groups/admin-cmds:5
 #[test]
 fn the_lists_can_be_used_at_once_and_say_what_there_is() {
     let (owner, _) = owner();
@@ -49,6 +50,8 @@ fn the_lists_can_be_used_at_once_and_say_what_there_is() {
     assert_eq!(own.header, StatusHeader::default());
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:12,
+/// dev:basic/device-groups/admin-cmds:13
 #[test]
 fn a_command_is_refused_until_the_driver_has_said_that_it_uses_it() {
     let (owner, [_, others]) = owner();
@@ -62,6 +65,10 @@ fn a_command_is_refused_until_the_driver_has_said_that_it_uses_it() {
     assert_eq!(others.asked_for(), [(O::DEV_MODE_SET, 1)]);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:1,
+/// dev:basic/device-groups/admin-cmds:2,
+/// dev:basic/device-groups/admin-cmds:3,
+/// dev:basic/device-groups/admin-cmds:4
 #[test]
 fn group_opcode_and_member_are_checked_in_this_order() {
     let (owner, [own, others]) = owner();
@@ -86,6 +93,7 @@ fn the_lists_are_for_the_group_whatever_member_is_named() {
     assert_eq!(outcomes, [OK; 2]);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:10
 #[test]
 fn what_is_used_in_one_group_is_not_in_another() {
     let (owner, _) = owner();
@@ -98,6 +106,7 @@ fn what_is_used_in_one_group_is_not_in_another() {
     assert_eq!(outcome(&owner, G::SELF, O::LIST_QUERY, 0), OK);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:7
 #[test]
 fn a_list_with_a_command_that_there_is_not_is_refused_whole() {
     let (owner, _) = owner();
@@ -140,6 +149,8 @@ fn a_driver_may_forbid_itself_the_lists() {
     assert_eq!(outcome(&owner, G::SELF, O::LIST_USE, 0), NO_OPCODE);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:11,
+/// dev:basic/device-groups/admin-cmds:15
 #[test]
 fn after_a_reset_only_the_lists_can_be_used_and_what_was_used_can_be_again() {
     let (owner, [own, others]) = owner();
@@ -158,6 +169,21 @@ fn after_a_reset_only_the_lists_can_be_used_and_what_was_used_can_be_again() {
     assert_eq!(resets, [1, 1]);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:14
+#[test]
+fn a_command_that_was_listed_is_listed_for_ever() {
+    let (owner, [_, others]) = owner();
+    let list = || send(&owner, G::SR_IOV, O::LIST_QUERY, 0, &[]).result;
+
+    let before = list();
+    others.set_commands(Opcodes::of(&[O::DEV_MODE_SET]));
+    owner.reset();
+    let after = list();
+
+    assert_eq!(before, after);
+    assert_eq!(use_commands(&owner, G::SR_IOV, SOME).status, Status::OK);
+}
+
 #[test]
 fn a_group_that_is_not_there_now_has_no_commands_and_goes_on_when_it_is_again() {
     let (owner, [_, others]) = owner();
@@ -172,6 +198,7 @@ fn a_group_that_is_not_there_now_has_no_commands_and_goes_on_when_it_is_again() 
     assert_eq!(outcome(&owner, G::SR_IOV, O::DEV_MODE_SET, 1), OK);
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds/device-and-driver-capabilities:5
 #[test]
 fn commands_for_capabilities_are_for_the_owner_alone() {
     let group = Played::new(G::SR_IOV, Opcodes::CAPABILITIES.union(SOME), 1..=2);
@@ -186,6 +213,7 @@ fn commands_for_capabilities_are_for_the_owner_alone() {
     }
 }
 
+/// Clauses: dev:basic/device-groups/admin-cmds:6
 #[test]
 fn a_failure_is_told_by_status_and_qualifier_and_has_no_result() {
     let (owner, [_, others]) = owner();

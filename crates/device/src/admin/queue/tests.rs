@@ -9,7 +9,7 @@ use super::super::testing::{Asked, Played, command};
 use super::super::{Failure, Group};
 use super::*;
 use crate::task::Ran;
-use crate::testing::{Loop, UNTOUCHED};
+use crate::testing::{Loop, Random, UNTOUCHED};
 
 const FORMATS: [Features; 3] = [Features::NONE, F::RING_PACKED, F::IN_ORDER];
 
@@ -61,6 +61,8 @@ fn a_command_is_answered_however_it_is_laid_out() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:2,
+/// dev:basic/administration-virtqueues:5
 #[test]
 fn a_result_is_filled_up_to_a_multiple_of_eight_bytes() {
     for (len, written) in [(0, 8), (1, 16), (8, 16), (9, 24), (15, 24)] {
@@ -77,6 +79,8 @@ fn a_result_is_filled_up_to_a_multiple_of_eight_bytes() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:1,
+/// dev:basic/administration-virtqueues:4
 #[test]
 fn what_a_driver_has_no_room_for_is_cut_off() {
     for room in [8, 9, 16, 24] {
@@ -107,6 +111,7 @@ fn a_driver_that_has_hardly_room_for_the_status_is_told_what_fits() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:1
 #[test]
 fn a_command_that_is_shorter_than_its_header_is_zeroes_from_there_on() {
     let own = Played::new(G::SELF, Opcodes::NONE, 0..=0);
@@ -123,6 +128,8 @@ fn a_command_that_is_shorter_than_its_header_is_zeroes_from_there_on() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:2,
+/// dev:basic/administration-virtqueues:4
 #[test]
 fn a_command_that_is_longer_than_anything_is_looked_at_so_far_and_carried_out() {
     let (mut queue, group) = queue(Features::NONE);
@@ -137,6 +144,7 @@ fn a_command_that_is_longer_than_anything_is_looked_at_so_far_and_carried_out() 
     assert_eq!(asked[0].room, RESULT_BYTES_MAX);
 }
 
+/// Clauses: dev:basic/administration-virtqueues:7
 #[test]
 fn commands_are_carried_out_in_their_order_even_if_one_takes_longer() {
     for format in FORMATS {
@@ -164,6 +172,7 @@ fn commands_are_carried_out_in_their_order_even_if_one_takes_longer() {
     }
 }
 
+/// Clauses: dev:basic/administration-virtqueues:6
 #[test]
 fn a_failure_is_written_with_its_qualifier() {
     let (mut queue, group) = queue(Features::NONE);
@@ -180,4 +189,63 @@ fn a_failure_is_written_with_its_qualifier() {
     );
     let qualifiers = told.map(|told| told.status_qualifier);
     assert_eq!(qualifiers, [Qualifier::TRYAGAIN, Qualifier::INVALID_MEMBER]);
+}
+
+/// A driver that sends nonsense, in pieces of any length: each chain is answered, the first bytes of
+/// the answer are a status, and no more is said to be written than there is room for.
+#[test]
+fn whatever_a_driver_sends_is_answered_within_its_room() {
+    for (seed, format) in (0..60).zip(FORMATS.into_iter().cycle()) {
+        let (mut queue, group) = queue(format);
+        let mut random = Random::new(seed);
+        for _ in 0..40 {
+            let len = random.below(40) as usize;
+            *group.answer.lock() = Ok(vec![7; len]);
+            group.waits.store(random.below(3) as u32, Ordering::SeqCst);
+            let almost = get(random.below(4));
+            let mut bytes: Vec<u8> = almost
+                .iter()
+                .map(|byte| {
+                    if random.below(12) == 0 {
+                        random.byte()
+                    } else {
+                        *byte
+                    }
+                })
+                .collect();
+            bytes.truncate(random.below(48) as usize);
+            let at = random.below(24).min(bytes.len() as u64) as usize;
+            let (head, tail) = bytes.split_at(at);
+            let pieces = [head, tail].into_iter().filter(|piece| !piece.is_empty());
+            let pieces: Vec<&[u8]> = pieces.collect();
+            let room: Vec<usize> = (0..random.below(3))
+                .map(|_| 1 + random.below(30) as usize)
+                .collect();
+            if pieces.is_empty() && room.is_empty() {
+                continue;
+            }
+
+            let answer = queue.request(&pieces, &room).unwrap();
+
+            let room: usize = room.iter().sum();
+            let written = answer.written as usize;
+            assert!(
+                written <= room && (written >= 8 || written == room),
+                "seed {seed}"
+            );
+            assert!(written.is_multiple_of(8) || written == room, "seed {seed}");
+            if written >= 8 {
+                let header = header(&answer.bytes);
+                let (ok, valid) = (header.status == Status::OK, header.status_qualifier);
+                assert_eq!(ok, valid == Qualifier::OK, "seed {seed}");
+                assert_eq!(header.reserved2, [0; 4]);
+            }
+            let untouched = &answer.bytes[written..];
+            assert!(
+                untouched.iter().all(|&byte| byte == UNTOUCHED),
+                "seed {seed}"
+            );
+            queue.ram.rewind();
+        }
+    }
 }

@@ -71,7 +71,8 @@ fn a_legacy_driver_that_follows_the_order_gets_its_queue_served() {
 /// only. That it notifies of an empty queue is not said at all, since no device here does so.
 ///
 /// Clauses: leg:reserved-feature-bits/legacy-interface-reserved-feature:2,
-/// leg:reserved-feature-bits/legacy-interface-reserved-feature:3
+/// leg:reserved-feature-bits/legacy-interface-reserved-feature:3,
+/// leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:6
 #[test]
 fn a_legacy_driver_is_offered_32_features_and_accepts_no_more() {
     let device = Features::bit(1) | Features::bit(60);

@@ -5,14 +5,14 @@ use crate::model::Worker;
 use crate::testing::Log;
 use ringway_ring::device::{Batch, Chain};
 
-const SUSPENDED: Status = SETTLED.union(Status::SUSPEND);
+pub(super) const SUSPENDED: Status = SETTLED.union(Status::SUSPEND);
 
-fn suspendable() -> (Bench, Front<Pin>) {
+pub(super) fn suspendable() -> (Bench, Front<Pin>) {
     front(Features::NONE, Offer::default().with(F::SUSPEND))
 }
 
 impl Front<Pin> {
-    fn start_suspendable(&self, bench: &mut Bench) -> Ring {
+    pub(super) fn start_suspendable(&self, bench: &mut Bench) -> Ring {
         let features = F::VERSION_1 | F::SUSPEND;
         let ring = bench.ram.ring(8, features);
         assert!(self.settle(features));
@@ -22,12 +22,12 @@ impl Front<Pin> {
         ring
     }
 
-    fn suspend_now(&self) {
+    pub(super) fn suspend_now(&self) {
         self.set_status(READY | Status::SUSPEND);
     }
 }
 
-fn submit(bench: &mut Bench, ring: &mut Ring) {
+pub(super) fn submit(bench: &mut Bench, ring: &mut Ring) {
     let room = bench.ram.holding(&[0; 4]);
     ring.queue.submit(&[], &[room], ()).unwrap();
     ring.queue.kick_needed();
@@ -189,7 +189,7 @@ fn a_device_that_may_not_reach_memory_is_suspended_when_it_may() {
 
 /// Keeps what it is given, and gives one back each time that it is served.
 #[derive(Default)]
-struct Slow(Vec<Chain>);
+pub(super) struct Slow(Vec<Chain>);
 
 impl Worker for Slow {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
@@ -281,7 +281,7 @@ fn what_was_begun_is_used_before_the_device_is_suspended_and_nothing_new_is_begu
     }
 }
 
-fn around(device: Plain, log: Arc<Log>, format: Features) -> (Bench, Front<Pin>) {
+pub(super) fn around(device: Plain, log: Arc<Log>, format: Features) -> (Bench, Front<Pin>) {
     let offer = Offer::default().with(F::SUSPEND | format);
     let (bench, parts) = Bench::around(device, log, offer);
     let pin = Pin::new(bench.wires.clone());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing::Wires;
+use alloc::sync::Weak;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -49,6 +50,8 @@ fn each_event_sends_the_message_of_its_vector() {
 }
 
 /// §4.1.5.3.1.
+///
+/// Clauses: dev:pci/op/used-buffer-notif:1
 #[test]
 fn a_queue_without_a_vector_does_not_interrupt() {
     let (wires, vectors) = vectors();
@@ -61,6 +64,8 @@ fn a_queue_without_a_vector_does_not_interrupt() {
 }
 
 /// §4.1.5.1.2.1.
+///
+/// Clauses: dev:pci/op/init/msi-x-vector-cfg:9
 #[test]
 fn a_vector_that_does_not_exist_is_refused_by_reading_back_as_none() {
     let (_wires, vectors) = vectors();
@@ -76,6 +81,7 @@ fn a_vector_that_does_not_exist_is_refused_by_reading_back_as_none() {
     }
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn a_masked_vector_is_pending_and_sends_once_when_it_is_unmasked() {
     let (wires, vectors) = vectors();
@@ -136,6 +142,7 @@ fn without_messages_the_pin_is_asserted_until_its_causes_are_taken() {
     assert_eq!(wires.messages(), []);
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn a_disabled_pin_is_not_asserted_but_still_wanted() {
     let (wires, vectors) = vectors();
@@ -164,6 +171,7 @@ fn enabling_messages_takes_the_pin_back() {
     assert!(!wires.asserted() && !vectors.wants_pin());
 }
 
+/// Clauses: dev:pci/op/init/msi-x-vector-cfg:7
 #[test]
 fn a_reset_unmaps_every_event_and_forgets_what_is_pending() {
     let (wires, vectors) = vectors();
@@ -201,6 +209,7 @@ fn the_table_answers_aligned_accesses_of_32_and_64_bits_only() {
     assert_eq!(read(24, 8)[..8], [1, 0, 0, 0, 0, 0, 0, 0]);
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn bits_that_mean_nothing_stay_0_and_a_vector_is_masked_from_the_start() {
     let (_wires, vectors) = vectors();
@@ -256,4 +265,135 @@ fn a_function_without_vectors_has_only_its_pin() {
 
     assert_eq!(vectors.queue_vector(0), NO_VECTOR);
     assert!(wires.asserted());
+}
+
+/// Clauses: dev:pci/op/init/msi-x-vector-cfg:4, dev:pci/op/init/msi-x-vector-cfg:6
+#[test]
+fn any_event_can_be_mapped_to_any_vector() {
+    let (wires, vectors) = vectors();
+    set_entry(&vectors, 0, 0);
+
+    for n in 0..3 {
+        vectors.set_config_vector(n);
+        vectors.config_changed();
+        assert_eq!(vectors.config_vector(), n);
+        for index in 0..2 {
+            vectors.set_queue_vector(index, n);
+            vectors.used(index);
+            assert_eq!(vectors.queue_vector(index), n);
+        }
+
+        assert_eq!(wires.messages(), [message(n.into()); 3]);
+    }
+}
+
+/// Clauses: dev:pci/op/init/msi-x-vector-cfg:5, dev:pci/op/used-buffer-notif:1,
+/// dev:pci/op/notif-of-device-cfg-changes:1
+#[test]
+fn any_event_can_be_unmapped_and_interrupts_no_more() {
+    let (wires, vectors) = vectors();
+    vectors.set_queue_vector(1, 2);
+
+    vectors.set_config_vector(NO_VECTOR);
+    vectors.set_queue_vector(0, NO_VECTOR);
+    vectors.set_queue_vector(1, NO_VECTOR);
+    vectors.config_changed();
+    vectors.used(0);
+    vectors.used(1);
+
+    let mapped = [
+        vectors.config_vector(),
+        vectors.queue_vector(0),
+        vectors.queue_vector(1),
+    ];
+    assert_eq!(mapped, [NO_VECTOR; 3]);
+    assert_eq!((wires.messages(), pending(&vectors)), (vec![], 0));
+    assert!(!wires.asserted() && !vectors.wants_pin());
+}
+
+/// A masked vector has still to send what happened before; if the event is unmapped meanwhile, it
+/// must not (§4.1.5.3.1, §4.1.5.4.1). Others on the same vector want it nevertheless.
+///
+/// Clauses: dev:pci/op/used-buffer-notif:1, dev:pci/op/notif-of-device-cfg-changes:1
+#[test]
+fn what_waits_for_an_event_that_is_unmapped_is_not_sent() {
+    for shared in [false, true] {
+        let (wires, vectors) = vectors();
+        set_entry(&vectors, 1, VECTOR_MASKED);
+        set_entry(&vectors, 2, VECTOR_MASKED);
+        if shared {
+            vectors.set_queue_vector(1, 1);
+        }
+
+        vectors.used(0);
+        vectors.config_changed();
+        vectors.set_queue_vector(0, NO_VECTOR);
+        vectors.set_config_vector(NO_VECTOR);
+        set_entry(&vectors, 1, 0);
+        set_entry(&vectors, 2, 0);
+
+        let sent = if shared { vec![message(1)] } else { vec![] };
+        assert_eq!(wires.messages(), sent);
+    }
+}
+
+/// On another thread, a worker goes on to use buffers. What it had sent before counts for nothing.
+#[test]
+fn an_event_that_was_unmapped_sends_nothing_from_then_on() {
+    let (wires, vectors) = vectors();
+    let ended = AtomicBool::new(false);
+
+    let late = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                vectors.used(0);
+            }
+        });
+        let late = (0..500).map(|_| {
+            vectors.set_queue_vector(0, NO_VECTOR);
+            wires.messages();
+            std::thread::yield_now();
+            let late = wires.messages().len();
+            vectors.set_queue_vector(0, 1);
+            late
+        });
+        let late = late.sum::<usize>();
+        ended.store(true, Ordering::SeqCst);
+        late
+    });
+
+    assert_eq!(late, 0);
+}
+
+/// Looks at the causes when it gets a message, as a driver may.
+#[derive(Default)]
+struct Looks {
+    vectors: Mutex<Weak<Vectors>>,
+    seen: Mutex<Vec<InterruptStatus>>,
+}
+
+impl MessageSink for Looks {
+    fn send(&self, _address: u64, _data: u32) {
+        let vectors = self.vectors.lock().upgrade();
+        let causes = vectors.map(|vectors| vectors.pin().causes());
+        self.seen.lock().extend(causes);
+    }
+}
+
+/// §4.1.4.5.1: the ISR status has the bit of configuration before the message goes out.
+///
+/// Clauses: dev:pci/pci-device-layout/isr-status-capability:2
+#[test]
+fn the_cause_is_there_before_the_message_of_a_change_is_sent() {
+    let looks = Arc::new(Looks::default());
+    let vectors = Vectors::new(3, 2, looks.clone(), Arc::new(Wires::default()));
+    let vectors = Arc::new(vectors);
+    *looks.vectors.lock() = Arc::downgrade(&vectors);
+    vectors.control(OPEN, CONTROL_ENABLE);
+    vectors.set_config_vector(0);
+    set_entry(&vectors, 0, 0);
+
+    vectors.config_changed();
+
+    assert_eq!(*looks.seen.lock(), [InterruptStatus::CONFIG_CHANGE]);
 }

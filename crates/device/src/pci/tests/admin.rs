@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::admin::{self, Administration, Command as Asked, Failure, Group};
-use crate::parts::Interface;
 use crate::task::Ran;
 use core::task::Poll;
 use ringway_spec::admin::{CommandHeader, GroupType, Opcode, Opcodes};
@@ -32,11 +31,11 @@ impl Group for Silent {
 /// The index of the first administration queue of such a function.
 const FIRST: u16 = Plain::QUEUE_SIZES.len() as u16;
 
-fn owning(queues: u16, interface: Interface) -> (Bench, Function) {
+pub(super) fn owning(queues: u16, interface: Interface) -> (Bench, Function) {
     let (bench, mut parts) = Bench::new(Features::NONE, Offer::default());
     parts.administration = Administration::new(queues).with(Arc::new(Silent));
     parts.interface = interface;
-    let function = Function::new(parts, 4, bench.wires.clone(), bench.wires.clone());
+    let function = present(&bench, parts, 4).unwrap();
     let bases = function
         .bars()
         .iter()
@@ -82,6 +81,7 @@ fn administration_is_offered_with_a_group_and_a_queue_and_not_otherwise() {
     assert_eq!(parts.queues(), (FIRST, 0));
 }
 
+/// Clauses: dev:pci/pci-device-layout/common-cfg-structure-layout:16
 #[test]
 fn administration_queues_lie_behind_the_others_once_they_are_agreed_on() {
     let (mut bench, function) = owning(2, Interface::Modern);
@@ -139,7 +139,7 @@ fn a_command_goes_over_its_queue_and_a_reset_takes_back_what_was_said() {
         let (bench, mut parts) = Bench::new(Features::NONE, Offer::default().with(format));
         let mut bench = bench;
         parts.administration = Administration::new(1).with(Arc::new(Silent));
-        let function = Function::new(parts, 4, bench.wires.clone(), bench.wires.clone());
+        let function = present(&bench, parts, 4).unwrap();
         let command = Command::MEMORY | Command::BUS_MASTER;
         function.set(config::COMMAND, u32::from(command.bits()));
         let mut answers = Vec::new();

@@ -63,10 +63,10 @@ impl Owner {
         let (messages, line) = (bench.wires.clone(), bench.wires.clone());
         let others = (0..virtuals).map(|_| {
             let (other, parts) = Bench::new(Features::NONE, Offer::default());
-            VirtualFunction::new(parts, 3, other.wires.clone())
+            VirtualFunction::new(parts, 3, other.wires.clone()).unwrap()
         });
         let function = match virtuals {
-            0 => Function::new(parts, 3, messages, line),
+            0 => Function::new(parts, 3, messages, line).unwrap(),
             _ => {
                 let (others, routing) = (others.collect(), Routing::default());
                 Function::physical(parts, 3, messages, line, others, routing).unwrap()

@@ -1,7 +1,6 @@
 //! Functions that have the legacy interface, alone or beside the other.
 
 use super::*;
-use crate::parts::Interface;
 use ringway_spec::pci::legacy::{
     self, DEVICE_STATUS, QUEUE_ADDRESS, QUEUE_NOTIFY, QUEUE_SELECT, QUEUE_SIZE,
 };
@@ -12,10 +11,11 @@ const BASE4: u64 = 0x12_3450_0000;
 const EITHER: [Interface; 2] = [Interface::Transitional, Interface::Legacy];
 
 fn placed(interface: Interface, vectors: u16) -> (Bench, Function) {
-    let features = Features::bit(3) | Features::bit(70);
-    let (bench, mut parts) = Bench::new(features, Offer::default());
+    let (mut model, log) = Plain::new(Features::bit(3) | Features::bit(70));
+    model.id = DeviceId::CONSOLE;
+    let (bench, mut parts) = Bench::around(model, log, Offer::default());
     parts.interface = interface;
-    let function = Function::new(parts, vectors, bench.wires.clone(), bench.wires.clone());
+    let function = present(&bench, parts, vectors).unwrap();
     function.set(config::BAR0, PORT as u32);
     function.set(config::BAR0 + 4, BASE1 as u32);
     function.set(config::BAR0 + 16, BASE4 as u32);
@@ -52,6 +52,11 @@ impl Function {
 }
 
 /// §4.1.2.3
+///
+/// Clauses: dev:pci/pci-device-discovery:1, dev:pci/pci-device-discovery:2,
+/// leg:pci/pci-device-discovery/legacy-interfaces-a-note-on-pci-de:1,
+/// leg:pci/pci-device-discovery/legacy-interfaces-a-note-on-pci-de:2,
+/// leg:pci/pci-device-discovery/legacy-interfaces-a-note-on-pci-de:3
 #[test]
 fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
     for (id, device) in [
@@ -59,15 +64,13 @@ fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
         (DeviceId::BLOCK, 0x1001),
         (DeviceId::ENTROPY, 0x1005),
         (DeviceId::NINE_P, 0x1009),
-        (DeviceId::SOCKET, 0x1013),
-        (DeviceId(63), 0x103f),
     ] {
         for interface in EITHER {
             let (mut model, log) = Plain::new(Features::NONE);
             model.id = id;
             let (bench, mut parts) = Bench::around(model, log, Offer::default());
             parts.interface = interface;
-            let function = Function::new(parts, 0, bench.wires.clone(), bench.wires.clone());
+            let function = present(&bench, parts, 0).unwrap();
 
             let vendor = function.get(config::VENDOR_ID);
             let subsystem = function.get(config::SUBSYSTEM_VENDOR_ID);
@@ -79,7 +82,28 @@ fn a_function_with_the_legacy_interface_says_what_it_is_by_its_old_ids() {
     }
 }
 
+/// Clauses: dev:pci/pci-device-discovery:2
+#[test]
+fn a_type_without_an_id_of_before_version_1_is_refused_the_legacy_interface() {
+    for (interface, id) in [
+        (Interface::Transitional, DeviceId::SOCKET),
+        (Interface::Legacy, DeviceId(63)),
+    ] {
+        let (mut model, log) = Plain::new(Features::NONE);
+        model.id = id;
+        let (bench, mut parts) = Bench::around(model, log, Offer::default());
+        parts.interface = interface;
+
+        let refused = present(&bench, parts, 0).err();
+
+        assert_eq!(refused, Some(Unfit::Transitional(id)));
+    }
+}
+
 /// §4.1.4.10, §4.1.5.1.1.1: drivers tell the one from the other by the capabilities.
+///
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:1,
+/// leg:pci/init/virtio-cfg-detection/legacy-interface-a-note-on-device:1
 #[test]
 fn the_first_bar_is_of_ports_and_only_a_transitional_function_has_virtio_s_capabilities() {
     for (interface, vectors, bars, types) in [
@@ -150,6 +174,9 @@ fn the_header_has_each_field_at_its_place_and_width() {
 }
 
 /// Once messages are enabled the other fields move; they move back when they are not.
+///
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:3,
+/// leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:5
 #[test]
 fn configuration_space_moves_with_messages_and_is_reached_by_any_width() {
     let (bench, function) = placed(Interface::Legacy, 3);

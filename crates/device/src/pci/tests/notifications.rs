@@ -26,6 +26,8 @@ fn a_queue_is_served_and_interrupts_with_its_message() {
 }
 
 /// §4.1.4.5.1.
+///
+/// Clauses: dev:pci/pci-device-layout/isr-status-capability:5
 #[test]
 fn without_messages_the_pin_is_asserted_until_the_isr_status_is_read() {
     let (mut bench, function) = placed(3);
@@ -50,6 +52,7 @@ fn without_messages_the_pin_is_asserted_until_the_isr_status_is_read() {
     assert_eq!(bench.wires.changes(), 2);
 }
 
+/// Clauses: dev:pci/op/init/msi-x-vector-cfg:6, dev:pci/op/init/msi-x-vector-cfg:9
 #[test]
 fn vectors_are_written_and_one_that_is_not_there_reads_as_none() {
     let (_bench, function) = placed(3);
@@ -112,6 +115,7 @@ fn a_kick_with_data_has_32_bits_and_a_wrong_hint_harms_nobody() {
     assert_eq!(function.violation(), None);
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn a_function_that_may_not_reach_memory_serves_nothing_until_it_may() {
     let (mut bench, function) = placed(3);
@@ -155,4 +159,68 @@ fn a_broken_rule_is_told_with_the_message_for_configuration() {
         len: 2,
     };
     assert_eq!(function.violation(), Some((0, why)));
+}
+
+/// §4.1.5.2.1: kicks name a queue as the device said, and its index is no such name.
+#[test]
+fn queues_are_named_in_kicks_as_the_device_says_if_that_was_agreed_on() {
+    for data in [Features::NONE, F::NOTIFICATION_DATA] {
+        let offer = Offer::default().with(F::NOTIF_CONFIG_DATA);
+        let (mut bench, parts) = Bench::new(Features::NONE, offer);
+        let function = present(&bench, parts, 3).unwrap();
+        function.set(config::COMMAND, Command::BUS_MASTER.bits().into());
+        let agreed = F::NOTIF_CONFIG_DATA | data;
+        let _ring = function.start_with(&mut bench, 1, NO_VECTOR, agreed);
+        let name = function.common(common::QUEUE_NOTIF_CONFIG_DATA, 2);
+        let at = u64::from(NOTIFY_OFFSET + NOTIFY_MULTIPLIER);
+        let width = if data.is_empty() { 2 } else { 4 };
+        let kick = |value: u32| function.bar_write(0, at, &value.to_le_bytes()[..width]);
+
+        kick(1);
+        let by_index = bench.steps.kicks();
+        kick(name);
+        let by_name = bench.steps.kicks();
+
+        assert_ne!(name, 1);
+        assert_eq!((by_index, by_name), (vec![], vec![1]));
+    }
+}
+
+/// Whatever is asserted: the pin may be disabled.
+///
+/// Clauses: dev:pci/pci-device-layout/isr-status-capability:2,
+/// dev:pci/pci-device-layout/isr-status-capability:3,
+/// dev:pci/pci-device-layout/isr-status-capability:4,
+/// dev:pci/pci-device-layout/isr-status-capability:5
+#[test]
+fn the_interrupt_status_of_pci_says_whether_the_isr_status_has_any_bit() {
+    for disabled in [Command::empty(), Command::INTX_DISABLE] {
+        let (mut bench, function) = placed(3);
+        let command = Command::MEMORY | Command::BUS_MASTER | disabled;
+        function.set(config::COMMAND, command.bits().into());
+        let mut ring = function.start(&mut bench, 0, NO_VECTOR);
+        let answer = bench.ram.holding(&[0; 4]);
+        ring.queue.arm();
+        let wanted = || function.get(config::COMMAND) >> 16 & 0x8 != 0;
+        let mut seen = Vec::new();
+
+        for (used, changed, status) in [(true, false, 1), (false, true, 2), (true, true, 3)] {
+            if used {
+                ring.queue.submit(&[], &[answer], ()).unwrap();
+                ring.queue.kick_needed();
+                bench.steps.run(0);
+                ring.queue.poll().unwrap();
+                ring.queue.arm();
+            }
+            if changed {
+                function.config_changed();
+            }
+            let before = (wanted(), bench.wires.asserted());
+            let mut isr = [0xff];
+            function.bar_read(0, ISR_OFFSET.into(), &mut isr);
+            seen.push((before, isr[0] == status, wanted()));
+        }
+
+        assert_eq!(seen, [((true, disabled.is_empty()), true, false); 3]);
+    }
 }

@@ -32,6 +32,7 @@ fn all(function: &Function) -> Vec<u32> {
     space.chain(table).collect()
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn a_function_that_is_reset_alone_is_what_it_was_at_first() {
     for len in [1, 2, 4] {

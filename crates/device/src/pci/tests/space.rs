@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Clauses: dev:pci:1, dev:pci/pci-device-discovery:1, dev:pci/pci-device-discovery:2
 #[test]
 fn a_function_says_what_it_is() {
     let (_bench, function) = function(3);
@@ -14,6 +15,30 @@ fn a_function_says_what_it_is() {
     assert_eq!(function.get(config::COMMAND), 0x0010_0000);
 }
 
+/// §4.1.2.2: drivers look no further than the id of type 63.
+///
+/// Clauses: dev:pci/pci-device-discovery:2
+#[test]
+fn a_type_that_has_no_device_id_is_refused() {
+    for (id, told) in [
+        (DeviceId::NETWORK, Ok(0x1041)),
+        (DeviceId(63), Ok(0x107f)),
+        (DeviceId(64), Err(Unfit::Type(DeviceId(64)))),
+        (DeviceId(0x1_0001), Err(Unfit::Type(DeviceId(0x1_0001)))),
+        (DeviceId(u32::MAX), Err(Unfit::Type(DeviceId(u32::MAX)))),
+    ] {
+        let (mut model, log) = Plain::new(Features::NONE);
+        model.id = id;
+        let (bench, parts) = Bench::around(model, log, Offer::default());
+
+        let function = present(&bench, parts, 3);
+
+        let device = function.map(|function| function.get(config::VENDOR_ID) >> 16);
+        assert_eq!(device, told);
+    }
+}
+
+/// Clauses: dev:pci:1
 #[test]
 fn a_bar_tells_its_size_and_takes_an_address() {
     let (_bench, function) = function(3);
@@ -37,6 +62,7 @@ fn a_bar_tells_its_size_and_takes_an_address() {
     assert_eq!(sizes, [(0, 0x4000, true), (2, 0x2000, false)]);
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn a_bar_answers_at_its_address_and_nowhere_else() {
     let (_bench, function) = placed(3);
@@ -51,6 +77,7 @@ fn a_bar_answers_at_its_address_and_nowhere_else() {
     assert_eq!(function.locate(BASE0, 4), None);
 }
 
+/// Clauses: dev:pci:1
 #[test]
 fn only_what_can_be_written_is_written() {
     let (_bench, function) = function(3);

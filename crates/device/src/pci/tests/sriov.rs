@@ -35,7 +35,7 @@ fn virtuals(count: usize, id: fn(usize) -> DeviceId) -> (Vec<Bench>, Vec<Virtual
         let (mut device, log) = Plain::new(Features::NONE);
         device.id = id(index);
         let (bench, parts) = Bench::around(device, log, Offer::default());
-        let function = VirtualFunction::new(parts, 3, bench.wires.clone());
+        let function = VirtualFunction::new(parts, 3, bench.wires.clone()).unwrap();
         (bench, function)
     };
     (0..count).map(one).unzip()

@@ -3,6 +3,9 @@
 use super::*;
 
 /// §4.1.4.9.1.
+///
+/// Clauses: dev:pci/pci-device-layout/pci-cfg-access-capability:2,
+/// dev:pci/pci-device-layout/pci-cfg-access-capability:3
 #[test]
 fn the_window_in_configuration_space_reaches_the_bars() {
     let (_bench, function) = function(3);
@@ -75,4 +78,39 @@ fn a_reset_through_the_window_leaves_configuration_space_free() {
 
     assert_eq!(function.common(common::DEVICE_STATUS, 1), 0);
     assert!(bench.steps.started().is_empty());
+}
+
+/// However wide the driver's own access is.
+///
+/// Clauses: dev:pci/pci-device-layout/pci-cfg-access-capability:2,
+/// dev:pci/pci-device-layout/pci-cfg-access-capability:3
+#[test]
+fn the_window_is_as_wide_as_it_says() {
+    let (mut bench, function) = placed(3);
+    function.start(&mut bench, 0, 0);
+    let at = function.capability(CapabilityType::PCI_CFG);
+    let point = |offset: u32, len: u32| {
+        function.set(at + 8, DEVICE_OFFSET + offset);
+        function.set(at + 12, len);
+    };
+
+    point(0, 1);
+    function.set(at + 16, 0x0403_0201);
+    point(2, 2);
+    function.set(at + 16, 0x0807_0605);
+    point(4, 4);
+    function.set(at + 16, 0x0c0b_0a09);
+    let written = *bench.log.config.lock();
+    point(0, 1);
+    let one = function.get(at + 16);
+    point(2, 2);
+    let two = function.get(at + 16);
+    point(4, 4);
+    let mut high = [0; 2];
+    function.config_read(at as u16 + 18, &mut high);
+
+    assert_eq!(written, [1, 0, 5, 6, 9, 10, 11, 12]);
+    // The rest of the data is what it was.
+    assert_eq!((one, two), (0x0c0b_0a01, 0x0c0b_0605));
+    assert_eq!(high, [11, 12]);
 }

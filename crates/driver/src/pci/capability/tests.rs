@@ -260,6 +260,66 @@ fn a_capability_that_cannot_be_used_is_passed_over_for_the_next() {
     }
 }
 
+/// §4.1.4.1: what is in one that is not known is not known either.
+///
+/// Clauses: drv:pci/virtio-structure-pci-capabilities:1
+#[test]
+fn a_capability_of_a_reserved_type_is_passed_over() {
+    for reserved in [0, 6, 7, 10, 128, 255] {
+        for place in [(4, 0x40, 0x1000), (255, u32::MAX, u32::MAX)] {
+            let found = spoilt(|fake| {
+                let first = CapabilityType(reserved);
+                fake.virtio(FREE, MSIX_CAPABILITY, first, place);
+                fake.put(CAPABILITIES_POINTER, &[FREE as u8]);
+            });
+
+            assert_eq!(found, layout(Fake::new()), "{reserved} {place:?}");
+        }
+    }
+}
+
+/// §4.1.4.1
+///
+/// Clauses: drv:pci/virtio-structure-pci-capabilities:3
+#[test]
+fn a_capability_may_be_longer_than_its_structure() {
+    let longer = spoilt(|fake| {
+        let mut link = MSIX_CAPABILITY + 1;
+        for (at, from) in (FREE..).step_by(24).zip([
+            COMMON_CAPABILITY,
+            NOTIFY_CAPABILITY,
+            ISR_CAPABILITY,
+            DEVICE_CAPABILITY,
+        ]) {
+            let bytes = fake.header[from..from + 20].to_vec();
+            fake.put(at, &bytes);
+            fake.put(at + 1, &[0, 24]);
+            fake.put(link, &[at as u8]);
+            link = at + 1;
+        }
+    });
+
+    assert!(longer.is_ok());
+    assert_eq!(longer, layout(Fake::new()));
+}
+
+/// The least and the most that there can be, the number less one in 11 bits.
+///
+/// Clauses: drv:pci/op/init/msi-x-vector-cfg:1
+#[test]
+fn a_table_of_any_size_will_do() {
+    for size in [0, 1, 2, 3, 0x7f, 0x100, 0x7fe, 0x7ff_u16] {
+        let found = spoilt(|fake| {
+            fake.put(0x14, &0xfe00_0000_u32.to_le_bytes());
+            fake.allow(0x14, &0xffff_0000_u32.to_le_bytes());
+            fake.put(MSIX_CAPABILITY + 2, &size.to_le_bytes());
+        });
+
+        let vectors = found.unwrap().1.map(|table| table.vectors);
+        assert_eq!(vectors, Some(size + 1));
+    }
+}
+
 #[test]
 fn regions_of_shared_memory_are_where_wide_offsets_and_lengths_say() {
     let (low, high) = (0xc000_0000_u32, 1_u32);

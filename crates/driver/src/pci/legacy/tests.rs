@@ -1,43 +1,21 @@
 use super::*;
 use crate::pci::testing::{
-    AT, Fake, MSIX_CAPABILITY, PORTS, PORTS_LEN, TABLE, VECTORS, VECTORS_AGREED,
+    self, AT, Fake, MSIX_CAPABILITY, PORTS, PORTS_LEN, TABLE, VECTORS, VECTORS_AGREED, command,
+    opened, writes,
 };
-use crate::pci::{Pci, Preference, open};
 use crate::testing::{Access, TestPlatform, config_space, port};
 use ringway_ring::driver::Areas;
-use ringway_spec::pci::config::COMMAND;
 use ringway_spec::{F, InterruptStatus};
 use std::vec;
 use std::vec::Vec;
 
-fn probe(platform: &TestPlatform) -> crate::Result<Legacy<TestPlatform>> {
-    let function = Function::read(platform, AT).unwrap();
-    match open(platform, &function, Preference::LegacyFirst)? {
-        Pci::Legacy(legacy) => Ok(legacy),
-        Pci::Modern(_) => panic!("it has a legacy interface"),
-    }
-}
-
 fn probed(fake: Fake) -> (TestPlatform, Legacy<TestPlatform>) {
-    let platform = fake.plug();
-    let device = probe(&platform).unwrap();
-    platform.take_log();
-    (platform, device)
-}
-
-fn command(platform: &TestPlatform) -> Command {
-    let [low, high, ..] = platform.peek::<4>(config_space(AT) + COMMAND as u64);
-    Command::from_bits_retain(u16::from_le_bytes([low, high]))
+    opened(fake, testing::legacy)
 }
 
 /// Where the register is among the spaces.
 fn at(register: usize) -> u64 {
     port(PORTS) + register as u64
-}
-
-fn writes(platform: &TestPlatform) -> Vec<Access> {
-    let log = platform.take_log();
-    log.into_iter().filter(Access::is_write).collect()
 }
 
 fn write(register: usize, width: u8, value: u32) -> Access {
@@ -83,7 +61,7 @@ fn ports_are_on_from_probe_to_drop_and_memory_if_there_are_vectors() {
         (without_vectors, Command::IO),
     ] {
         let platform = fake.plug();
-        let device = probe(&platform).unwrap();
+        let device = testing::legacy(&platform).unwrap();
         let meanwhile = command(&platform);
         drop(device);
 
@@ -111,6 +89,7 @@ fn features_are_one_word() {
     );
 }
 
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:2
 #[test]
 fn a_queue_is_told_by_the_number_of_its_first_page() {
     let (platform, mut device) = probed(Fake::legacy());
@@ -196,6 +175,8 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
 }
 
 /// §4.1.4.10: the vectors, while there are any, stand where configuration space is without.
+///
+/// Clauses: leg:pci/pci-device-layout/legacy-interfaces-a-note-on-pci-de:4
 #[test]
 fn configuration_space_moves_when_messages_are_switched_on_and_off() {
     let (platform, mut device) = probed(Fake::legacy());
@@ -316,7 +297,7 @@ fn messages_of_whoever_had_the_device_before_are_masked() {
     platform.poke(config_space(AT) + MSIX_CAPABILITY as u64 + 3, &[0x80]);
     platform.poke(TABLE, &[0; 64]);
 
-    let _device = probe(&platform).unwrap();
+    let _device = testing::legacy(&platform).unwrap();
 
     let entries: [u8; 64] = platform.peek(TABLE);
     let control: [u8; 1] = platform.peek(config_space(AT) + MSIX_CAPABILITY as u64 + 3);

@@ -2,9 +2,9 @@ use super::*;
 use crate::error::Violation;
 use crate::pci::testing::{
     AT, COMMON, COMMON_CAPABILITY, CONFIG, DEVICE_CAPABILITY, Fake, ISR, MSIX_CAPABILITY, NOTIFY,
-    NOTIFY_CAPABILITY, NOTIFY_MULTIPLIER, TABLE, VECTORS,
+    NOTIFY_CAPABILITY, NOTIFY_MULTIPLIER, TABLE, VECTORS, command, modern, msix_control, opened,
+    writes,
 };
-use crate::pci::{Pci, Preference, open};
 use crate::testing::{Access, TestPlatform, config_space};
 use ringway_ring::driver::Areas;
 use ringway_spec::InterruptStatus;
@@ -12,34 +12,8 @@ use ringway_spec::pci::config::{COMMAND, Command, INTERRUPT_LINE};
 use std::vec;
 use std::vec::Vec;
 
-fn probe(platform: &TestPlatform) -> crate::Result<Modern<TestPlatform>> {
-    let function = Function::read(platform, AT).unwrap();
-    match open(platform, &function, Preference::ModernFirst)? {
-        Pci::Modern(modern) => Ok(modern),
-        Pci::Legacy(_) => panic!("it has a modern interface"),
-    }
-}
-
 fn probed(fake: Fake) -> (TestPlatform, Modern<TestPlatform>) {
-    let platform = fake.plug();
-    let device = probe(&platform).unwrap();
-    platform.take_log();
-    (platform, device)
-}
-
-fn command(platform: &TestPlatform) -> Command {
-    let [low, high, ..] = platform.peek::<4>(config_space(AT) + COMMAND as u64);
-    Command::from_bits_retain(u16::from_le_bytes([low, high]))
-}
-
-fn msix_control(platform: &TestPlatform) -> u8 {
-    platform.peek::<1>(config_space(AT) + MSIX_CAPABILITY as u64 + 3)[0]
-}
-
-/// The writes since the log was last taken.
-fn writes(platform: &TestPlatform) -> Vec<Access> {
-    let log = platform.take_log();
-    log.into_iter().filter(Access::is_write).collect()
+    opened(fake, modern)
 }
 
 fn write(at: u64, width: u8, value: u32) -> Access {
@@ -66,7 +40,7 @@ fn a_device_is_what_its_function_says() {
 fn only_what_is_named_and_used_is_mapped() {
     let platform = Fake::new().plug();
 
-    let _device = probe(&platform).unwrap();
+    let _device = modern(&platform).unwrap();
 
     let windows = platform.take_windows();
     let expected = [
@@ -79,6 +53,7 @@ fn only_what_is_named_and_used_is_mapped() {
     assert_eq!(windows, expected);
 }
 
+/// Clauses: drv:pci/virtio-structure-pci-capabilities:6
 #[test]
 fn a_structure_of_unexpected_length_is_mapped_as_far_as_it_is_of_use() {
     let mut fake = Fake::new();
@@ -86,7 +61,7 @@ fn a_structure_of_unexpected_length_is_mapped_as_far_as_it_is_of_use() {
     fake.put(NOTIFY_CAPABILITY + 16, &[0]);
     let platform = fake.plug();
 
-    let _device = probe(&platform).unwrap();
+    let _device = modern(&platform).unwrap();
 
     let windows = platform.take_windows();
     assert_eq!(windows[1], (NOTIFY, 4));
@@ -98,7 +73,7 @@ fn a_device_answers_and_reaches_memory_from_probe_to_drop() {
     let platform = Fake::new().plug();
     let used = Command::MEMORY | Command::BUS_MASTER;
 
-    let device = probe(&platform).unwrap();
+    let device = modern(&platform).unwrap();
     let meanwhile = command(&platform);
     platform.take_log();
     drop(device);
@@ -117,7 +92,7 @@ fn a_function_that_is_refused_is_left_as_it_was() {
     let platform = fake.plug();
     let before: [u8; 256] = platform.peek(config_space(AT));
 
-    let refused = probe(&platform).err();
+    let refused = modern(&platform).err();
 
     let violation = Violation::Capability("list has a loop");
     assert_eq!(refused, Some(violation.into()));
@@ -131,7 +106,7 @@ fn what_is_no_virtio_device_is_not_touched() {
     fake.put(2, &[0x80, 0x10]);
     let platform = fake.plug();
 
-    let refused = probe(&platform).err();
+    let refused = modern(&platform).err();
 
     let ids = TransportError::NotVirtio(0x1080_1af4);
     assert_eq!(refused, Some(ids.into()));
@@ -162,6 +137,7 @@ fn features_are_read_and_written_in_four_words() {
     assert_eq!(accepted, expected);
 }
 
+/// Clauses: drv:pci/pci-device-layout:1, drv:pci/pci-device-layout/common-cfg-structure-layout:4
 #[test]
 fn registers_are_reached_by_their_own_widths_and_wide_ones_by_halves() {
     let (platform, mut device) = probed(Fake::new());
@@ -208,6 +184,8 @@ fn a_queue_that_the_device_does_not_have_has_no_size() {
 }
 
 /// Drivers' defect 8: notify makes three register accesses and clobbers the queue selector.
+///
+/// Clauses: drv:pci/op/available-buffer-notif:1
 #[test]
 fn a_kick_is_one_write_and_leaves_the_selector_alone() {
     let (platform, mut device) = probed(Fake::new());
@@ -226,6 +204,8 @@ fn a_kick_is_one_write_and_leaves_the_selector_alone() {
 }
 
 /// Drivers' defect 19: §2.6.1.1.2.
+///
+/// Clauses: drv:pci/pci-device-layout/common-cfg-structure-layout:7
 #[test]
 fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
     let (platform, mut device) = probed(Fake::new());
@@ -240,11 +220,14 @@ fn a_queue_is_reset_once_it_is_neither_being_reset_nor_enabled() {
     let reset = common(common::QUEUE_RESET, 2, 1);
     assert_eq!(writes(&platform), [select, reset]);
     assert_eq!(device.queue_is_reset(1), Ok(false));
+    set(common::QUEUE_ENABLE, 0);
+    assert_eq!(device.queue_is_reset(1), Ok(false));
     set(common::QUEUE_RESET, 0);
     set(common::QUEUE_ENABLE, 1);
     assert_eq!(device.queue_is_reset(1), Ok(false));
 }
 
+/// Clauses: drv:pci/op/available-buffer-notif:2, drv:pci/op/available-buffer-notif:4
 #[test]
 fn a_kick_with_data_is_one_wide_write_with_the_index_in_its_low_half() {
     let (platform, mut device) = probed(Fake::new());
@@ -257,6 +240,8 @@ fn a_kick_with_data_is_one_wide_write_with_the_index_in_its_low_half() {
 }
 
 /// §4.1.5.2: what the device calls the queue stands where its index would.
+///
+/// Clauses: drv:pci/op/available-buffer-notif:5, drv:pci/op/available-buffer-notif:6
 #[test]
 fn a_kick_tells_the_devices_own_name_for_the_queue_where_that_was_agreed() {
     let (platform, mut device) = probed(Fake::new());
@@ -290,9 +275,37 @@ fn features_whose_registers_are_not_there_are_not_accepted() {
     assert_eq!(features(58), always | F::NOTIF_CONFIG_DATA);
     let both = F::NOTIF_CONFIG_DATA | F::RING_RESET;
     assert_eq!(features(60), always | both);
+    assert_eq!(features(62), always | both);
+    assert_eq!(features(64), always | both | F::ADMIN_VQ);
+}
+
+#[test]
+fn administration_queues_are_where_the_device_says_once_that_is_agreed_on() {
+    let (platform, mut device) = probed(Fake::new());
+    // The second of its two queues is for administration.
+    platform.poke(COMMON + common::NUM_QUEUES as u64, &[1, 0]);
+    platform.poke(COMMON + common::ADMIN_QUEUE_INDEX as u64, &[1, 0, 1, 0]);
+    let sizes = |device: &mut Modern<_>| [0, 1, 2].map(|index| device.queue_size_max(index));
+
+    let before = (device.admin_queues(), sizes(&mut device));
+    device.set_driver_features(F::ADMIN_VQ).unwrap();
+    let agreed = (device.admin_queues(), sizes(&mut device));
+    device.set_driver_features(Features::NONE).unwrap();
+    let after = (device.admin_queues(), sizes(&mut device));
+
+    let there = AdminQueues {
+        first: 1,
+        count: 1,
+        others: 1,
+    };
+    assert_eq!(before, (Ok(None), [Ok(256), Ok(0), Ok(0)]));
+    assert_eq!(agreed, (Ok(Some(there)), [Ok(256), Ok(128), Ok(0)]));
+    assert_eq!(after, before);
 }
 
 /// Drivers' defect 8: doorbell address computed from the queue index instead of `queue_notify_off`.
+///
+/// Clauses: drv:pci/op/available-buffer-notif:3
 #[test]
 fn a_doorbell_is_where_queue_notify_off_says_and_not_where_the_index_does() {
     let (platform, mut device) = probed(Fake::new());
@@ -354,6 +367,8 @@ fn a_doorbell_past_the_end_of_its_structure_or_misaligned_is_refused() {
 
 /// Drivers' defect 14: MSI-X exhaustion aborts instead of sharing vectors. The transport's part: a
 /// refusal is an answer.
+///
+/// Clauses: drv:pci/op/init/msi-x-vector-cfg:4, drv:pci/op/init/msi-x-vector-cfg:5
 #[test]
 fn a_vector_that_the_device_refuses_or_does_not_have_is_told_and_no_error() {
     let (platform, mut device) = probed(Fake::new());
@@ -439,7 +454,7 @@ fn messages_of_whoever_had_the_device_before_are_masked() {
     platform.poke(config_space(AT) + MSIX_CAPABILITY as u64 + 3, &[0x80]);
     platform.poke(TABLE, &[0; 64]);
 
-    let _device = probe(&platform).unwrap();
+    let _device = modern(&platform).unwrap();
 
     let entries: [u8; 64] = platform.peek(TABLE);
     assert_eq!(msix_control(&platform), 0);

@@ -14,6 +14,7 @@ fn opened(platform: &TestPlatform) -> [Result<&'static str>; 2] {
     BOTH.map(|preference| open(platform, &function, preference).map(|device| device.name()))
 }
 
+/// Clauses: leg:pci/init/virtio-cfg-detection/legacy-interface-a-note-on-device:2
 #[test]
 fn the_preferred_interface_of_a_device_that_has_both_is_used() {
     let platform = Fake::transitional().plug();
@@ -23,6 +24,7 @@ fn the_preferred_interface_of_a_device_that_has_both_is_used() {
     assert_eq!(opened, [Ok("pci-modern"), Ok("pci-legacy")]);
 }
 
+/// Clauses: leg:pci/init/virtio-cfg-detection/legacy-interface-a-note-on-device:3
 #[test]
 fn a_device_that_has_one_interface_is_used_through_that() {
     let modern = Fake::new().plug();
@@ -46,6 +48,8 @@ fn a_modern_interface_that_is_broken_is_not_taken_for_none() {
 }
 
 /// §4.1.4.1: drivers ignore those in a BAR of a reserved number.
+///
+/// Clauses: drv:pci/virtio-structure-pci-capabilities:4
 #[test]
 fn capabilities_that_are_to_be_passed_over_make_no_modern_interface() {
     let mut fake = Fake::transitional();
@@ -97,6 +101,29 @@ fn where_there_are_no_ports_the_legacy_interface_is_left_for_the_modern_one() {
         );
         assert_eq!(opened(&put(Fake::legacy(), bar)), [neither; 2]);
     }
+}
+
+/// §4.1.5.1.1.1: where there are no ports, drivers are for modern interfaces alone. A device without
+/// capabilities is one from before, then, which is given up as it was.
+///
+/// Clauses: leg:pci/init/virtio-cfg-detection/legacy-interface-a-note-on-device:4,
+/// leg:pci/init/virtio-cfg-detection/legacy-interface-a-note-on-device:5
+#[test]
+fn a_driver_that_knows_no_legacy_interface_gives_such_a_device_up() {
+    let elsewhere = 0xd000;
+    let [mut modern, mut legacy] = [Fake::transitional(), Fake::legacy()];
+    for fake in [&mut modern, &mut legacy] {
+        fake.put(0x10, &(elsewhere | 1_u32).to_le_bytes());
+    }
+    let [modern, legacy] = [modern.plug(), legacy.plug()];
+    let before: [u8; 256] = legacy.peek(config_space(AT));
+
+    let [driven, given_up] = [&modern, &legacy].map(opened);
+
+    let no_ports = Err(PlatformError::NoPorts(elsewhere).into());
+    assert_eq!(driven, [Ok("pci-modern"); 2]);
+    assert_eq!(given_up, [no_ports; 2]);
+    assert_eq!(legacy.peek(config_space(AT)), before);
 }
 
 /// §4.1.2.3

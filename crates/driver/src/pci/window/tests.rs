@@ -1,17 +1,16 @@
 use super::*;
 use crate::error::{Error, PlatformError};
-use crate::pci::modern::Modern;
 use crate::pci::testing::{
     AT, COMMON, CONFIG, Fake, ISR, ISR_CAPABILITY, MSIX_CAPABILITY, NOTIFY, NOTIFY_CAPABILITY,
-    NOTIFY_MULTIPLIER, PORTS, REGISTERS, REGISTERS_LEN, TABLE, VECTORS, WINDOW_CAPABILITY,
+    NOTIFY_MULTIPLIER, PORTS, REGISTERS, REGISTERS_LEN, TABLE, VECTORS, WINDOW_CAPABILITY, command,
+    modern, msix_control,
 };
-use crate::pci::{Function, Pci, Preference, open};
 use crate::platform::Platform;
 use crate::testing::{Access, TestPlatform, config_space};
 use crate::transport::Transport;
 use ringway_spec::pci::common;
-use ringway_spec::pci::config::{COMMAND, Command};
-use ringway_spec::{F, Features, Status};
+use ringway_spec::pci::config::Command;
+use ringway_spec::{F, Status};
 use std::vec;
 use std::vec::Vec;
 
@@ -20,14 +19,6 @@ fn unmapped(fake: Fake) -> TestPlatform {
     let platform = fake.plug();
     platform.unmap_registers(REGISTERS..REGISTERS + u64::from(REGISTERS_LEN));
     platform
-}
-
-fn opened(platform: &TestPlatform) -> crate::Result<Modern<TestPlatform>> {
-    let function = Function::read(platform, AT).unwrap();
-    match open(platform, &function, Preference::ModernFirst)? {
-        Pci::Modern(modern) => Ok(modern),
-        Pci::Legacy(_) => panic!("it has a modern interface"),
-    }
 }
 
 /// Registers behind the window: `len` bytes at `offset` of BAR 4.
@@ -156,7 +147,7 @@ fn the_window_shows_nothing_but_what_other_capabilities_name() {
 fn a_bar_that_is_not_mapped_is_reached_through_the_window() {
     let platform = unmapped(Fake::with_window());
 
-    let mut device = opened(&platform).unwrap();
+    let mut device = modern(&platform).unwrap();
     told(&platform);
     device.set_status(Status::ACKNOWLEDGE).unwrap();
     let status = told(&platform);
@@ -179,7 +170,7 @@ fn a_bar_that_is_not_mapped_is_reached_through_the_window() {
 #[test]
 fn kicks_and_the_isr_status_go_through_the_window_too() {
     let platform = unmapped(Fake::with_window());
-    let mut device = opened(&platform).unwrap();
+    let mut device = modern(&platform).unwrap();
     // The window shows what it was last written, here the index of the queue.
     let doorbell = device.doorbell(1, F::NOTIFICATION_DATA).unwrap();
     let line = device.line().unwrap();
@@ -206,22 +197,22 @@ fn messages_are_used_if_their_table_can_be_mapped_and_the_line_if_not() {
     without.unmap_registers(0..u64::MAX);
     without.poke(config_space(AT) + MSIX_CAPABILITY as u64 + 3, &[0x80]);
 
-    let mut devices = [&with_table, &without].map(|platform| opened(platform).unwrap());
+    let mut devices = [&with_table, &without].map(|platform| modern(platform).unwrap());
     let windows = [with_table.take_windows(), without.take_windows()];
     for device in &mut devices {
         device.use_messages(true).unwrap();
         device.set_message(0, None).unwrap();
     }
 
-    let control = |platform: &TestPlatform| {
-        platform.peek::<1>(config_space(AT) + MSIX_CAPABILITY as u64 + 3)[0]
-    };
     assert_eq!(
         devices.each_ref().map(Transport::messages_max),
         [VECTORS, 0]
     );
     assert_eq!(windows, [vec![(TABLE, 64)], vec![]]);
-    assert_eq!([control(&with_table), control(&without)], [0x80, 0]);
+    assert_eq!(
+        [msix_control(&with_table), msix_control(&without)],
+        [0x80, 0]
+    );
     assert!(devices[1].line().is_some());
 }
 
@@ -232,14 +223,12 @@ fn a_bar_without_an_address_is_reached_through_the_window_and_memory_is_left_off
     fake.put(0x20, &0xc_u64.to_le_bytes());
     let platform = unmapped(fake);
 
-    let device = opened(&platform).unwrap();
+    let device = modern(&platform).unwrap();
 
-    let [low, high, ..] = platform.peek::<4>(config_space(AT) + COMMAND as u64);
-    let command = Command::from_bits_retain(u16::from_le_bytes([low, high]));
     assert_eq!(device.name(), "pci-window");
     assert_eq!(device.messages_max(), 0);
     assert_eq!(
-        command & (Command::MEMORY | Command::BUS_MASTER),
+        command(&platform) & (Command::MEMORY | Command::BUS_MASTER),
         Command::BUS_MASTER
     );
     assert_eq!(platform.take_windows(), []);
@@ -251,7 +240,7 @@ fn vectors_whose_bar_has_no_address_are_none() {
     fake.put(0x14, &[0; 4]);
     let platform = fake.plug();
 
-    let device = opened(&platform).unwrap();
+    let device = modern(&platform).unwrap();
 
     assert_eq!((device.name(), device.messages_max()), ("pci-modern", 0));
     assert!(device.line().is_some());
@@ -263,7 +252,7 @@ fn a_structure_that_passes_the_end_of_a_bar_without_an_address_is_refused() {
     fake.put(0x20, &0xc_u64.to_le_bytes());
     fake.put(ISR_CAPABILITY + 8, &REGISTERS_LEN.to_le_bytes());
 
-    let refused = opened(&unmapped(fake)).err();
+    let refused = modern(&unmapped(fake)).err();
 
     let passes = Violation::Capability("structure passes the end of its BAR");
     assert_eq!(refused, Some(passes.into()));
@@ -288,7 +277,7 @@ fn what_can_be_reached_directly_is_preferred_to_the_window() {
         fake.put(NOTIFY_CAPABILITY + 12, &0x40_u32.to_le_bytes());
         let platform = fake.plug();
         platform.unmap_registers(0..0);
-        opened(&platform).map(|device| device.name())
+        modern(&platform).map(|device| device.name())
     };
 
     assert_ne!(elsewhere, PORTS);
@@ -301,7 +290,7 @@ fn a_window_that_cannot_be_is_none() {
     let spoilt = |at: usize, byte: u8| {
         let mut fake = Fake::with_window();
         fake.put(WINDOW_CAPABILITY + at, &[byte]);
-        opened(&unmapped(fake)).map(|device| device.name())
+        modern(&unmapped(fake)).map(|device| device.name())
     };
     let not_mapped = Err(Error::Platform(PlatformError::NotMapped(COMMON)));
 
@@ -317,9 +306,8 @@ fn a_platform_that_uses_no_windows_is_told_what_it_cannot_map() {
     let window = Window::find(&Config::new(&platform, AT)).unwrap().unwrap();
 
     let unused = platform.config_window(window.target(4, 0, 4));
-    let device = opened(&platform).unwrap();
+    let device = modern(&platform).unwrap();
 
     assert!(unused.is_none());
     assert_eq!(device.name(), "pci-modern");
-    assert_eq!(device.transport_features() & Features::NONE, Features::NONE);
 }

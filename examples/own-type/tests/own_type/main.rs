@@ -1,0 +1,7 @@
+//! Both ends of the example, over every carrier.
+#![cfg(test)]
+
+mod bus;
+mod loopback;
+mod mistakes;
+mod served;
