@@ -1,6 +1,7 @@
 //! The registers of a device on PCI, modern, legacy or both: configuration space and BARs, accesses
-//! at any offset and of any width, while a driver works or none does. After them, once its BARs are back where firmware
-//! put them and it was reset, the device works.
+//! at any offset and of any width, while a driver works or none does; and those by which it has virtual
+//! functions, and theirs. After them, once its BARs are back where firmware put them and it was reset,
+//! the device works.
 
 use ringway_driver::pci::{self, Address, ConfigAccess, Pci, Preference};
 use ringway_driver::platform::Platform as _;
@@ -61,6 +62,9 @@ struct Registers {
     hot: &'static [u16],
 }
 
+/// How many virtual functions the device can have.
+const VIRTUALS: u16 = 3;
+
 /// Does what `data` says.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
@@ -74,7 +78,10 @@ pub fn run(data: &[u8]) {
         interface: way.interface,
         ..Options::default()
     };
-    let built = machine(seed).pci("disk", disk(), options).build();
+    let virtuals = (0..VIRTUALS).map(|_| disk()).collect();
+    let built = machine(seed)
+        .pci_physical("disk", disk(), virtuals, options)
+        .build();
     let machine = built.expect("it is small");
     let platform = machine.platform();
     let Some(Place::Pci(at)) = machine.device("disk").map(|device| device.place()) else {
@@ -137,10 +144,17 @@ fn windows(platform: &Platform, bars: &[u32]) -> Vec<Registers> {
     windows
 }
 
-/// Reads or writes 32 bits of configuration space. Of the command register, decoding stays on most
-/// often.
+/// Reads or writes 32 bits of configuration space, that of virtual functions too. Of the command
+/// register, decoding stays on most often.
 fn configure(platform: &Platform, at: Address, step: u8, input: &mut Input<'_>) {
-    let offset = u16::from(input.u8() & 0xfc);
+    let byte = input.u8();
+    let distance = u16::from(byte & 3) * u16::from(step >> 4 & 1);
+    let at = Address::from_routing_id(at.routing_id() + distance);
+    // Only a few of the extended registers do something.
+    let offset = match step & 0x20 {
+        0 => u16::from(byte & 0xfc),
+        _ => 0x100 + u16::from(byte & 0x7c),
+    };
     if step & 0x80 == 0 {
         platform.read32(at, offset);
         return;

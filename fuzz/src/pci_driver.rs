@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use ringway_device::Device;
 use ringway_device::entropy::{Entropy, Source};
 use ringway_device::pci::Function;
 use ringway_driver::bus::attach;
@@ -24,6 +25,8 @@ const FUNCTIONS_MAX: usize = 256;
 /// Where BARs are that a liar says have no address.
 const APERTURE: Range<u64> = 0xe000_0000..0xf000_0000;
 const HIGH_APERTURE: Range<u64> = 0x40_0000_0000..0x41_0000_0000;
+/// How many virtual functions the liar has.
+const VIRTUALS: u16 = 2;
 const REQUESTS: usize = 3;
 const BUFFER_BYTES: usize = 64;
 const LIMIT: Duration = Duration::from_millis(10);
@@ -83,6 +86,11 @@ impl PciFunction for Liar {
     fn bar_write(&self, bar: u8, offset: u64, from: &[u8]) {
         self.function.bar_write(bar, offset, from);
     }
+
+    fn virtual_function(&self, number: u16) -> Option<(u16, &dyn PciFunction)> {
+        let (distance, function) = self.function.virtual_function(number)?;
+        Some((distance, function))
+    }
 }
 
 /// Every byte the same.
@@ -110,6 +118,7 @@ pub fn run(data: &[u8]) {
         // The capabilities are where the lies are best; and registers stand in the first bytes of
         // their pages.
         let (lies, at) = match step % 4 {
+            0 if step & 0x40 != 0 => (&mut configuration, 0x100 + (at & 0x3f)),
             0 | 1 => (&mut configuration, at & 0xff),
             2 => (&mut registers, at & 0x3f),
             _ => (&mut registers, at & 0x3fff),
@@ -125,16 +134,17 @@ pub fn run(data: &[u8]) {
     let accesses = Arc::new(AtomicUsize::new(0));
     let (flag, counter) = (Arc::clone(&on), Arc::clone(&accesses));
     let built = machine(seed)
-        .pci_function("liar", move |ports| {
-            let function = ports.function(Box::new(Entropy::new(Same)), &Options::default());
-            let function = function.expect("an entropy device can be a function");
-            Arc::new(Liar {
+        .pci_function_with("liar", VIRTUALS, move |ports| {
+            let entropy = || Box::new(Entropy::new(Same)) as Box<dyn Device>;
+            let virtuals = (0..VIRTUALS).map(|_| entropy()).collect();
+            let function = ports.physical(entropy(), virtuals, &Options::default())?;
+            Ok(Arc::new(Liar {
                 function,
                 configuration,
                 registers,
                 on: flag,
                 accesses: counter,
-            })
+            }))
         })
         .build();
     // Firmware may find no addresses for it.
@@ -155,7 +165,8 @@ pub fn run(data: &[u8]) {
     let placed = pci::place(&platform, &apertures);
     assert!(!honest || placed == Placed::default(), "it has addresses");
     let transports = pci::devices_by(&platform, preference);
-    for transport in transports.take(FUNCTIONS_MAX).flatten() {
+    for mut transport in transports.take(FUNCTIONS_MAX).flatten() {
+        let virtuals = transport.virtual_functions().ok().flatten();
         let Ok(mut rng) = attach::<Rng<_, DmaBuffer>, _>(transport) else {
             continue;
         };
@@ -172,6 +183,14 @@ pub fn run(data: &[u8]) {
                 }
                 Err(_) => break,
             }
+        }
+        // What is said of virtual functions is believed or not; those that are there can be opened.
+        if let Some(mut virtuals) = virtuals.filter(|_| choices & 4 != 0) {
+            let found = virtuals.enable(u16::from(choices >> 3));
+            for function in found.iter().flatten() {
+                let _ = function.open(&platform);
+            }
+            let _ = virtuals.disable();
         }
         let (_reset, mut queue) = rng.reset();
         for _ in 0..=REQUESTS {
