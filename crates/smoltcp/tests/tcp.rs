@@ -209,7 +209,7 @@ fn bytes_arrive_over_every_transport_and_ring() {
                 without: Features::NONE,
                 optional: RECEIVE_OFFLOADS,
             };
-            transfer(way, 1 << 20);
+            transfer(way, 1 << 18);
         }
     }
 }
@@ -230,7 +230,7 @@ fn bytes_arrive_with_large_packets_and_without_offloads() {
                 without,
                 optional,
             };
-            transfer(way, 1 << 20);
+            transfer(way, 1 << 18);
         }
     }
 }
