@@ -103,13 +103,20 @@ impl<T: Transport> Card<T> {
     /// # Errors
     ///
     /// What [`bringup`](crate::bringup) finds; [`Violation::BadConfig`] if what the card says of itself
-    /// cannot be.
+    /// cannot be; [`Error::FeaturesMissing`] if it is from before version 1, and wants what stands before
+    /// a packet in a descriptor of its own.
     pub fn open(device: Probed<T>, wanted: &Wanted) -> Result<Self> {
         let wanted = Wanted {
             optional: wanted.optional | (USUAL - wanted.without),
             ..*wanted
         };
         let mut device = device.negotiate(&wanted)?;
+        // A packet and what stands before it are in one buffer, which devices from before version 1
+        // take only if they say so (§2.7.4.3).
+        let any_layout = ringway_spec::F::ANY_LAYOUT;
+        if device.dialect().is_legacy() && !device.features().contains(any_layout) {
+            return Err(Error::FeaturesMissing(any_layout));
+        }
         let facts = Facts::read(&mut device.config())?;
         Ok(Self {
             device,
@@ -199,7 +206,7 @@ impl<T: Transport> Card<T> {
     }
 
     /// Sets the card to work. Its receive queues are empty: [fill](Receiver::fill) them. Only the first
-    /// pair is used until [`Net::use_pairs`] says otherwise.
+    /// pair is used until a [command](super::Command::Pairs) says otherwise.
     ///
     /// # Errors
     ///
