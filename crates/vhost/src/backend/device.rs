@@ -26,7 +26,7 @@ use crate::protocol::{
 };
 use ringway_device::task::Signal;
 use ringway_device::{Device, Fault, Limits, Notified, Notifier, Offer};
-use ringway_spec::{DeviceId, F, Features, Status, split};
+use ringway_spec::{DeviceId, F, Features, Status};
 
 /// Features of the protocol that are carried out, whatever the device.
 const PROTOCOL: ProtocolFeatures = ProtocolFeatures::MQ
@@ -92,15 +92,7 @@ impl DeviceCarrier {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Fault> {
         LIMITS.check(&*device)?;
-        let possible = |&max: &u16| {
-            if max.is_power_of_two() && max <= split::MAX_SIZE {
-                max
-            } else {
-                0
-            }
-        };
-        let sizes = device.queue_sizes().iter().take(RINGS_MAX);
-        let sizes: Vec<u16> = sizes.map(possible).collect();
+        let sizes = device.queue_sizes().to_vec();
         let mut protocol = PROTOCOL;
         protocol.set(ProtocolFeatures::DEVICE_STATE, device.save().is_some());
         protocol.set(ProtocolFeatures::CONFIG, device.config_bytes() != 0);

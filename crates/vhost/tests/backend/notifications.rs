@@ -183,7 +183,7 @@ impl Device for Many {
     }
 
     fn queue_sizes(&self) -> &[u16] {
-        &[64; 300]
+        &[64; 256]
     }
 
     fn config_bytes(&self) -> usize {
