@@ -336,6 +336,24 @@ fn parts_that_are_selected_come_in_their_order_behind_those_that_must_be_before(
     assert_eq!(types(&[named(PartType::from_u16(0x106), 0)]), []);
 }
 
+/// §2.12.1.4.4.1: that of a device's configuration, too, if there is any.
+///
+/// Clauses: dev:basic/device-groups/admin-cmds/device-parts:27
+#[test]
+fn whatever_part_is_selected_comes_behind_the_features_that_are_offered() {
+    let bed = Bed::with_objects();
+    let all = bed.get(PartsGetType::ALL, &[]).unwrap();
+    let kinds = headers(&all);
+
+    for kind in &kinds {
+        let selected = bed.get(PartsGetType::SELECTED, &[*kind]).unwrap();
+        let first = headers(&selected).first().map(|header| header.part_type);
+        assert_eq!(first, Some(PartType::DEV_FEATURES), "{kind:?}");
+    }
+
+    assert!(kinds.len() > 6);
+}
+
 #[test]
 fn a_member_is_stopped_given_its_parts_and_goes_on() {
     let bed = Bed::with_objects();

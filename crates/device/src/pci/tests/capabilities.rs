@@ -47,6 +47,26 @@ fn capabilities_lead_to_every_structure_within_its_bar() {
     );
 }
 
+/// A function that is stopped signals no power event, and none is ever between two power states: no
+/// driver finds the registers of either.
+///
+/// Clauses: dev:basic/device-groups/admin-cmds/device-parts:14,
+/// dev:basic/device-groups/admin-cmds/device-parts:19
+#[test]
+fn a_function_has_no_power_states_and_no_event_to_signal_from_them() {
+    const POWER_MANAGEMENT: u8 = 1;
+    let (_bench, function) = function(3);
+
+    let ids: Vec<u8> = function
+        .capabilities()
+        .iter()
+        .map(|found| found.0)
+        .collect();
+
+    assert!(!ids.contains(&POWER_MANAGEMENT), "{ids:?}");
+    assert!(ids.contains(&config::CAPABILITY_MSIX));
+}
+
 #[test]
 fn a_function_without_vectors_has_neither_the_capability_nor_its_bar() {
     let (_bench, function) = function(0);
