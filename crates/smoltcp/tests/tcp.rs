@@ -9,7 +9,7 @@ use ringway_device::net::{self as device, Port};
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::bus::AnyTransport;
 use ringway_driver::dma::DmaBuffer;
-use ringway_driver::net::{Card, Net, RECEIVE_OFFLOADS};
+use ringway_driver::net::{Card, Command, Net, RECEIVE_OFFLOADS};
 use ringway_driver::platform::Platform as _;
 use ringway_driver::{mmio, pci};
 use ringway_host::net::Switch;
@@ -38,6 +38,7 @@ struct Way {
     through: Through,
     ring: Features,
     mtu: u16,
+    pairs: u16,
     /// What cards do not offer.
     without: Features,
     /// What drivers take beside the usual.
@@ -46,18 +47,19 @@ struct Way {
 
 /// A machine, its card and its stack.
 struct Host {
-    machine: Machine,
     _net: Net<AnyTransport<Platform>, DmaBuffer>,
     nic: Box<dyn Flush>,
     interface: Interface,
     sockets: SocketSet<'static>,
     socket: SocketHandle,
+    /// Switched off when nobody drives the card any more.
+    machine: Machine,
 }
 
 /// A [`Nic`], whatever makes its buffers.
 trait Flush {
     fn poll(&mut self, now: Instant, interface: &mut Interface, sockets: &mut SocketSet<'static>);
-    fn drops(&self) -> u64;
+    fn drops(&mut self) -> [u64; 2];
 }
 
 impl<M: FnMut(usize) -> Option<DmaBuffer>> Flush for Nic<Platform, DmaBuffer, M> {
@@ -66,8 +68,8 @@ impl<M: FnMut(usize) -> Option<DmaBuffer>> Flush for Nic<Platform, DmaBuffer, M>
         self.flush().unwrap();
     }
 
-    fn drops(&self) -> u64 {
-        Nic::drops(self)
+    fn drops(&mut self) -> [u64; 2] {
+        self.packets().drops()
     }
 }
 
@@ -77,7 +79,7 @@ impl Host {
         let options = device::Options {
             mac,
             mtu: Some(way.mtu),
-            pairs: 1,
+            pairs: way.pairs,
             without: way.without,
         };
         let card = Box::new(device::Net::new(port, options));
@@ -103,11 +105,17 @@ impl Host {
             optional: way.optional,
             ..Wanted::default()
         };
-        let mut net: Net<_, _> = Card::open(probed, &wanted).unwrap().start().unwrap();
+        let mut card = Card::open(probed, &wanted).unwrap();
+        card.use_pairs(way.pairs).unwrap();
+        let mut net: Net<_, _> = card.start().unwrap();
+        if way.pairs > 1 {
+            net.command(&Command::Pairs(way.pairs)).unwrap();
+            assert_eq!(net.wait(LIMIT).unwrap().result, Ok(()));
+        }
         let facts = *net.facts();
-        let pair = net.take_pairs().pop().unwrap();
+        let pairs = net.take_pairs();
         let make = move |bytes| DmaBuffer::new(&platform, bytes).ok();
-        let mut nic = Nic::new(pair, facts, make).unwrap();
+        let mut nic = Nic::new(pairs, facts, make).unwrap();
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         let mut interface = Interface::new(config, &mut nic, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
@@ -118,12 +126,12 @@ impl Host {
         let room = || SocketBuffer::new(vec![0; 64 * 1024]);
         let socket = sockets.add(Socket::new(room(), room()));
         Self {
-            machine,
             _net: net,
             nic: Box::new(nic),
             interface,
             sockets,
             socket,
+            machine,
         }
     }
 
@@ -194,7 +202,7 @@ fn transfer(way: Way, len: usize) {
         std::thread::yield_now();
     }
 
-    assert_eq!((from.nic.drops(), to.nic.drops()), (0, 0), "{way:?}");
+    assert_eq!([from.nic.drops(), to.nic.drops()], [[0; 2]; 2], "{way:?}");
 }
 
 #[test]
@@ -206,6 +214,7 @@ fn bytes_arrive_over_every_transport_and_ring() {
                 through,
                 ring,
                 mtu: 1500,
+                pairs: 1,
                 without: Features::NONE,
                 optional: RECEIVE_OFFLOADS,
             };
@@ -227,10 +236,26 @@ fn bytes_arrive_with_large_packets_and_without_offloads() {
                 through: Through::Pci,
                 ring: F::EVENT_IDX,
                 mtu,
+                pairs: 1,
                 without,
                 optional,
             };
             transfer(way, 1 << 18);
         }
+    }
+}
+
+#[test]
+fn bytes_arrive_by_whichever_of_several_pairs_of_queues_their_flow_is_sent() {
+    for pairs in [2, 4] {
+        let way = Way {
+            through: Through::Pci,
+            ring: F::EVENT_IDX,
+            mtu: 1500,
+            pairs,
+            without: Features::NONE,
+            optional: RECEIVE_OFFLOADS,
+        };
+        transfer(way, 1 << 18);
     }
 }
