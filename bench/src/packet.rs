@@ -1,18 +1,19 @@
 //! 64-byte packets across a virtqueue, both ends on one processor: ours, and DPDK's virtio-user and
 //! vhost in one process. What is counted stands in `docs/bench.md`.
 
+mod card;
 mod dpdk;
 mod ours;
 mod system;
 
 use std::error::Error;
-use std::io;
 use std::path::PathBuf;
 
 use ringway_spec::{F, Features};
 
+use card::Cards;
 use dpdk::Forwarder;
-use ours::Circle;
+use ours::Rings;
 pub(crate) use system::{Processors, keep_on};
 
 /// Packets of a burst.
@@ -25,40 +26,85 @@ const SIZE: u16 = 256;
 const BYTES: usize = 64;
 /// Bytes of what precedes it in its buffer: the header of a network device (§5.1.6).
 const HEADER: usize = 12;
+/// Laps of a burst in a sample: about a millisecond, as DPDK's samples are.
+const SAMPLE_LAPS: usize = 256;
+/// Laps before the first sample of a turn.
+const WARM_LAPS: usize = 64;
+
+/// Our ends, between which packets go round.
+trait Circle {
+    /// Goes round for `samples` samples, and adds the cycles for each packet and virtqueue in each of
+    /// them to `cycles_each`. The packets are looked at then.
+    ///
+    /// # Errors
+    ///
+    /// The ends are at fault.
+    fn turn(&mut self, samples: usize, cycles_each: &mut Vec<f64>) -> Result<(), Box<dyn Error>>;
+}
+
+/// What of ours moves packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ours {
+    /// The rings' two ends, and nothing else.
+    Rings,
+    /// A card's driver, and the card.
+    Cards,
+}
 
 /// A way to cross a virtqueue.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
+    pub(crate) ours: Ours,
     /// What our two ends agree to.
     features: Features,
     /// What virtio-user is told, in each way that DPDK has to do it.
     theirs: &'static [&'static str],
 }
 
-/// Every case, in the order of the table.
-pub(crate) const CASES: [Case; 3] = [
-    Case {
-        name: "packet-split",
-        features: Features::NONE,
-        theirs: &[
-            "packed_vq=0,in_order=0,vectorized=0",
-            "packed_vq=0,in_order=0,vectorized=1",
-        ],
-    },
-    Case {
-        name: "packet-packed",
-        features: F::RING_PACKED,
-        theirs: &["packed_vq=1,in_order=0,vectorized=0"],
-    },
-    Case {
-        name: "packet-inorder",
-        features: F::RING_PACKED.union(F::IN_ORDER),
-        theirs: &[
-            "packed_vq=1,in_order=1,vectorized=0",
-            "packed_vq=1,in_order=1,vectorized=1",
-        ],
-    },
+/// The ways that DPDK has to do each.
+const SPLIT: &[&str] = &[
+    "packed_vq=0,in_order=0,vectorized=0",
+    "packed_vq=0,in_order=0,vectorized=1",
 ];
+const PACKED: &[&str] = &["packed_vq=1,in_order=0,vectorized=0"];
+const IN_ORDER: &[&str] = &[
+    "packed_vq=1,in_order=1,vectorized=0",
+    "packed_vq=1,in_order=1,vectorized=1",
+];
+
+/// Every case, in the order of the table.
+pub(crate) const CASES: [Case; 5] = [
+    case("packet-split", Ours::Rings, Features::NONE, SPLIT),
+    case("packet-packed", Ours::Rings, F::RING_PACKED, PACKED),
+    case("packet-inorder", Ours::Rings, PACKED_IN_ORDER, IN_ORDER),
+    case("net-split", Ours::Cards, Features::NONE, SPLIT),
+    case("net-inorder", Ours::Cards, PACKED_IN_ORDER, IN_ORDER),
+];
+
+const PACKED_IN_ORDER: Features = F::RING_PACKED.union(F::IN_ORDER);
+
+const fn case(
+    name: &'static str,
+    ours: Ours,
+    features: Features,
+    theirs: &'static [&'static str],
+) -> Case {
+    Case {
+        name,
+        ours,
+        features,
+        theirs,
+    }
+}
+
+impl Case {
+    fn circle(&self) -> Result<Box<dyn Circle>, Box<dyn Error>> {
+        Ok(match self.ours {
+            Ours::Rings => Box::new(Rings::new(self.features)?),
+            Ours::Cards => Box::new(Cards::new(self.features)?),
+        })
+    }
+}
 
 /// Who DPDK is, and where it may leave things.
 pub(crate) struct Peer {
@@ -119,7 +165,7 @@ pub(crate) fn measure(
     effort: Effort,
 ) -> Result<[Outcome; 2], Box<dyn Error>> {
     keep_on(processors.rest)?;
-    let mut circle = Circle::new(case.features)?;
+    let mut circle = case.circle()?;
     let ways = case.theirs.iter();
     let mut forwarders = ways
         .map(|way| Forwarder::start(peer, processors, way))
@@ -131,7 +177,7 @@ pub(crate) fn measure(
             forwarder.turn(effort.samples, cycles)?;
         }
         keep_on(processors.work)?;
-        circle.turn(effort.samples, &mut ours);
+        circle.turn(effort.samples, &mut ours)?;
         keep_on(processors.rest)?;
     }
     let theirs = theirs.into_iter().map(|cycles| outcome("dpdk", cycles));
@@ -146,13 +192,17 @@ pub(crate) fn measure(
 ///
 /// # Errors
 ///
-/// The system has no memory for them.
-pub(crate) fn laps(case: &Case, processors: Processors, effort: Effort) -> io::Result<Outcome> {
+/// The system has no memory for them, or they are at fault.
+pub(crate) fn laps(
+    case: &Case,
+    processors: Processors,
+    effort: Effort,
+) -> Result<Outcome, Box<dyn Error>> {
     keep_on(processors.work)?;
-    let mut circle = Circle::new(case.features)?;
+    let mut circle = case.circle()?;
     let mut cycles = Vec::new();
     for _ in 0..effort.turns {
-        circle.turn(effort.samples, &mut cycles);
+        circle.turn(effort.samples, &mut cycles)?;
     }
     Ok(outcome("ours", cycles))
 }

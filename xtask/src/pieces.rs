@@ -104,7 +104,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "own-type",
-        "a device type of one's own: its example works, is short, and is what the manual quotes",
+        "a device type of one's own: its example works, is short, and is in the manual",
         own_type::run,
     ),
     piece("guest", "the bare-metal image builds", cargo::guest),

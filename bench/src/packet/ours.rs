@@ -4,6 +4,7 @@
 //! The device copies a packet out of the driver's buffer into one of its own, and from there into a
 //! buffer that the driver has posted. The driver sends the buffer that it received.
 
+use std::error::Error;
 use std::io;
 
 use ringway_ring::device;
@@ -13,7 +14,7 @@ use ringway_ring::shared::Words;
 use ringway_spec::Features;
 
 use super::system::{cycles, memory};
-use super::{BURST, BURSTS, BYTES, HEADER, SIZE};
+use super::{BURST, BURSTS, BYTES, Circle, HEADER, SAMPLE_LAPS, SIZE, WARM_LAPS};
 
 /// Where the driver's memory begins, for the device.
 const RAM: u64 = 0x10_0000;
@@ -30,10 +31,6 @@ const FRAME: usize = HEADER + BYTES;
 const RECEIVED: [u8; HEADER] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 /// Buffers of the driver: what both rings hold, and a burst. The device has as many.
 const COUNT: usize = 2 * SIZE as usize + BURST;
-/// Laps of a burst in a sample: about a millisecond, as DPDK's samples are.
-const SAMPLE_LAPS: usize = 256;
-/// Laps before the first sample of a turn.
-const WARM_LAPS: usize = 64;
 
 /// A buffer of the driver, by its number.
 #[derive(Clone, Copy)]
@@ -57,7 +54,7 @@ struct Joined {
 }
 
 /// Everything that packets go round in.
-pub(super) struct Circle {
+pub(super) struct Rings {
     map: Map,
     /// From driver to device.
     sent: Joined,
@@ -75,7 +72,7 @@ pub(super) struct Circle {
     next: usize,
 }
 
-impl Circle {
+impl Rings {
     pub(super) fn new(features: Features) -> io::Result<Self> {
         let packed = features.contains(ringway_spec::F::RING_PACKED);
         let geometry = if packed {
@@ -124,24 +121,6 @@ impl Circle {
         }
         this.drive();
         Ok(this)
-    }
-
-    /// Goes round for `samples` samples, and adds the cycles for each packet and virtqueue in each of
-    /// them to `cycles_each`.
-    pub(super) fn turn(&mut self, samples: usize, cycles_each: &mut Vec<f64>) {
-        for _ in 0..WARM_LAPS {
-            self.lap();
-        }
-        for _ in 0..samples {
-            let start = cycles();
-            for _ in 0..SAMPLE_LAPS {
-                self.lap();
-            }
-            let took = cycles().wrapping_sub(start);
-            // In a lap a burst crosses each of two virtqueues.
-            cycles_each.push(took as f64 / (SAMPLE_LAPS * BURST * 2) as f64);
-        }
-        self.check();
     }
 
     /// Everybody moves a burst: what the other one moved a lap ago.
@@ -257,6 +236,25 @@ impl Circle {
         numbers.sort_unstable();
         let all = 0..(BURSTS * BURST) as u8;
         assert!(numbers.into_iter().eq(all), "a packet is there twice");
+    }
+}
+
+impl Circle for Rings {
+    fn turn(&mut self, samples: usize, cycles_each: &mut Vec<f64>) -> Result<(), Box<dyn Error>> {
+        for _ in 0..WARM_LAPS {
+            self.lap();
+        }
+        for _ in 0..samples {
+            let start = cycles();
+            for _ in 0..SAMPLE_LAPS {
+                self.lap();
+            }
+            let took = cycles().wrapping_sub(start);
+            // In a lap a burst crosses each of two virtqueues.
+            cycles_each.push(took as f64 / (SAMPLE_LAPS * BURST * 2) as f64);
+        }
+        self.check();
+        Ok(())
     }
 }
 

@@ -355,7 +355,7 @@ impl Builder {
         });
         let dispatcher = match self.run {
             Run::Threaded => Some(dispatcher(Arc::clone(&board.controller))?),
-            Run::Inline { .. } => None,
+            Run::Inline { .. } | Run::Polled => None,
         };
         let slots = (0..slots).map(board::slot).collect();
         Ok(Machine::new(platform, board, dispatcher, devices, slots))

@@ -17,7 +17,8 @@
 //! mix-up fails at its first use.
 //!
 //! It runs [on threads](Run::Threaded), or [step by step](Run::Inline) on the caller's own, in an
-//! order that follows from a seed: a test that fails can be had again.
+//! order that follows from a seed: a test that fails can be had again; or its queues are
+//! [looked at](Run::Polled) in turn, and nobody kicks.
 //!
 //! Devices that break the rules can be put in any place: see [`PciFunction`], [`MmioDevice`] and
 //! [`Ports`].

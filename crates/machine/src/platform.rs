@@ -82,9 +82,18 @@ impl Platform {
 
     /// Makes something happen on an [inline](crate::Run::Inline) machine: serves a queue or
     /// delivers an interrupt, if there is any. For an executor that has nothing to do until a
-    /// future is woken. `None` on a threaded one, where things happen by themselves.
+    /// future is woken. `None` on others: on a threaded one, things happen by themselves.
     pub fn step(&self) -> Option<Step> {
         self.inline().map(Inline::advance)
+    }
+
+    /// Looks at each queue of a [polled](crate::Run::Polled) machine once, and delivers what
+    /// interrupts there are. Says whether there was anything to do. `None` on other machines.
+    pub fn look(&self) -> Option<bool> {
+        match &*self.0.engine {
+            Engine::Polled(polled) => Some(polled.poll()),
+            Engine::Threaded(_) | Engine::Inline(_) => None,
+        }
     }
 
     /// Bytes of RAM that somebody has, in whole pages.
@@ -123,8 +132,8 @@ impl Platform {
 
     pub(crate) fn inline(&self) -> Option<&Inline<Handler<Self>>> {
         match &*self.0.engine {
-            Engine::Threaded(_) => None,
             Engine::Inline(inline) => Some(inline),
+            Engine::Threaded(_) | Engine::Polled(_) => None,
         }
     }
 }

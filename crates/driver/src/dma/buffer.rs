@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use ringway_ring::driver::Memory;
-use ringway_ring::shared::OutOfRange;
+use ringway_ring::shared::{OutOfRange, View};
 
 use crate::error::{PlatformError, Result};
 use crate::platform::{ANYWHERE, Platform};
@@ -152,7 +152,14 @@ unsafe impl Buffer for Infallible {
 /// so a device that still writes to them harms nobody.
 #[derive(Debug)]
 pub struct DmaBuffer {
-    memory: Box<Memory>,
+    all: Box<Extent>,
+}
+
+/// Memory for devices, of which the first bytes are the buffer.
+#[derive(Debug)]
+struct Extent {
+    memory: Memory,
+    len: usize,
 }
 
 impl DmaBuffer {
@@ -170,13 +177,32 @@ impl DmaBuffer {
             .slice(0, len)
             .ok_or(PlatformError::NoMemory(len))?;
         Ok(Self {
-            memory: Box::new(memory),
+            all: Box::new(Extent { memory, len }),
         })
     }
 
     /// How many bytes.
     pub fn len(&self) -> usize {
-        self.memory.shared.len()
+        self.all.len
+    }
+
+    /// How many bytes it can have: as many as it was made with.
+    pub fn capacity(&self) -> usize {
+        self.all.memory.shared.len()
+    }
+
+    /// Has it have `len` bytes, the first ones, whose values stay what they are: a short packet goes in
+    /// a long buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] if that is more than its [capacity](Self::capacity): nothing has changed.
+    pub fn set_len(&mut self, len: usize) -> Result<(), OutOfRange> {
+        if len > self.capacity() {
+            return Err(OutOfRange);
+        }
+        self.all.len = len;
+        Ok(())
     }
 
     /// Whether there are none.
@@ -190,7 +216,7 @@ impl DmaBuffer {
     ///
     /// [`OutOfRange`]
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
-        self.memory.shared.view().read(offset, into)
+        self.view(offset, into.len())?.read(0, into)
     }
 
     /// Copies `from` in, to `offset`.
@@ -199,7 +225,17 @@ impl DmaBuffer {
     ///
     /// [`OutOfRange`]
     pub fn write(&mut self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
-        self.memory.shared.view().write(offset, from)
+        self.view(offset, from.len())?.write(0, from)
+    }
+
+    /// `len` of its bytes, those from `offset` on.
+    fn view(&self, offset: usize, len: usize) -> Result<View<'_>, OutOfRange> {
+        let end = offset.checked_add(len);
+        if end.is_none_or(|end| end > self.all.len) {
+            return Err(OutOfRange);
+        }
+        let view = self.all.memory.shared.view();
+        view.slice(offset, len).ok_or(OutOfRange)
     }
 }
 
@@ -212,29 +248,31 @@ unsafe impl Buffer for DmaBuffer {
     }
 
     fn into_raw(self) -> Raw {
-        let (at, len) = (self.memory.shared.base(), self.memory.shared.len());
+        let (at, len) = (self.all.memory.shared.base(), self.all.len);
         Raw {
             at,
             len,
-            extra: Box::into_raw(self.memory).expose_provenance(),
+            extra: Box::into_raw(self.all).expose_provenance(),
         }
     }
 
     unsafe fn from_raw(raw: Raw) -> Self {
-        let memory = core::ptr::with_exposed_provenance_mut::<Memory>(raw.extra);
+        let all = core::ptr::with_exposed_provenance_mut::<Extent>(raw.extra);
         // SAFETY: `into_raw` made `extra` from a box, once (this function's contract).
-        let memory = unsafe { Box::from_raw(memory) };
-        Self { memory }
+        let all = unsafe { Box::from_raw(all) };
+        Self { all }
     }
 
     fn address(&self) -> Option<u64> {
-        Some(self.memory.address)
+        Some(self.all.memory.address)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::Trust;
+    use crate::testing::TestPlatform;
     use std::vec;
 
     fn round_trip<B: Buffer>(buffer: B) -> B {
@@ -258,5 +296,23 @@ mod tests {
         assert_eq!(&boxed[..], b"boxed");
         assert!(empty.is_empty());
         assert_eq!(borrowed, [7; 3]);
+    }
+
+    #[test]
+    fn a_buffer_for_devices_has_as_many_of_its_bytes_as_it_is_told() {
+        let platform = TestPlatform::new(Trust::Trusted);
+        let mut buffer = DmaBuffer::new(&platform, 64).unwrap();
+        buffer.write(6, &[1, 2, 3]).unwrap();
+
+        buffer.set_len(8).unwrap();
+        let mut buffer = round_trip(buffer);
+        let mut read = [0; 2];
+        buffer.read(6, &mut read).unwrap();
+
+        assert_eq!((buffer.bytes(), buffer.capacity(), read), (8, 64, [1, 2]));
+        assert_eq!(buffer.read(7, &mut read), Err(OutOfRange));
+        assert_eq!(buffer.write(usize::MAX, &[4]), Err(OutOfRange));
+        assert_eq!(buffer.set_len(65), Err(OutOfRange));
+        assert_eq!((buffer.set_len(64), buffer.len()), (Ok(()), 64));
     }
 }

@@ -1,6 +1,7 @@
 //! Who does what when: on threads, or step by step.
 
 mod inline;
+mod polled;
 mod threads;
 
 use core::time::Duration;
@@ -15,6 +16,7 @@ use crate::interrupts::{Controller, Handle};
 pub use inline::{History, Step};
 
 pub(crate) use inline::Inline;
+pub(crate) use polled::Polled;
 pub(crate) use threads::Threads;
 
 /// A queue: which device it is of, and which of the device's it is.
@@ -37,6 +39,10 @@ pub enum Run {
         /// What the order follows from.
         seed: u64,
     },
+    /// On the thread that has it [looked at](crate::Platform::look), or that waits: each queue in
+    /// turn, whether it was kicked or not, and drivers are asked not to kick. As those run who give
+    /// devices a processor of their own.
+    Polled,
 }
 
 /// A machine's way to run.
@@ -44,6 +50,7 @@ pub enum Run {
 pub(crate) enum Engine<H> {
     Threaded(Threads),
     Inline(Inline<H>),
+    Polled(Polled<H>),
 }
 
 impl<H: Handle> Engine<H> {
@@ -51,6 +58,7 @@ impl<H: Handle> Engine<H> {
         match run {
             Run::Threaded => Self::Threaded(Threads::new()),
             Run::Inline { seed } => Self::Inline(Inline::new(seed, controller)),
+            Run::Polled => Self::Polled(Polled::new(controller)),
         }
     }
 
@@ -67,6 +75,7 @@ impl<H: Handle> Engine<H> {
         match self {
             Self::Threaded(_) => what(),
             Self::Inline(inline) => inline.uninterrupted(what),
+            Self::Polled(polled) => polled.uninterrupted(what),
         }
     }
 
@@ -74,6 +83,9 @@ impl<H: Handle> Engine<H> {
         match self {
             Self::Threaded(_) => std::thread::yield_now(),
             Self::Inline(inline) => inline.relax(),
+            Self::Polled(polled) => {
+                polled.poll();
+            }
         }
     }
 
@@ -82,6 +94,7 @@ impl<H: Handle> Engine<H> {
         match self {
             Self::Threaded(_) => controller.wait(WAIT_MAX, raised),
             Self::Inline(inline) => inline.wait(raised),
+            Self::Polled(polled) => polled.wait(raised),
         }
     }
 
@@ -89,6 +102,7 @@ impl<H: Handle> Engine<H> {
         match self {
             Self::Threaded(threads) => threads.now(),
             Self::Inline(inline) => inline.now(),
+            Self::Polled(polled) => polled.now(),
         }
     }
 
@@ -97,6 +111,7 @@ impl<H: Handle> Engine<H> {
         match self {
             Self::Threaded(threads) => threads.off(),
             Self::Inline(inline) => inline.off(),
+            Self::Polled(polled) => polled.off(),
         }
     }
 }
@@ -128,6 +143,7 @@ impl<H: Handle> Runner for Port<H> {
         match &*self.engine {
             Engine::Threaded(threads) => threads.start(key, task),
             Engine::Inline(inline) => inline.start(key, task),
+            Engine::Polled(polled) => polled.start(key, task),
         }
     }
 
@@ -141,6 +157,8 @@ impl<H: Handle> Runner for Port<H> {
         match &*self.engine {
             Engine::Threaded(threads) => threads.kick(key),
             Engine::Inline(inline) => inline.kick(key),
+            // It is looked at anyway.
+            Engine::Polled(_) => {}
         }
     }
 
@@ -149,6 +167,7 @@ impl<H: Handle> Runner for Port<H> {
         match &*self.engine {
             Engine::Threaded(threads) => threads.stop(key),
             Engine::Inline(inline) => inline.stop(key),
+            Engine::Polled(polled) => polled.stop(key),
         }
     }
 }

@@ -31,8 +31,8 @@ pub(crate) struct Counted {
     pub(crate) doorbell: u64,
     /// Accesses to registers that say why there was an interrupt, and that quiet it.
     pub(crate) acknowledging: u64,
-    /// Accesses to all other registers of the device, from the first notification until the device
-    /// is reset.
+    /// Accesses to all other registers of the device, from the first notification to the last one, or
+    /// to the last interrupt, before the device is reset: queues may be stopped between that and the reset.
     pub(crate) others: u64,
 }
 
@@ -56,6 +56,7 @@ impl Counted {
     pub(super) fn of(trace: &str) -> Self {
         let mut counted = Self::default();
         let mut in_operation = false;
+        let mut others_since = 0;
         for line in trace.lines() {
             let (event, rest) = line.split_once(' ').unwrap_or((line, ""));
             match event {
@@ -72,7 +73,12 @@ impl Counted {
                     match register {
                         Register::Doorbell => counted.doorbell += 1,
                         Register::Interrupt => counted.acknowledging += u64::from(in_operation),
-                        _ => counted.others += u64::from(in_operation),
+                        Register::Status | Register::Other => others_since += 1,
+                    }
+                    if !in_operation {
+                        others_since = 0;
+                    } else if matches!(register, Register::Doorbell | Register::Interrupt) {
+                        counted.others += core::mem::take(&mut others_since);
                     }
                 }
                 _ => {}
@@ -139,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn accesses_between_the_first_notification_and_the_reset_count() {
+    fn accesses_between_the_first_notification_and_the_last_count() {
         let common = "virtio-pci-common-virtio-blk";
         let trace = [
             access("write", 0xfebf_8014, 15, common),
@@ -149,6 +155,8 @@ mod tests {
             access("read", 0xfebf_9000, 1, "virtio-pci-isr-virtio-blk"),
             access("read", 0xfebf_8014, 15, common),
             access("write", 0x3f8, 65, "serial"),
+            access("write", 0xfebf_b000, 0, "virtio-pci-notify-virtio-blk"),
+            access("write", 0xfebf_8016, 0, common),
             access("write", 0xfebf_8014, 0, common),
             access("read", 0xfebf_8014, 0, common),
         ]
@@ -159,7 +167,7 @@ mod tests {
         let expected = Counted {
             notifications: 1,
             interrupts: 1,
-            doorbell: 1,
+            doorbell: 2,
             acknowledging: 1,
             others: 1,
         };

@@ -1,0 +1,196 @@
+//! No thread and no kick: whoever has the machine looks at its queues.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Instant;
+
+use ringway_device::task::{Looked, Task};
+
+use super::Key;
+use crate::interrupts::{Controller, Handle};
+use crate::sync::lock;
+
+/// Most looks of one wait: a device that always has something to do returns the driver to its own
+/// time-out.
+const WAIT_LOOKS_MAX: usize = 64;
+
+/// Queues that are looked at, each in turn.
+pub(crate) struct Polled<H> {
+    controller: Arc<Controller<H>>,
+    state: Mutex<State>,
+    /// A queue is not being served any more.
+    served: Condvar,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    off: bool,
+    queues: Vec<Queue>,
+    /// A handler runs: it is not interrupted.
+    interrupted: bool,
+    /// How many do something that is not to be.
+    masked: usize,
+}
+
+struct Queue {
+    key: Key,
+    held: Held,
+}
+
+/// Where the task of a queue is.
+enum Held {
+    Here(Box<Task>),
+    /// It is being served on this thread.
+    By(ThreadId),
+    /// Its driver broke a rule: it is not served before a reset.
+    Broken,
+}
+
+impl<H: Handle> Polled<H> {
+    pub(crate) fn new(controller: Arc<Controller<H>>) -> Self {
+        Self {
+            controller,
+            state: Mutex::default(),
+            served: Condvar::new(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn start(&self, key: Key, task: Task) {
+        let mut queue = Some(Queue {
+            key,
+            held: Held::Here(Box::new(task)),
+        });
+        let mut state = lock(&self.state);
+        if !state.off {
+            state.queues.extend(queue.take());
+        }
+        // Not with the lock: what a worker holds may do anything when it goes.
+        drop(state);
+        drop(queue);
+    }
+
+    pub(crate) fn stop(&self, key: Key) {
+        let this = thread::current().id();
+        let state = lock(&self.state);
+        let served = |state: &mut State| match state.queues.iter().find(|queue| queue.key == key) {
+            Some(queue) => matches!(queue.held, Held::By(thread) if thread != this),
+            None => false,
+        };
+        let waited = self.served.wait_while(state, served);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let at = state.queues.iter().position(|queue| queue.key == key);
+        let stopped = at.map(|at| state.queues.remove(at));
+        drop(state);
+        drop(stopped);
+    }
+
+    pub(crate) fn off(&self) {
+        let keys: Vec<_> = {
+            let mut state = lock(&self.state);
+            state.off = true;
+            state.queues.iter().map(|queue| queue.key).collect()
+        };
+        for key in keys {
+            self.stop(key);
+        }
+    }
+
+    /// Looks at each queue once, and delivers what interrupts there are. Says whether there was
+    /// anything to do.
+    pub(crate) fn poll(&self) -> bool {
+        let mut found = false;
+        let mut at = 0;
+        while let Some((key, mut task)) = self.take(&mut at) {
+            let looked = task.look();
+            found |= looked != Looked::Nothing;
+            self.put(key, task, looked);
+        }
+        found | self.interrupt()
+    }
+
+    /// Looks until `done`, or until there is nothing to do.
+    pub(crate) fn wait(&self, done: impl Fn() -> bool) {
+        for _ in 0..WAIT_LOOKS_MAX {
+            if done() || !self.poll() {
+                return;
+            }
+        }
+    }
+
+    /// Does `what` while no interrupt is delivered.
+    pub(crate) fn uninterrupted<T>(&self, what: impl FnOnce() -> T) -> T {
+        lock(&self.state).masked += 1;
+        let done = what();
+        lock(&self.state).masked -= 1;
+        done
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Takes the next task, from queue number `at` on, that is here.
+    fn take(&self, at: &mut usize) -> Option<(Key, Box<Task>)> {
+        let mut state = lock(&self.state);
+        loop {
+            let queue = state.queues.get_mut(*at)?;
+            *at += 1;
+            if let Held::Here(_) = queue.held {
+                let by = Held::By(thread::current().id());
+                if let Held::Here(task) = core::mem::replace(&mut queue.held, by) {
+                    return Some((queue.key, task));
+                }
+            }
+        }
+    }
+
+    /// Puts a task back, unless its queue was stopped meanwhile or is broken.
+    fn put(&self, key: Key, task: Box<Task>, looked: Looked) {
+        let mut task = Some(task);
+        let mut state = lock(&self.state);
+        if let Some(queue) = state.queues.iter_mut().find(|queue| queue.key == key) {
+            queue.held = match task.take_if(|_| looked != Looked::Broken) {
+                Some(task) => Held::Here(task),
+                None => Held::Broken,
+            };
+        }
+        drop(state);
+        self.served.notify_all();
+        drop(task);
+    }
+
+    /// Delivers the interrupts that there are now, one after the other.
+    fn interrupt(&self) -> bool {
+        let ready = self.controller.ready();
+        if ready == 0 {
+            return false;
+        }
+        let begun = |mut state: MutexGuard<'_, State>| {
+            let may = !state.interrupted && state.masked == 0;
+            state.interrupted |= may;
+            may
+        };
+        if !begun(lock(&self.state)) {
+            return false;
+        }
+        for _ in 0..ready {
+            // There may be fewer now.
+            self.controller.deliver(0);
+        }
+        lock(&self.state).interrupted = false;
+        true
+    }
+}
+
+impl<H> fmt::Debug for Polled<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("Polled")
+            .field("queues", &state.queues.len())
+            .finish_non_exhaustive()
+    }
+}
