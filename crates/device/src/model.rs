@@ -133,7 +133,9 @@ pub trait Worker: Send {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation>;
 
     /// Whether chains are kept for whose completion nothing is needed but time: serve again when
-    /// there was some. A queue whose place is to be known is not stopped before.
+    /// there was some. A queue whose place is to be known is not stopped before. Chains that are kept
+    /// without it are those that were taken last, and nothing was done with them: where a queue is
+    /// stopped, they are taken again by whoever goes on there.
     fn is_busy(&self) -> bool {
         false
     }

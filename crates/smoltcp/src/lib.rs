@@ -37,11 +37,7 @@ where
     /// # Errors
     ///
     /// As [`Packets::new`].
-    pub fn new(
-        pairs: impl IntoIterator<Item = Pair<P, B>>,
-        facts: Facts,
-        make: M,
-    ) -> Result<Self> {
+    pub fn new(pairs: impl IntoIterator<Item = Pair<P, B>>, facts: Facts, make: M) -> Result<Self> {
         Ok(Self {
             packets: Packets::new(pairs, facts, make)?,
         })
@@ -84,7 +80,7 @@ where
         Self: 'a;
 
     fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_, P, B, M>)> {
-        if !self.packets.next() {
+        if !self.packets.advance() {
             return None;
         }
         let (packet, room) = self.packets.packet();

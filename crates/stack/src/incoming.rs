@@ -76,7 +76,7 @@ impl<P: Platform, B: Bytes> Incoming<P, B> {
     }
 
     /// Moves on to the next packet, if there is one.
-    pub(crate) fn next(&mut self, make: &mut impl FnMut(usize) -> Option<B>) -> bool {
+    pub(crate) fn advance(&mut self, make: &mut impl FnMut(usize) -> Option<B>) -> bool {
         if let Now::Buffer(buffer, ..) = core::mem::replace(&mut self.now, Now::Copy(0)) {
             self.free.push(buffer);
         }
@@ -119,10 +119,12 @@ impl<P: Platform, B: Bytes> Incoming<P, B> {
 
     /// Has interrupts tell of packets. Says whether there may be some now.
     pub(crate) fn arm(&mut self) -> bool {
-        // All of them, whatever the first says; and of those that nobody hears of, there always may be.
-        self.receivers.iter_mut().fold(false, |come, queue| {
-            queue.arm() || !queue.queue().interrupts() || come
-        })
+        let mut come = false;
+        for queue in &mut self.receivers {
+            // Of one that nobody hears of, there always may be.
+            come |= queue.arm() || !queue.queue().interrupts();
+        }
+        come
     }
 
     pub(crate) fn into_receivers(self) -> Vec<Receiver<P, B>> {
@@ -199,9 +201,7 @@ impl<P: Platform, B: Bytes> Incoming<P, B> {
         match received.checksum {
             Checksum::Right | Checksum::Partial(_) => true,
             Checksum::Unknown if !self.facts.features.contains(F::GUEST_CSUM) => true,
-            Checksum::Unknown => {
-                checksum::judge(self.packet()) != ringway_packet::Checksum::Wrong
-            }
+            Checksum::Unknown => checksum::judge(self.packet()) != ringway_packet::Checksum::Wrong,
         }
     }
 

@@ -75,9 +75,8 @@ where
         mut make: M,
     ) -> Result<Self> {
         let pairs = pairs.into_iter();
-        let (receivers, transmitters): (alloc::vec::Vec<_>, _) = pairs
-            .map(|pair| (pair.receiver, pair.transmitter))
-            .unzip();
+        let (receivers, transmitters): (alloc::vec::Vec<_>, _) =
+            pairs.map(|pair| (pair.receiver, pair.transmitter)).unzip();
         if receivers.is_empty() {
             return Err(Error::NoQueue(receive_queue(0)));
         }
@@ -91,11 +90,11 @@ where
 
     /// Moves on to the next packet that came, if there is room to answer it. Says whether it did.
     /// Packets whose checksum is wrong are passed over.
-    pub fn next(&mut self) -> bool {
-        self.outgoing.has_room() && self.incoming.next(&mut self.make)
+    pub fn advance(&mut self) -> bool {
+        self.outgoing.has_room() && self.incoming.advance(&mut self.make)
     }
 
-    /// The packet that [`next`](Self::next) moved to, from its Ethernet header on, and room for an answer.
+    /// The packet that [`advance`](Self::advance) moved to, from its Ethernet header on, and room for an answer.
     pub fn packet(&mut self) -> (&mut [u8], Room<'_, P, B, M>) {
         let room = Room {
             outgoing: &mut self.outgoing,

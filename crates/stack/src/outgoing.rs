@@ -114,9 +114,11 @@ impl<P: Platform, B: Bytes> Outgoing<P, B> {
     /// Has interrupts tell of room, until some was found. Says whether there may be some now.
     pub(crate) fn arm(&mut self) -> bool {
         self.armed = true;
-        self.transmitters.iter_mut().fold(false, |come, queue| {
-            queue.arm() || !queue.queue().interrupts() || come
-        })
+        let mut come = false;
+        for queue in &mut self.transmitters {
+            come |= queue.arm() || !queue.queue().interrupts();
+        }
+        come
     }
 
     pub(crate) fn transmitters(&self) -> &[Transmitter<P, B>] {

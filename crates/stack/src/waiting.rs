@@ -17,9 +17,9 @@ where
     B: Bytes,
     M: FnMut(usize) -> Option<B>,
 {
-    /// As [`next`](Self::next), or has `cx` woken when there may be a packet, and room.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll(cx, |packets| packets.next())
+    /// As [`advance`](Self::advance), or has `cx` woken when there may be a packet, and room.
+    pub fn poll_advance(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll(cx, Self::advance)
     }
 
     /// Whether there is [`room`](Self::room), or has `cx` woken when there may be.

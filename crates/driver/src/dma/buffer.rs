@@ -182,11 +182,13 @@ impl DmaBuffer {
     }
 
     /// How many bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.all.len
     }
 
     /// How many bytes it can have: as many as it was made with.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.all.memory.shared.len()
     }
@@ -197,6 +199,7 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// [`OutOfRange`] if that is more than its [capacity](Self::capacity): nothing has changed.
+    #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), OutOfRange> {
         if len > self.capacity() {
             return Err(OutOfRange);
@@ -215,6 +218,7 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// [`OutOfRange`]
+    #[inline]
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
         self.view(offset, into.len())?.read(0, into)
     }
@@ -224,11 +228,13 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// [`OutOfRange`]
+    #[inline]
     pub fn write(&mut self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
         self.view(offset, from.len())?.write(0, from)
     }
 
     /// `len` of its bytes, those from `offset` on.
+    #[inline]
     fn view(&self, offset: usize, len: usize) -> Result<View<'_>, OutOfRange> {
         let end = offset.checked_add(len);
         if end.is_none_or(|end| end > self.all.len) {
@@ -243,10 +249,12 @@ impl DmaBuffer {
 // finds it (the contract of `Platform::dma`), and it is only ever reached by atomics, so a late
 // device cannot hurt.
 unsafe impl Buffer for DmaBuffer {
+    #[inline]
     fn bytes(&self) -> usize {
         self.len()
     }
 
+    #[inline]
     fn into_raw(self) -> Raw {
         let (at, len) = (self.all.memory.shared.base(), self.all.len);
         Raw {
@@ -256,6 +264,7 @@ unsafe impl Buffer for DmaBuffer {
         }
     }
 
+    #[inline]
     unsafe fn from_raw(raw: Raw) -> Self {
         let all = core::ptr::with_exposed_provenance_mut::<Extent>(raw.extra);
         // SAFETY: `into_raw` made `extra` from a box, once (this function's contract).
@@ -263,6 +272,7 @@ unsafe impl Buffer for DmaBuffer {
         Self { all }
     }
 
+    #[inline]
     fn address(&self) -> Option<u64> {
         Some(self.all.memory.address)
     }

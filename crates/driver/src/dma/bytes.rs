@@ -97,10 +97,12 @@ impl Bytes for DmaBuffer {
         Self::set_len(self, len).is_ok()
     }
 
+    #[inline]
     fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
         self.read(offset, into)
     }
 
+    #[inline]
     fn write_at(&mut self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
         self.write(offset, from)
     }

@@ -139,7 +139,10 @@ fn a_key_that_is_too_short_is_followed_by_zeroes_and_one_too_long_is_cut() {
 fn a_flow_has_one_hash_both_ways_and_flows_that_follow_each_other_are_spread() {
     let mut spread = [0_u32; 4];
     for port in 0..64 {
-        let (here, there) = (([192, 0, 2, 1], 50_000 + port), ([192, 0, 2, 2], 4000 + port));
+        let (here, there) = (
+            ([192, 0, 2, 1], 50_000 + port),
+            ([192, 0, 2, 2], 4000 + port),
+        );
 
         let (go, come) = (flow(&tcp4(here, there)), flow(&tcp4(there, here)));
 
