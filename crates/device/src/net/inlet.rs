@@ -171,6 +171,11 @@ impl Shared {
             return;
         };
         let mut inbox = inbox.lock();
+        if !inbox.open && pair != 0 {
+            // The driver does not use it any more.
+            drop(inbox);
+            return self.put(0, packet);
+        }
         if !inbox.open || inbox.packets.len() >= WAITING_MAX {
             inbox.counts.overrun();
             return;
