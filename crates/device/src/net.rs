@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use ringway_spec::le::{U16, U32};
 use ringway_spec::net::{
-    Config, F, HashTypes, LinkStatus, MTU_MIN, Mac, Offloads, PAIRS_MIN, control_queue,
+    Config, F, HashTypes, LinkStatus, MTU_MIN, Mac, Offloads, PAIRS_MIN, control_queue, header_len,
 };
 use ringway_spec::{DeviceId, Features};
 use spin::Mutex;
@@ -33,10 +33,10 @@ mod transmit;
 
 use control::{Commands, KEY_MAX};
 use counts::{CommandCounts, TransmitCounts};
-pub use inlet::Inlet;
 use inlet::Shared;
+pub use inlet::{Deliver, Inlet};
 pub use network::Network;
-pub use packet::{Loopback, Nowhere, PACKET_BYTES_MAX, Packet, Port};
+pub use packet::{Bytes, Content, Loopback, Nowhere, PACKET_BYTES_MAX, Packet, Port};
 use receive::Receive;
 use rules::{Rules, TABLE_MAX};
 use transmit::Transmit;
@@ -239,6 +239,7 @@ impl Device for Net {
         Box::new(Transmit {
             pair,
             features,
+            before: header_len(features),
             longest: longest.map(|mtu| usize::from(mtu) + ETHERNET),
             shared,
             port: Arc::clone(&self.port),
@@ -248,6 +249,7 @@ impl Device for Net {
                 .cloned()
                 .unwrap_or_default(),
             burst: Vec::new(),
+            spare: Vec::new(),
         })
     }
 

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use ringway_spec::net::{MTU_MIN, Mac};
+use ringway_spec::net::{Header, MTU_MIN, Mac};
 
 use super::Net;
 use super::packet::Packet;
@@ -21,11 +21,8 @@ pub trait Network {
 
 impl Network for Net {
     fn announce(&mut self, mac: Mac) {
-        let bytes = rarp(mac);
-        self.port.send(&mut vec![Packet {
-            bytes,
-            ..Packet::default()
-        }]);
+        let packet = Packet::new(Header::default(), &rarp(mac));
+        self.port.send(&mut vec![packet]);
     }
 
     fn limit(&mut self, mtu: u16) -> bool {

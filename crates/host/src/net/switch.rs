@@ -97,6 +97,8 @@ impl Port for SwitchPort {
         for (to, mut run) in runs.into_iter() {
             if let Some(Some(card)) = ports.get(to) {
                 card.deliver(&mut run);
+                // Memory for other packets.
+                packets.append(&mut run);
             }
         }
     }
