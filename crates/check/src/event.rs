@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::DeviceReport;
+use crate::report::{DeviceReport, TransferReport};
 use crate::tree::BusReport;
 
 /// Something that happened.
@@ -45,6 +45,8 @@ pub enum Event {
         /// The SHA-256 of what was written, in hexadecimal.
         sha256: String,
     },
+    /// Two network cards that are joined have moved bytes, in one way of driving them.
+    Transfer(Box<TransferReport>),
     /// The exercise of a device is over.
     Device(Box<DeviceReport>),
     /// Something is so of a slot in which devices come and go.
@@ -108,6 +110,7 @@ mod tests {
 
         for event in [
             Event::Device(Box::new(device)),
+            Event::Transfer(Box::default()),
             Event::Bus(Box::default()),
             failed,
             Event::End { ok: true },

@@ -17,6 +17,9 @@ pub struct Report {
     pub seed: u64,
     /// What became of each device, in the order of their names.
     pub devices: Vec<DeviceReport>,
+    /// What became of each transfer between network cards, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<TransferReport>,
     /// Checks of the run as a whole.
     pub checks: Vec<Check>,
 }
@@ -89,6 +92,38 @@ pub struct DiskReport {
     pub sha256: Option<String>,
 }
 
+/// What two network cards that are joined did together, in one way of driving them: bytes went over TCP,
+/// both ways at once, and each that came was compared. Numbers are of both cards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferReport {
+    /// What the cards are called.
+    pub devices: [String; 2],
+    /// How they are reached.
+    pub transport: String,
+    /// The format of their queues.
+    pub ring: String,
+    /// Longest packet after the Ethernet header, in bytes.
+    pub mtu: u16,
+    /// Whether checksums were left to the other end.
+    pub offloads: bool,
+    /// How many pairs of queues each used.
+    pub pairs: u16,
+    /// What was checked.
+    pub checks: Vec<Check>,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// Packets that were sent.
+    pub packets: u64,
+    /// How often the cards were told of packets, or of room for them.
+    pub kicks: u64,
+    /// How often they interrupted.
+    pub interrupts: u64,
+    /// Packets that the stacks dropped, or had no room for.
+    pub drops: u64,
+    /// How long it took, in microseconds, from when all was connected.
+    pub microseconds: u64,
+}
+
 /// Something that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -103,17 +138,34 @@ pub struct Check {
 
 impl Report {
     /// Puts a report together. `devices` may come in any order.
-    pub fn new(on: Place, seed: u64, mut devices: Vec<DeviceReport>, checks: Vec<Check>) -> Self {
+    pub fn new(
+        on: Place,
+        seed: u64,
+        mut devices: Vec<DeviceReport>,
+        transfers: Vec<TransferReport>,
+        checks: Vec<Check>,
+    ) -> Self {
         // `virtio2` is before `virtio10`.
         devices.sort_by(|a, b| (a.name.len(), &a.name).cmp(&(b.name.len(), &b.name)));
-        let ok = devices.iter().all(DeviceReport::ok) && checks.iter().all(|check| check.ok);
+        let mut all = devices.iter().flat_map(|device| &device.checks);
+        let mut moved = transfers.iter().flat_map(|transfer| &transfer.checks);
+        let passed = |check: &Check| check.ok;
+        let ok = all.all(passed) && moved.all(passed) && checks.iter().all(passed);
         Self {
             ok,
             on,
             seed,
             devices,
+            transfers,
             checks,
         }
+    }
+}
+
+impl TransferReport {
+    /// Adds what was found of `what`.
+    pub fn check(&mut self, what: &str, found: Result<(), impl fmt::Display>) {
+        self.checks.push(Check::new(what, found));
     }
 }
 
@@ -167,7 +219,7 @@ mod tests {
         let mut device = device("virtio0");
         device.check("is 6", found(true));
         device.check("is 8", found(false));
-        let report = Report::new(Place::Qemu, 5, vec![device], Vec::new());
+        let report = Report::new(Place::Qemu, 5, vec![device], Vec::new(), Vec::new());
 
         let json = serde_json::to_string(&report).unwrap();
 
@@ -186,26 +238,33 @@ mod tests {
     fn devices_stand_in_the_order_of_their_numbers() {
         let devices = ["virtio10", "virtio2", "virtio0"].map(device);
 
-        let report = Report::new(Place::Here, 0, devices.into(), Vec::new());
+        let report = Report::new(Place::Here, 0, devices.into(), Vec::new(), Vec::new());
 
         let names: Vec<_> = report.devices.iter().map(|device| &device.name).collect();
         assert_eq!(names, ["virtio0", "virtio2", "virtio10"]);
     }
 
     #[test]
-    fn one_failed_check_of_a_device_or_of_the_run_is_a_failed_run() {
-        let ok = |devices: &[bool], run: &[bool]| {
+    fn one_failed_check_of_a_device_a_transfer_or_the_run_is_a_failed_run() {
+        let ok = |devices: &[bool], transfers: &[bool], run: &[bool]| {
             let devices = devices.iter().map(|&ok| {
                 let mut device = device("virtio0");
                 device.check("is well", found(ok));
                 device
             });
             let checks = run.iter().map(|&ok| Check::new("is over", found(ok)));
-            Report::new(Place::Here, 0, devices.collect(), checks.collect()).ok
+            let transfers = transfers.iter().map(|&ok| {
+                let mut transfer = TransferReport::default();
+                transfer.check("is done", found(ok));
+                transfer
+            });
+            let (devices, transfers) = (devices.collect(), transfers.collect());
+            Report::new(Place::Here, 0, devices, transfers, checks.collect()).ok
         };
 
-        assert!(ok(&[true, true], &[true]));
-        assert!(!ok(&[true, false], &[true]));
-        assert!(!ok(&[true, true], &[false]));
+        assert!(ok(&[true, true], &[true], &[true]));
+        assert!(!ok(&[true, false], &[true], &[true]));
+        assert!(!ok(&[true, true], &[false], &[true]));
+        assert!(!ok(&[true, true], &[true], &[false]));
     }
 }

@@ -5,7 +5,8 @@
 //! check that failed, with what was found; nothing panics, and nothing waits for longer than
 //! [`PATIENCE`].
 //!
-//! Entropy devices come first: what they give is what disks are written with.
+//! Entropy devices come first: what they give is what disks are written with. Network cards come last, two
+//! at a time that are to be joined.
 
 mod admin;
 mod bench;
@@ -13,6 +14,7 @@ mod bus;
 mod disk;
 mod entropy;
 mod executor;
+mod net;
 mod plan;
 mod random;
 mod slots;
@@ -40,19 +42,21 @@ use crate::report::DeviceReport;
 
 pub use bus::on_bus;
 pub use executor::block_on;
+pub use net::MOVED;
 pub use plan::{RANGES_MAX, Range, ranges};
 pub use random::Numbers;
 pub use slots::in_slots;
 pub use way::Way;
 
 use bench::Bench;
+use net::Station;
 use random::Random;
 
 /// How long a device may take until it completes one of the requests that it has.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The types of devices that can be exercised.
-pub const TYPES: [DeviceId; 2] = [DeviceId::BLOCK, DeviceId::ENTROPY];
+pub const TYPES: [DeviceId; 3] = [DeviceId::NETWORK, DeviceId::BLOCK, DeviceId::ENTROPY];
 
 /// How devices are exercised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Options {
     pub without: Features,
     /// What is done with disks instead of all else.
     pub reads: Option<Reads>,
+    /// How many bytes each of two network cards sends the other, if not [`MOVED`].
+    pub moved: Option<u64>,
 }
 
 /// Reads of a disk that are made to be counted, not for what is read.
@@ -127,8 +133,14 @@ pub trait Subject {
     /// What type of device it is.
     fn id(&self) -> DeviceId;
 
+    /// What can be said of it before it is exercised.
+    fn report(&self, name: &str) -> DeviceReport;
+
     /// Exercises it, and leaves it reset. For [`run`].
-    fn exercise(self: Box<Self>, bench: Bench<'_, '_>) -> DeviceReport;
+    fn exercise(self: Box<Self>, bench: Bench<'_, '_>, report: &mut DeviceReport);
+
+    /// It as a card that may be joined to another, if it can be spoken to. For [`run`].
+    fn station(self: Box<Self>) -> Option<Box<dyn Station>>;
 }
 
 impl<T: Transport + 'static> Subject for T {
@@ -136,22 +148,27 @@ impl<T: Transport + 'static> Subject for T {
         self.device_id()
     }
 
-    fn exercise(self: Box<Self>, mut bench: Bench<'_, '_>) -> DeviceReport {
-        let mut report = DeviceReport {
-            name: bench.name.to_string(),
+    fn report(&self, name: &str) -> DeviceReport {
+        DeviceReport {
+            name: name.to_string(),
             kind: self.id().to_string(),
             transport: self.name().to_string(),
             ring: "split".to_string(),
             vendor: self.vendor_id(),
             ..DeviceReport::default()
-        };
-        bench.begin(&report);
+        }
+    }
+
+    fn exercise(self: Box<Self>, bench: Bench<'_, '_>, report: &mut DeviceReport) {
         match self.id() {
-            DeviceId::ENTROPY => entropy::exercise(*self, bench, &mut report),
-            DeviceId::BLOCK => disk::exercise(*self, bench, &mut report),
+            DeviceId::ENTROPY => entropy::exercise(*self, bench, report),
+            DeviceId::BLOCK => disk::exercise(*self, bench, report),
             _ => {}
         }
-        report
+    }
+
+    fn station(self: Box<Self>) -> Option<Box<dyn Station>> {
+        Some(net::station(*self))
     }
 }
 
@@ -178,6 +195,9 @@ pub fn scan_by<P: Platform + ConfigAccess>(
 /// Exercises `subjects`, which are called `virtioN` in their order, and leaves each of them reset.
 /// What happens meanwhile is told to `sink`.
 ///
+/// Network cards are taken to be joined, each of the first half of them to the one in its place in the
+/// second.
+///
 /// A type of device without a driver is reported without checks, and is no failure, unless there is
 /// no other.
 pub fn run(
@@ -188,23 +208,58 @@ pub fn run(
     let driven = |subject: &dyn Subject| TYPES.contains(&subject.id());
     let any_driven = subjects.iter().any(|subject| driven(&**subject));
     let mut random = Random::new(options.seed);
-    let mut numbered: Vec<_> = (u64::from(options.first)..).zip(subjects).collect();
+    let numbered = (u64::from(options.first)..).zip(subjects);
+    let (cards, mut numbered): (Vec<_>, Vec<_>) =
+        numbered.partition(|(_, subject)| subject.id() == DeviceId::NETWORK);
     numbered.sort_by_key(|(_, subject)| subject.id() != DeviceId::ENTROPY);
     let mut reports = Vec::new();
     for (number, subject) in numbered {
         let name = format!("virtio{number}");
         let has_driver = driven(&*subject);
-        let mut report = subject.exercise(Bench {
+        let mut report = subject.report(&name);
+        let mut bench = Bench {
             name: &name,
             // Of its own for each device, so that none depends on what others did.
             seed: options.seed ^ number << 32,
             options,
             random: &mut random,
             sink,
-        });
+        };
+        bench.begin(&report);
+        subject.exercise(bench, &mut report);
         if !has_driver && !any_driven && report.checks.is_empty() {
             report.check("has a driver", Err("there is none for its type"));
         }
+        sink(Event::Device(Box::new(report.clone())));
+        reports.push((number, report));
+    }
+    let mut cards = cards.into_iter().map(|(number, subject)| {
+        let report = subject.report(&format!("virtio{number}"));
+        (number, subject, report)
+    });
+    let half = cards.len() / 2;
+    let first: Vec<_> = cards.by_ref().take(half).collect();
+    let second: Vec<_> = cards.by_ref().take(half).collect();
+    for ((number, subject, report), (other, peer, peers)) in first.into_iter().zip(second) {
+        let mut both = [report, peers];
+        let name = both[0].name.clone();
+        let mut bench = Bench {
+            name: &name,
+            seed: options.seed ^ number << 32,
+            options,
+            random: &mut random,
+            sink,
+        };
+        if let (Some(card), Some(peer)) = (subject.station(), peer.station()) {
+            net::exercise([card, peer], &mut bench, &mut both);
+        }
+        for (number, report) in [number, other].into_iter().zip(both) {
+            sink(Event::Device(Box::new(report.clone())));
+            reports.push((number, report));
+        }
+    }
+    for (number, _, mut report) in cards {
+        report.check("is joined to another", Err("there is none left"));
         sink(Event::Device(Box::new(report.clone())));
         reports.push((number, report));
     }
@@ -230,16 +285,21 @@ impl Subject for Unopened {
         DeviceId::INVALID
     }
 
-    fn exercise(self: Box<Self>, mut bench: Bench<'_, '_>) -> DeviceReport {
-        let mut report = DeviceReport {
-            name: bench.name.to_string(),
+    fn report(&self, name: &str) -> DeviceReport {
+        DeviceReport {
+            name: name.to_string(),
             kind: "unknown".to_string(),
             transport: self.transport.to_string(),
             ..DeviceReport::default()
-        };
-        bench.begin(&report);
+        }
+    }
+
+    fn exercise(self: Box<Self>, _: Bench<'_, '_>, report: &mut DeviceReport) {
         report.check("can be spoken to", Err(self.why));
-        report
+    }
+
+    fn station(self: Box<Self>) -> Option<Box<dyn Station>> {
+        None
     }
 }
 
