@@ -91,15 +91,21 @@ impl TransmitCounts {
 }
 
 impl CommandCounts {
-    pub(super) fn command(&mut self, done: bool) {
+    /// A command came.
+    pub(super) fn came(&mut self) {
         self.commands = self.commands.wrapping_add(1);
-        self.done = self.done.wrapping_add(done.into());
     }
 
+    /// It was done.
+    pub(super) fn done(&mut self) {
+        self.done = self.done.wrapping_add(1);
+    }
+
+    /// All, with the command that asks for them, which will have gone well (§5.1.9.5.11.3).
     pub(super) fn all(&self) -> Commands {
         Commands {
             command_num: U64::new(self.commands),
-            ok_num: U64::new(self.done),
+            ok_num: U64::new(self.done.wrapping_add(1)),
         }
     }
 }

@@ -11,7 +11,9 @@ use ringway_spec::net::{GsoType, Header, Offloads, receive_queue};
 use spin::{Mutex, MutexGuard};
 
 use super::PAIRS_MAX;
+use super::coalesce::Waits;
 use super::counts::ReceiveCounts;
+use super::link;
 use super::packet::Packet;
 use super::rules::Rules;
 use crate::notifier::Notifier;
@@ -45,6 +47,9 @@ pub(super) struct Shared {
     flows: Vec<AtomicU16>,
     /// The way to the carrier, once there is one.
     pub(super) notifier: Mutex<Option<Notifier>>,
+    pub(super) link: link::State,
+    /// How long notifications wait.
+    pub(super) waits: Arc<Waits>,
 }
 
 /// What waits for a receive queue.
@@ -75,6 +80,9 @@ impl Inlet {
 
 impl Deliver for Shared {
     fn deliver(&self, packets: &mut Vec<Packet>) {
+        if !self.link.is_up() {
+            return;
+        }
         let rules = self.rules.lock();
         let mut open = Open::new(self);
         for packet in packets {
@@ -168,15 +176,36 @@ impl Shared {
             boxes: (0..pairs).map(|_| Mutex::default()).collect(),
             flows: (0..FLOWS).map(|_| AtomicU16::new(0)).collect(),
             notifier: Mutex::new(None),
+            link: link::State::new(),
+            waits: Arc::new(Waits::new(usize::from(pairs).saturating_mul(2))),
         }
     }
 
     /// Has the receive queue of pair `pair` served.
     pub(super) fn due(&self, pair: u16) {
+        self.due_queue(receive_queue(pair));
+    }
+
+    /// Has queue `index` served.
+    pub(super) fn due_queue(&self, index: u16) {
         // Not with the lock: it may run the worker.
         let notifier = self.notifier.lock().clone();
         if let Some(notifier) = notifier {
-            notifier.due(receive_queue(pair));
+            notifier.due(index);
+        }
+    }
+
+    /// How many packets the driver was given by the receive queue of pair `pair`.
+    pub(super) fn received(&self, pair: u16) -> u64 {
+        let inbox = self.boxes.get(usize::from(pair));
+        inbox.map_or(0, |inbox| inbox.lock().counts.basic().rx_packets.get())
+    }
+
+    /// Tells the driver that the configuration has changed.
+    pub(super) fn config_changed(&self) {
+        let notifier = self.notifier.lock().clone();
+        if let Some(notifier) = notifier {
+            notifier.config_changed();
         }
     }
 
