@@ -32,8 +32,8 @@ mod transmit;
 
 use control::{Commands, KEY_MAX};
 use counts::{CommandCounts, TransmitCounts};
-pub use inlet::Inlet;
 use inlet::Shared;
+pub use inlet::{Deliver, Inlet};
 pub use packet::{Loopback, Nowhere, PACKET_BYTES_MAX, Packet, Port};
 use receive::Receive;
 use rules::{Rules, TABLE_MAX};

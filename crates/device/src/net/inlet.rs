@@ -24,8 +24,13 @@ const FLOWS: usize = 1024;
 
 /// Where packets for a card are delivered. A handle, which ports have.
 #[derive(Clone)]
-pub struct Inlet {
-    shared: Arc<Shared>,
+pub struct Inlet(Arc<dyn Deliver>);
+
+/// Who takes what is delivered to an [`Inlet`]: a card, or what looks at packets on their way to one.
+pub trait Deliver: Send + Sync {
+    /// Takes packets: all are out of the list then. Never waits. Called from any thread, and from
+    /// several at once.
+    fn deliver(&self, packets: &mut Vec<Packet>);
 }
 
 /// What the workers of a card share.
@@ -49,25 +54,32 @@ pub(super) struct Inbox {
 }
 
 impl Inlet {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    /// Leads to `to`.
+    pub fn new<D: Deliver + 'static>(to: Arc<D>) -> Self {
+        Self(to)
     }
 
     /// Delivers packets to the card: those that its driver wants, with what is left to do of them done
     /// as far as the driver does not. All are taken out of the list. Never waits: what finds no room is
     /// dropped.
     pub fn deliver(&self, packets: &mut Vec<Packet>) {
-        let rules = self.shared.rules.lock();
+        self.0.deliver(packets);
+    }
+}
+
+impl Deliver for Shared {
+    fn deliver(&self, packets: &mut Vec<Packet>) {
+        let rules = self.rules.lock();
         for packet in packets.drain(..) {
             if rules.wants(&packet.bytes) {
-                self.shared.adapt(&rules, packet);
+                self.adapt(&rules, packet);
             }
         }
         drop(rules);
-        for (pair, inbox) in (0..).zip(&self.shared.boxes) {
+        for (pair, inbox) in (0..).zip(&self.boxes) {
             let waiting = !inbox.lock().packets.is_empty();
             if waiting {
-                self.shared.due(pair);
+                self.due(pair);
             }
         }
     }
