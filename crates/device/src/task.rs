@@ -147,9 +147,13 @@ impl Task {
         self.worker.ready()
     }
 
-    /// Where in its ring the next chain will be taken: [`Queue::position`].
+    /// Where in its ring whoever goes on in its place takes the next chain: chains that the worker keeps
+    /// are taken again, unless it [is busy](Self::is_busy) with them. Said as [`Queue::position`] says it.
     pub fn position(&self) -> u16 {
-        self.queue.position()
+        match self.is_busy() {
+            true => self.queue.position(),
+            false => self.queue.used_position(),
+        }
     }
 
     /// Has what happens to chains written down from here on, or no longer: [`Queue::set_ledger`].

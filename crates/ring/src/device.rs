@@ -328,6 +328,16 @@ impl<S: Slab> Queue<S> {
         }
     }
 
+    /// Where the next chain will be given back, said as a [position](Self::position) is. Whoever begins
+    /// there takes the chains that are in flight again, as long as none was completed that was taken
+    /// after one of them.
+    pub fn used_position(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(ring) => ring.used_position(),
+            Ring::Packed(ring) => ring.used_position(),
+        }
+    }
+
     /// Begins to serve, with buffers looked up in `regions`.
     #[inline]
     pub fn batch<'q>(&'q mut self, regions: impl Into<Regions<'q>>) -> Batch<'q, S> {

@@ -29,6 +29,13 @@ pub(super) struct CommandCounts {
 }
 
 impl ReceiveCounts {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.drops = self.drops.wrapping_add(other.drops);
+        self.overruns = self.overruns.wrapping_add(other.overruns);
+    }
+
     pub(super) fn received(&mut self, bytes: usize) {
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(bytes as u64);

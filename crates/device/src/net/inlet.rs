@@ -1,16 +1,16 @@
 //! Where packets come to a card, and wait for its queues.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 use core::sync::atomic::{AtomicU16, Ordering};
 
 use ringway_packet::{Addresses, Headers, Pieces, checksum};
-use ringway_spec::le::U16;
-use ringway_spec::net::{GsoType, Header, HeaderFlags, Offloads, receive_queue};
-use spin::Mutex;
+use ringway_spec::net::{GsoType, Header, Offloads, receive_queue};
+use spin::{Mutex, MutexGuard};
 
+use super::PAIRS_MAX;
 use super::counts::ReceiveCounts;
 use super::packet::Packet;
 use super::rules::Rules;
@@ -22,14 +22,17 @@ pub(super) const WAITING_MAX: usize = 1024;
 /// How many flows are remembered, by a hash, to answer on the queue that they were sent by.
 const FLOWS: usize = 1024;
 
+/// Most packets whose memory waits to be used again.
+const SPARE_MAX: usize = 64;
+
 /// Where packets for a card are delivered. A handle, which ports have.
 #[derive(Clone)]
 pub struct Inlet(Arc<dyn Deliver>);
 
 /// Who takes what is delivered to an [`Inlet`]: a card, or what looks at packets on their way to one.
 pub trait Deliver: Send + Sync {
-    /// Takes packets: all are out of the list then. Never waits. Called from any thread, and from
-    /// several at once.
+    /// Takes packets: what is in the list then is nobody's packet any more, but memory for others.
+    /// Never waits. Called from any thread, and from several at once.
     fn deliver(&self, packets: &mut Vec<Packet>);
 }
 
@@ -47,7 +50,10 @@ pub(super) struct Shared {
 /// What waits for a receive queue.
 #[derive(Default)]
 pub(super) struct Inbox {
-    pub(super) packets: VecDeque<Packet>,
+    /// The oldest first.
+    pub(super) packets: Vec<Packet>,
+    /// Those that are received, for whoever has packets next.
+    pub(super) spare: Vec<Packet>,
     /// Whether the queue is served: packets for one that is not are dropped.
     pub(super) open: bool,
     pub(super) counts: ReceiveCounts,
@@ -60,8 +66,8 @@ impl Inlet {
     }
 
     /// Delivers packets to the card: those that its driver wants, with what is left to do of them done
-    /// as far as the driver does not. All are taken out of the list. Never waits: what finds no room is
-    /// dropped.
+    /// as far as the driver does not. All are taken; what is in the list then is memory for other
+    /// packets. Never waits: what finds no room is dropped.
     pub fn deliver(&self, packets: &mut Vec<Packet>) {
         self.0.deliver(packets);
     }
@@ -70,18 +76,88 @@ impl Inlet {
 impl Deliver for Shared {
     fn deliver(&self, packets: &mut Vec<Packet>) {
         let rules = self.rules.lock();
-        for packet in packets.drain(..) {
+        let mut open = Open::new(self);
+        for packet in packets {
             if rules.wants(&packet.bytes) {
-                self.adapt(&rules, packet);
+                self.adapt(&rules, packet, &mut open);
             }
         }
+        let due = open.close();
         drop(rules);
-        for (pair, inbox) in (0..).zip(&self.boxes) {
-            let waiting = !inbox.lock().packets.is_empty();
-            if waiting {
-                self.due(pair);
-            }
+        // Not with any lock: it may run a worker.
+        for pair in due {
+            self.due(pair);
         }
+    }
+}
+
+/// The inbox that packets are put into, locked as long as they are for the same.
+struct Open<'s> {
+    shared: &'s Shared,
+    inbox: Option<(u16, MutexGuard<'s, Inbox>)>,
+    /// A bit for each pair whose receive queue is to be served.
+    due: u32,
+}
+
+// So that there are bits for all.
+const _: () = assert!(PAIRS_MAX as u32 <= u32::BITS);
+
+impl<'s> Open<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        Self {
+            shared,
+            inbox: None,
+            due: 0,
+        }
+    }
+
+    /// Puts a packet before the receive queue of `pair`. Leaves memory for another one.
+    #[inline]
+    fn put(&mut self, pair: u16, packet: &mut Packet) {
+        if self.inbox.as_ref().is_none_or(|(open, _)| *open != pair) {
+            self.turn(pair);
+        }
+        let Some((_, inbox)) = &mut self.inbox else {
+            return;
+        };
+        if !inbox.open || inbox.packets.len() >= WAITING_MAX {
+            inbox.counts.overrun();
+            return;
+        }
+        let spare = inbox.spare.pop().unwrap_or_default();
+        inbox.packets.push(mem::replace(packet, spare));
+    }
+
+    /// Turns to the inbox of `pair`.
+    fn turn(&mut self, pair: u16) {
+        // One lock at a time.
+        self.inbox = None;
+        let shared = self.shared;
+        let lock = |pair: u16| Some(shared.boxes.get(usize::from(pair))?.lock());
+        // A flow's packets come by the first pair once the driver no longer uses its own.
+        let own = lock(pair).filter(|inbox| inbox.open || pair == 0);
+        let (receives, inbox) = match own {
+            Some(inbox) => (pair, Some(inbox)),
+            None => (0, lock(0)),
+        };
+        self.inbox = inbox.map(|inbox| (pair, inbox));
+        self.due |= 1_u32.unbounded_shl(receives.into());
+    }
+
+    /// Which queues are to be served.
+    fn close(self) -> impl Iterator<Item = u16> {
+        let due = self.due;
+        (0..PAIRS_MAX).filter(move |&pair| due & 1_u32.unbounded_shl(pair.into()) != 0)
+    }
+}
+
+impl Inbox {
+    /// Takes what waits, and leaves the memory of those that were `taken` before.
+    pub(super) fn take(&mut self, taken: &mut Vec<Packet>) {
+        mem::swap(&mut self.packets, taken);
+        let room = SPARE_MAX.saturating_sub(self.spare.len());
+        let small = self.packets.drain(..).filter(Packet::is_small);
+        self.spare.extend(small.take(room));
     }
 }
 
@@ -107,42 +183,40 @@ impl Shared {
     /// Remembers by which pair the flow of a packet is sent, so that answers come by the same
     /// (§5.1.9.5.6).
     pub(super) fn sent(&self, packet: &[u8], pair: u16) {
-        if let Some(flow) = self.flow(packet) {
+        if self.boxes.len() > 1
+            && let Some(flow) = self.flow(packet)
+        {
             flow.store(pair, Ordering::Relaxed);
         }
     }
 
     /// Does what the driver does not do of what is left to do, and puts the packet, or the pieces of
     /// it, before their queue.
-    fn adapt(&self, rules: &Rules, mut packet: Packet) {
+    fn adapt(&self, rules: &Rules, packet: &mut Packet, open: &mut Open<'_>) {
         // Hashed once: its pieces are of the same flow.
-        let pair = self.steer(rules, &mut packet);
+        let pair = self.steer(rules, packet);
+        if packet.header.is_plain() {
+            return open.put(pair, packet);
+        }
         if takes(rules.offloads, packet.header.gso_type, &packet.bytes) {
             if !rules.offloads.contains(Offloads::GUEST_CSUM) {
                 // A checksum outside of the packet is nothing that a port lets through.
-                if checksum::complete(&packet.header, &mut packet.bytes).is_err() {
+                let header = mem::take(&mut packet.header);
+                if checksum::complete(&header, &mut packet.bytes).is_err() {
                     return;
                 }
-                packet.header = Header::default();
             }
-            return self.put(pair, packet);
+            return open.put(pair, packet);
         }
-        let Packet {
-            header,
-            hash,
-            mut bytes,
-        } = packet;
-        let Ok(Some(mut pieces)) = Pieces::of(&header, &mut bytes, 0) else {
+        let (header, hash) = (packet.header, packet.hash);
+        let Ok(Some(mut pieces)) = Pieces::of(&header, &mut packet.bytes, 0) else {
             return;
         };
         let mut room = vec![0; pieces.longest()];
         while let Ok(Some(piece)) = pieces.write_next(&mut room) {
-            let piece = Packet {
-                header: Header::default(),
-                hash,
-                bytes: piece.to_vec(),
-            };
-            self.put(pair, piece);
+            let mut piece = Packet::new(Header::default(), piece);
+            piece.hash = hash;
+            open.put(pair, &mut piece);
         }
     }
 
@@ -176,18 +250,6 @@ impl Shared {
         }
         let sent = self.flow(packet).map(|flow| flow.load(Ordering::Relaxed));
         sent.filter(|&pair| pair < rules.pairs).unwrap_or(0)
-    }
-
-    fn put(&self, pair: u16, packet: Packet) {
-        let Some(inbox) = self.boxes.get(usize::from(pair)) else {
-            return;
-        };
-        let mut inbox = inbox.lock();
-        if !inbox.open || inbox.packets.len() >= WAITING_MAX {
-            inbox.counts.overrun();
-            return;
-        }
-        inbox.packets.push_back(packet);
     }
 }
 
@@ -242,13 +304,4 @@ fn hash(packet: &[u8]) -> Option<u32> {
             .wrapping_mul(0x9e37_79b1)
             >> 16,
     )
-}
-
-/// The header of a packet for a driver, in `buffers` buffers.
-pub(super) fn received(packet: &Packet, buffers: u16) -> Header {
-    let mut header = packet.header;
-    // Nothing else is said to a driver.
-    header.flags &= (HeaderFlags::NEEDS_CSUM | HeaderFlags::DATA_VALID).bits();
-    header.num_buffers = U16::new(buffers);
-    header
 }

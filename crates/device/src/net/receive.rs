@@ -6,16 +6,14 @@ use core::mem;
 
 use ringway_ring::device::{Batch, Chain, Violation};
 use ringway_spec::Features;
-use ringway_spec::le::U32;
-use ringway_spec::net::{F, HashReport, Header, ReportedHash, header_len};
+use ringway_spec::le::{U16, U32};
+use ringway_spec::net::{F, Header, HeaderFlags, ReportedHash, header_len};
 use zerocopy::{Immutable, IntoBytes};
 
-use super::inlet::{Inbox, Shared, WAITING_MAX, received};
+use super::counts::ReceiveCounts;
+use super::inlet::{Inbox, Shared};
 use super::packet::Packet;
 use crate::model::Worker;
-
-/// Packets that are taken at once.
-const BURST: usize = 32;
 
 /// Most buffers of one packet, against drivers whose buffers are tiny.
 const BUFFERS_MAX: usize = 64;
@@ -29,25 +27,51 @@ struct Before {
     hash: ReportedHash,
 }
 
+impl Before {
+    /// That of a packet which is in `buffers` buffers.
+    #[inline]
+    fn new(packet: &Packet, buffers: u16) -> Self {
+        let mut before = Self::default();
+        if !packet.header.is_plain() {
+            before.header = packet.header;
+            // Nothing else is said to a driver.
+            before.header.flags &= (HeaderFlags::NEEDS_CSUM | HeaderFlags::DATA_VALID).bits();
+        }
+        before.header.num_buffers = U16::new(buffers);
+        if let Some((value, report)) = packet.hash {
+            before.hash.hash_value = U32::new(value);
+            before.hash.hash_report = report;
+        }
+        before
+    }
+}
+
+/// How often a worker looks for packets in one batch.
+const LOOKS_MAX: usize = 3;
+
 /// The worker of a receive queue.
 pub(super) struct Receive {
     pair: u16,
     features: Features,
+    /// Bytes that stand before a packet.
+    before: usize,
     shared: Arc<Shared>,
-    /// Packets that were taken and found no buffers yet, the next one last.
+    /// Packets that were taken, and how many of them are received: the others found no buffers yet.
     taken: Vec<Packet>,
+    received: usize,
     /// Buffers for the next packet, too few so far.
     held: Vec<Chain>,
 }
 
 /// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Put {
     /// It is in buffers.
     Done,
     /// It never fits into the driver's.
     TooLong,
     /// There are too few buffers so far.
-    Short(Packet),
+    Short,
 }
 
 impl Receive {
@@ -55,8 +79,10 @@ impl Receive {
         let receive = Self {
             pair,
             features,
+            before: header_len(features),
             shared,
             taken: Vec::new(),
+            received: 0,
             held: Vec::new(),
         };
         receive.inbox(|inbox| inbox.open = true);
@@ -76,44 +102,78 @@ impl Drop for Receive {
 
 impl Worker for Receive {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
-        // As many as wait now: a sender that never stops keeps nobody here.
-        for _ in 0..WAITING_MAX {
-            let Some(packet) = self.next() else {
-                return Ok(());
-            };
-            let len = packet.bytes.len();
-            match self.put(batch, packet)? {
-                Put::Done => self.inbox(|inbox| inbox.counts.received(len)),
-                Put::TooLong => self.inbox(|inbox| inbox.counts.dropped()),
-                Put::Short(packet) => {
-                    self.taken.push(packet);
-                    return Ok(());
-                }
-            }
+        let mut counts = ReceiveCounts::default();
+        let mut taken = mem::take(&mut self.taken);
+        let more = self.receive(batch, &mut taken, &mut counts);
+        self.taken = taken;
+        self.inbox(|inbox| inbox.counts.add(&counts));
+        if more? {
+            // The others are served when it is run again.
+            self.shared.due(self.pair);
         }
-        // The others are served when it is run again.
-        self.shared.due(self.pair);
         Ok(())
     }
 }
 
 impl Receive {
-    /// The next packet: of those that wait, some are taken at once.
-    fn next(&mut self) -> Option<Packet> {
-        if self.taken.is_empty() {
-            let mut taken = mem::take(&mut self.taken);
-            self.inbox(|inbox| {
-                let now = inbox.packets.len().min(BURST);
-                taken.extend(inbox.packets.drain(..now).rev());
-            });
-            self.taken = taken;
+    /// Puts what was `taken`, and what waits, into the driver's buffers. Says whether more waits: a
+    /// sender that never stops keeps nobody here.
+    fn receive(
+        &mut self,
+        batch: &mut Batch<'_>,
+        taken: &mut Vec<Packet>,
+        counts: &mut ReceiveCounts,
+    ) -> Result<bool, Violation> {
+        for _ in 0..LOOKS_MAX {
+            while let Some(packet) = taken.get_mut(self.received) {
+                match self.put(batch, packet)? {
+                    Put::Done => counts.received(packet.bytes.len()),
+                    Put::TooLong => counts.dropped(),
+                    Put::Short => return Ok(false),
+                }
+                self.received = self.received.saturating_add(1);
+            }
+            self.received = 0;
+            self.inbox(|inbox| inbox.take(taken));
+            if taken.is_empty() {
+                return Ok(false);
+            }
         }
-        self.taken.pop()
+        Ok(true)
     }
 
     /// Puts a packet into the driver's buffers.
-    fn put(&mut self, batch: &mut Batch<'_>, packet: Packet) -> Result<Put, Violation> {
-        let needed = self.before().saturating_add(packet.bytes.len()) as u64;
+    #[inline]
+    fn put(&mut self, batch: &mut Batch<'_>, packet: &mut Packet) -> Result<Put, Violation> {
+        let needed = self.before.saturating_add(packet.bytes.len()) as u64;
+        if self.held.is_empty() {
+            let Some(chain) = batch.next_chain()? else {
+                return Ok(Put::Short);
+            };
+            let mut to = batch.writable(&chain);
+            if to.remaining() >= needed {
+                let before = Before::new(packet, 1);
+                let before = before.as_bytes().get(..self.before).unwrap_or_default();
+                // There is room for it.
+                let written = to.write(packet.bytes.behind(before));
+                // No chain has 4 GiB.
+                let written = written.map_or(0, |()| needed as u32);
+                batch.complete(chain, written);
+                return Ok(Put::Done);
+            }
+            self.held.push(chain);
+        }
+        self.put_into_several(batch, packet, needed)
+    }
+
+    /// Puts a packet into buffers that are held, and others if they are too few.
+    #[inline(never)]
+    fn put_into_several(
+        &mut self,
+        batch: &mut Batch<'_>,
+        packet: &mut Packet,
+        needed: u64,
+    ) -> Result<Put, Violation> {
         let most = match self.features.contains(F::MRG_RXBUF) {
             true => BUFFERS_MAX,
             false => 1,
@@ -121,7 +181,7 @@ impl Receive {
         loop {
             let room = |chain| batch.writable(chain).remaining();
             let room: u64 = self.held.iter().map(room).sum();
-            if room >= needed && !self.held.is_empty() {
+            if room >= needed {
                 break;
             }
             if self.held.len() == most {
@@ -129,26 +189,17 @@ impl Receive {
             }
             match batch.next_chain()? {
                 Some(chain) => self.held.push(chain),
-                None => return Ok(Put::Short(packet)),
+                None => return Ok(Put::Short),
             }
         }
-        Ok(self.fill(batch, &packet))
+        Ok(self.fill(batch, packet))
     }
 
     /// Fills the buffers that are held with a packet: each to its end, but the last (§5.1.9.4.1).
     fn fill(&mut self, batch: &mut Batch<'_>, packet: &Packet) -> Put {
         // No more than `BUFFERS_MAX`.
-        let header = received(packet, self.held.len() as u16);
-        let (value, report) = packet.hash.unwrap_or((0, HashReport::NONE));
-        let before = Before {
-            header,
-            hash: ReportedHash {
-                hash_value: U32::new(value),
-                hash_report: report,
-                ..ReportedHash::default()
-            },
-        };
-        let before = before.as_bytes().get(..self.before()).unwrap_or_default();
+        let before = Before::new(packet, self.held.len() as u16);
+        let before = before.as_bytes().get(..self.before).unwrap_or_default();
         let mut parts = [before, &packet.bytes];
         for chain in self.held.drain(..) {
             let mut to = batch.writable(&chain);
@@ -176,11 +227,6 @@ impl Receive {
             }
         }
         Put::TooLong
-    }
-
-    /// Bytes that stand before a packet.
-    fn before(&self) -> usize {
-        header_len(self.features)
     }
 
     fn inbox<T: Default>(&self, look: impl FnOnce(&mut Inbox) -> T) -> T {

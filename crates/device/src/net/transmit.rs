@@ -1,13 +1,12 @@
 //! Serves a transmit queue. Spec: VIRTIO 1.4 §5.1.9.2 "Packet Transmission".
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use ringway_packet::{Pieces, checksum};
 use ringway_ring::device::{Batch, Readable, Violation};
 use ringway_spec::Features;
-use ringway_spec::net::{F, GsoType, Header, HeaderFlags, header_len};
+use ringway_spec::net::{F, GsoType, Header, HeaderFlags};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::counts::TransmitCounts;
@@ -26,12 +25,16 @@ const PACKET_BYTES_MIN: usize = 14;
 pub(super) struct Transmit {
     pub(super) pair: u16,
     pub(super) features: Features,
+    /// Bytes that stand before a packet.
+    pub(super) before: usize,
     /// Longest packet that is not cut, in bytes, if that was agreed.
     pub(super) longest: Option<usize>,
     pub(super) shared: Arc<Shared>,
     pub(super) port: Arc<dyn Port>,
     pub(super) counts: Arc<Mutex<TransmitCounts>>,
     pub(super) burst: Vec<Packet>,
+    /// Memory for packets.
+    pub(super) spare: Vec<Packet>,
 }
 
 /// Why a packet is not sent.
@@ -47,8 +50,9 @@ impl Worker for Transmit {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         let mut counts = TransmitCounts::default();
         while let Some(chain) = batch.next_chain()? {
-            match self.take(batch.readable(&chain)) {
-                Ok(packet) => {
+            let mut packet = self.spare.pop().unwrap_or_default();
+            match self.take(batch.readable(&chain), &mut packet) {
+                Ok(()) => {
                     counts.sent(packet.bytes.len());
                     self.burst.push(packet);
                 }
@@ -57,50 +61,58 @@ impl Worker for Transmit {
             // Nothing is written (§5.1.9.2).
             batch.complete(chain, 0);
             if self.burst.len() == BURST {
-                self.port.send(&mut self.burst);
-                self.burst.clear();
+                self.send();
                 batch.publish();
             }
         }
-        if !self.burst.is_empty() {
-            self.port.send(&mut self.burst);
-            self.burst.clear();
-        }
+        self.send();
         self.counts.lock().add(&counts);
         Ok(())
     }
 }
 
 impl Transmit {
+    /// Sends what is there on, and keeps memory for other packets.
+    fn send(&mut self) {
+        if self.burst.is_empty() {
+            return;
+        }
+        self.port.send(&mut self.burst);
+        let room = BURST.saturating_sub(self.spare.len());
+        let small = self.burst.drain(..).filter(Packet::is_small);
+        self.spare.extend(small.take(room));
+    }
+
     /// Copies a packet out of the driver's memory, once, and looks whether it can be.
-    fn take(&self, mut readable: Readable<'_>) -> Result<Packet, Refused> {
-        let before = header_len(self.features);
-        let mut header = Header::new_zeroed();
-        let own = before.min(size_of::<Header>());
-        let bytes = header.as_mut_bytes().get_mut(..own).unwrap_or_default();
-        readable.read(bytes).map_err(|_| Refused::Length)?;
-        // What more stands there is for packets that are received.
-        readable
-            .split_front(before.saturating_sub(own) as u64)
-            .map_err(|_| Refused::Length)?;
-        let len = usize::try_from(readable.remaining()).map_err(|_| Refused::Length)?;
+    #[inline]
+    fn take(&self, mut readable: Readable<'_>, packet: &mut Packet) -> Result<(), Refused> {
+        let before = self.before;
+        let all = usize::try_from(readable.remaining()).map_err(|_| Refused::Length)?;
+        let len = all.checked_sub(before).ok_or(Refused::Length)?;
         if !(PACKET_BYTES_MIN..=PACKET_BYTES_MAX).contains(&len) {
             return Err(Refused::Length);
         }
-        let mut bytes = vec![0; len];
-        readable.read(&mut bytes).map_err(|_| Refused::Length)?;
-        let header = self.judge(&header, &bytes)?;
-        self.shared.sent(&bytes, self.pair);
-        Ok(Packet {
-            header,
-            hash: None,
-            bytes,
-        })
+        let room = packet.bytes.with_front(before, len);
+        readable.read(room).map_err(|_| Refused::Length)?;
+        let mut header = Header::new_zeroed();
+        // What more stands there is for packets that are received.
+        let own = before.min(size_of::<Header>());
+        if let (Some(to), Some(from)) = (header.as_mut_bytes().get_mut(..own), room.get(..own)) {
+            to.copy_from_slice(from);
+        }
+        packet.hash = None;
+        packet.header = self.judge(&header, &packet.bytes)?;
+        self.shared.sent(&packet.bytes, self.pair);
+        Ok(())
     }
 
     /// What is left to do with a packet, if it was agreed that it may be, and can be. Flags that are
     /// not known are not looked at (§5.1.9.2.2), and neither is `hdr_len`.
     fn judge(&self, header: &Header, packet: &[u8]) -> Result<Header, Refused> {
+        let too_long = self.longest.is_some_and(|longest| packet.len() > longest);
+        if header.is_plain() && !too_long {
+            return Ok(Header::default());
+        }
         let mut judged = Header {
             flags: header.flags & HeaderFlags::NEEDS_CSUM.bits(),
             ..Header::default()
@@ -116,9 +128,9 @@ impl Transmit {
         let kind = header.gso_type;
         let needed = match kind.kind() {
             GsoType::NONE => {
-                return match self.longest {
-                    Some(longest) if packet.len() > longest => Err(Refused::Length),
-                    _ => Ok(judged),
+                return match too_long {
+                    true => Err(Refused::Length),
+                    false => Ok(judged),
                 };
             }
             GsoType::TCPV4 => F::HOST_TSO4,

@@ -151,6 +151,8 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
+    use ringway_spec::net::Header;
+
     use super::*;
 
     /// What arrives of packets that are numbered from 0.
@@ -158,10 +160,7 @@ mod tests {
         let way = Mutex::new(Way::new(seed, weather));
         let mut there = Vec::new();
         for number in 0..count {
-            let mut packets = vec![Packet {
-                bytes: number.to_be_bytes().as_slice().into(),
-                ..Packet::default()
-            }];
+            let mut packets = vec![Packet::new(Header::default(), &number.to_be_bytes())];
             go(&way, &mut packets);
             there.extend(packets);
         }

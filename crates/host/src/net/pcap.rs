@@ -21,18 +21,25 @@ const WAITING_MAX: usize = 8 << 20;
 /// How long the last of them may take to be written, against files that take none.
 const END_MAX: Duration = Duration::from_secs(5);
 
-/// A port before another, which writes down what goes through it, in both directions.
+/// A file that what goes through ports is written down in.
 ///
-/// The form is pcapng: times have nanoseconds, and each packet says which way it went, seen from the
-/// card. A packet of which something is left to do is written as it goes by: its checksum is that of the
-/// pseudo header, and it may be larger than the network carries. So it is in captures of Linux's own
-/// cards, too.
+/// The form is pcapng: times have nanoseconds, and each packet says at which card it was, and which way it
+/// went, seen from there. A packet of which something is left to do is written as it goes by: its checksum
+/// is that of the pseudo header, and it may be larger than the network carries. So it is in captures of
+/// Linux's own cards, too.
 ///
 /// Traffic does not wait for the file: a thread writes, and what finds no room with it is missed and
-/// counted. After an error nothing more is written. Dropped, it writes the end of the capture.
+/// counted. After an error nothing more is written. The end is written when the capture and its ports have
+/// been dropped.
+pub struct Capture {
+    film: Arc<Film>,
+}
+
+/// A port before another, which writes down what goes through it, in both directions.
 pub struct Pcap {
     port: Arc<dyn Port>,
-    film: Arc<Film>,
+    capture: Arc<Capture>,
+    interface: usize,
 }
 
 /// How much was written down, in packets.
@@ -46,7 +53,7 @@ pub struct Counts {
 
 /// What waits to be written.
 struct Film {
-    snap: usize,
+    snap: u32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -58,79 +65,96 @@ struct State {
     open: bool,
     /// Whether the thread that writes has come to its end.
     written: bool,
-    counts: Counts,
+    /// Of each port.
+    counts: Vec<Counts>,
 }
 
 /// The card, to the port behind.
 struct In {
     card: Inlet,
     film: Arc<Film>,
+    interface: usize,
 }
 
-impl Pcap {
-    /// Stands before `port`, and writes no more than the first `snap` bytes of each packet to `file`.
-    /// `failed` is told, once, why no more is written.
+impl Capture {
+    /// Writes no more than the first `snap` bytes of each packet to `file`. `failed` is told, once, why no
+    /// more is written.
     ///
     /// # Errors
     ///
     /// The system has no room for a thread.
     pub fn new(
-        port: Arc<dyn Port>,
         file: impl Write + Send + 'static,
         snap: u32,
         failed: impl FnOnce(io::Error) + Send + 'static,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Arc<Self>> {
         let mut waiting = Vec::new();
-        format::begin(&mut waiting, snap);
+        format::begin(&mut waiting);
         let film = Arc::new(Film {
-            snap: usize::try_from(snap).unwrap_or(usize::MAX),
+            snap,
             state: Mutex::new(State {
                 waiting,
                 open: true,
                 written: false,
-                counts: Counts::default(),
+                counts: Vec::new(),
             }),
             changed: Condvar::new(),
         });
         let own = Arc::clone(&film);
-        thread::Builder::new()
-            .name("capture".to_owned())
-            .spawn(move || {
-                if let Err(error) = own.write(file) {
-                    failed(error);
-                }
-                own.lock().written = true;
-                own.changed.notify_all();
-            })?;
-        Ok(Self { port, film })
+        let thread = thread::Builder::new().name("capture".to_owned());
+        thread.spawn(move || {
+            if let Err(error) = own.write(file) {
+                failed(error);
+            }
+            own.lock().written = true;
+            own.changed.notify_all();
+        })?;
+        Ok(Arc::new(Self { film }))
     }
 
-    /// How much was written down so far.
+    /// Stands before `port`, which the capture knows by this name.
+    pub fn port(self: &Arc<Self>, name: &str, port: Arc<dyn Port>) -> Pcap {
+        Pcap {
+            port,
+            capture: Arc::clone(self),
+            interface: self.film.interface(name),
+        }
+    }
+
+    /// How much was written down so far, of all ports together.
     pub fn counts(&self) -> Counts {
-        self.film.lock().counts
+        let counts = &self.film.lock().counts;
+        counts.iter().fold(Counts::default(), |all, one| Counts {
+            noted: all.noted.saturating_add(one.noted),
+            missed: all.missed.saturating_add(one.missed),
+        })
     }
 }
 
 impl Port for Pcap {
     fn connect(&self, card: Inlet) {
-        let film = Arc::clone(&self.film);
-        self.port.connect(Inlet::new(Arc::new(In { card, film })));
+        self.port.connect(Inlet::new(Arc::new(In {
+            card,
+            film: Arc::clone(&self.capture.film),
+            interface: self.interface,
+        })));
     }
 
     fn send(&self, packets: &mut Vec<Packet>) {
-        self.film.note(Direction::Out, packets);
+        let film = &self.capture.film;
+        film.note(self.interface, Direction::Out, packets);
         self.port.send(packets);
     }
 }
 
 impl Deliver for In {
     fn deliver(&self, packets: &mut Vec<Packet>) {
-        self.film.note(Direction::In, packets);
+        self.film.note(self.interface, Direction::In, packets);
         self.card.deliver(packets);
     }
 }
 
-impl Drop for Pcap {
+impl Drop for Capture {
     fn drop(&mut self) {
         let mut state = self.film.lock();
         state.open = false;
@@ -142,19 +166,42 @@ impl Drop for Pcap {
 }
 
 impl Film {
-    /// Puts packets before the thread that writes.
-    fn note(&self, direction: Direction, packets: &[Packet]) {
-        let now = now();
+    /// One more interface.
+    fn interface(&self, name: &str) -> usize {
         let mut state = self.lock();
+        let index = state.counts.len();
+        state.counts.push(Counts::default());
+        if state.open {
+            format::interface(&mut state.waiting, self.snap, name);
+        }
+        index
+    }
+
+    /// Puts packets before the thread that writes.
+    fn note(&self, interface: usize, direction: Direction, packets: &[Packet]) {
+        let now = now();
+        let snap = usize::try_from(self.snap).unwrap_or(usize::MAX);
+        let mut state = self.lock();
+        let State {
+            waiting,
+            open,
+            counts,
+            ..
+        } = &mut *state;
+        let Some(counts) = counts.get_mut(interface) else {
+            return;
+        };
         for packet in packets {
-            let seen = packet.bytes.get(..self.snap).unwrap_or(&packet.bytes);
-            let room = WAITING_MAX.saturating_sub(state.waiting.len());
-            if !state.open || format::packet_bytes(seen) > room {
-                state.counts.missed = state.counts.missed.saturating_add(1);
+            let seen = packet.bytes.get(..snap).unwrap_or(&packet.bytes);
+            let room = WAITING_MAX.saturating_sub(waiting.len());
+            if !*open || format::packet_bytes(seen) > room {
+                counts.missed = counts.missed.saturating_add(1);
                 continue;
             }
-            format::packet(&mut state.waiting, now, direction, seen, packet.bytes.len());
-            state.counts.noted = state.counts.noted.saturating_add(1);
+            // No capture has more interfaces.
+            let at = (interface as u32, now);
+            format::packet(waiting, at, direction, seen, packet.bytes.len());
+            counts.noted = counts.noted.saturating_add(1);
         }
         drop(state);
         self.changed.notify_all();
@@ -171,7 +218,9 @@ impl Film {
             now.clear();
             mem::swap(&mut now, &mut state.waiting);
             if last {
-                format::end(&mut now, self::now(), state.counts);
+                for (interface, counts) in (0..).zip(&state.counts) {
+                    format::end(&mut now, (interface, self::now()), counts);
+                }
             }
             drop(state);
             let done = file.write_all(&now).and_then(|()| file.flush());

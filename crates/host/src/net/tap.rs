@@ -207,7 +207,7 @@ impl Port for Tap {
         let Some(queue) = self.link.queue() else {
             return;
         };
-        for packet in packets.drain(..) {
+        for packet in packets {
             self.link.send(queue, packet);
         }
     }
@@ -240,7 +240,7 @@ impl Link {
         self.queues.get(own.checked_rem(self.queues.len())?)
     }
 
-    fn send(&self, queue: &OwnedFd, mut packet: Packet) {
+    fn send(&self, queue: &OwnedFd, packet: &mut Packet) {
         let header = packet.header;
         if self.leaves(&header) {
             let header = Header {

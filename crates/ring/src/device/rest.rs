@@ -1,10 +1,10 @@
 //! A queue that rests, and one that goes on in its place, which finds where it stood in what the
 //! device wrote to the ring.
 //!
-//! A split ring says it by itself: with nothing in flight, the used index is where the next chain
-//! will be taken. A packed ring does not, for a descriptor that was made available looks like the
-//! rest of a chain that was used. So it is left where a device says of what it wants to be told,
-//! beside the flag that says: of nothing.
+//! A split ring says it by itself: the used index is where the next chain will be given back. A
+//! packed ring does not, for a descriptor that was made available looks like the rest of a chain that
+//! was used. So it is left where a device says of what it wants to be told, beside the flag that
+//! says: of nothing.
 //!
 //! Spec: VIRTIO 1.4 §2.7.8 "The Virtqueue Used Ring",
 //! §2.8.10 "Driver and Device Event Suppression".
@@ -22,7 +22,8 @@ use crate::split::device::Device as Split;
 
 impl<S: Slab> Queue<S> {
     /// Leaves in the ring where it stands, for a queue that [goes on](Queue::go_on) in its place, and
-    /// asks the driver not to kick. Nothing is in flight then, or it would be taken twice.
+    /// asks the driver not to kick. That is the [place](Queue::used_position) at which the next chain
+    /// will be given back: chains that are in flight will be taken again.
     pub fn rest(&mut self) {
         self.publish();
         match &mut self.ring {

@@ -288,10 +288,10 @@ impl Device {
         self.wish.store(0, Wish::NONE.to_word());
     }
 
-    /// Asks not to be kicked, and leaves beside it where the next chain will be taken.
+    /// Asks not to be kicked, and leaves beside it where the next chain will be given back.
     #[cfg(feature = "alloc")]
     pub(crate) fn leave_position(&mut self) {
-        let resting = Wish::resting(self.next_available.position());
+        let resting = Wish::resting(self.next_used.position());
         self.wish.store(0, resting.to_word());
     }
 
@@ -308,6 +308,10 @@ impl Device {
 
     pub(crate) fn position(&self) -> u16 {
         self.next_available.position().to_bits()
+    }
+
+    pub(crate) fn used_position(&self) -> u16 {
+        self.next_used.position().to_bits()
     }
 
     pub(crate) fn size(&self) -> u16 {

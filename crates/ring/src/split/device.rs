@@ -253,6 +253,10 @@ impl Device {
         self.next_available
     }
 
+    pub(crate) fn used_position(&self) -> u16 {
+        self.next_used
+    }
+
     pub(crate) fn size(&self) -> u16 {
         self.size
     }

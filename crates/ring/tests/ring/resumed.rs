@@ -171,6 +171,46 @@ fn a_queue_goes_on_where_another_one_rested_as_its_ring_says() {
 }
 
 #[test]
+fn chains_in_flight_are_taken_again_by_whoever_begins_where_the_next_is_given_back() {
+    for features in [Features::NONE, F::EVENT_IDX, F::IN_ORDER] {
+        for (pair, start) in [(Pair::new(4, 0), 0xffff), (Pair::packed(5, 0), 4)] {
+            let mut driver = pair.driver(features, start);
+            let mut device = pair.device(features, start);
+            for owner in 0..3 {
+                driver
+                    .submit(&[segment(owner * 16, 4)], &[], owner)
+                    .unwrap();
+            }
+            driver.kick_needed();
+            let mut batch = device.batch(&pair.map);
+            let first = batch.next_chain().unwrap().unwrap();
+            let kept = [(); 2].map(|()| batch.next_chain().unwrap().unwrap());
+            batch.complete(first, 0);
+            drop(batch);
+
+            device.rest();
+            let size = pair.geometry.size();
+            let rested = Queue::go_on(&pair.map, size, pair.areas, pair.features(features));
+            let begin = Start {
+                used: device.used_position(),
+                in_flight: vec![],
+            };
+            let mut next = resume(&pair, features, &begin).unwrap();
+            let mut batch = next.batch(&pair.map);
+            while let Some(chain) = batch.next_chain().unwrap() {
+                batch.complete(chain, 0);
+            }
+            drop(batch);
+
+            let owners = [(); 4].map(|()| driver.poll().unwrap().map(|done| done.owner));
+            assert_eq!(owners, [Some(0), Some(1), Some(2), None]);
+            assert_eq!(rested.unwrap().position(), begin.used);
+            drop(kept);
+        }
+    }
+}
+
+#[test]
 fn a_packed_queue_that_rested_where_there_is_no_descriptor_is_refused() {
     let pair = Pair::packed(5, 0);
     let mut at_five = pair.device(Features::NONE, 0);

@@ -37,6 +37,14 @@ layout!(Header: 12 {
     num_buffers = 10,
 });
 
+impl Header {
+    /// Whether it says nothing of the packet: there is nothing left to do with it.
+    #[inline]
+    pub const fn is_plain(&self) -> bool {
+        self.flags == 0 && self.gso_type.0 == GsoType::NONE.0
+    }
+}
+
 /// What follows a [`Header`] with [`F::HASH_REPORT`] (§5.1.9.4.5).
 #[doc(alias = "virtio_net_hdr_v1_hash")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

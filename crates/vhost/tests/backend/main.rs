@@ -10,6 +10,7 @@ mod inflight;
 mod keeper;
 mod leaks;
 mod log;
+mod net;
 mod notifications;
 mod requests;
 mod rust_vmm;

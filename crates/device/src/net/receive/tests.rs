@@ -8,7 +8,8 @@ use zerocopy::FromBytes;
 
 use super::*;
 use crate::model::Device;
-use crate::net::{FEATURES, Inlet, Net, Nowhere, Options};
+use crate::net::inlet::WAITING_MAX;
+use crate::net::{Deliver, FEATURES, Net, Nowhere, Options};
 use crate::testing::Loop;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -34,7 +35,7 @@ fn bench(features: Features) -> Bench {
 
 impl Bench {
     fn deliver(&self, packet: Packet) {
-        Inlet::new(Arc::clone(&self.net.shared)).deliver(&mut vec![packet]);
+        self.net.shared.deliver(&mut vec![packet]);
     }
 
     /// Gives the device buffers of these sizes, and yields what it says it wrote to each.
@@ -59,10 +60,18 @@ impl Bench {
 fn packet(len: usize) -> Packet {
     let mut bytes = MAC.to_vec();
     bytes.extend((6..len).map(|at| at as u8));
-    Packet {
-        bytes,
-        ..Packet::default()
-    }
+    Packet::new(Header::default(), &bytes)
+}
+
+/// One whose checksum is left to do.
+fn partial() -> Packet {
+    let header = Header {
+        flags: HeaderFlags::NEEDS_CSUM.bits(),
+        csum_start: U16::new(20),
+        csum_offset: U16::new(2),
+        ..Header::default()
+    };
+    Packet::new(header, &packet(60).bytes)
 }
 
 fn header(bytes: &[u8]) -> Header {
@@ -79,7 +88,7 @@ fn a_packet_comes_behind_a_header_that_says_one_buffer() {
     let (written, bytes) = &done[0];
     assert_eq!((done.len(), *written), (1, 72));
     assert_eq!(header(bytes).num_buffers.get(), 1);
-    assert_eq!(bytes[12..72], packet(60).bytes);
+    assert_eq!(bytes[12..72], *packet(60).bytes);
 }
 
 #[test]
@@ -95,7 +104,7 @@ fn a_packet_fills_buffers_to_their_ends_where_they_may_be_several() {
     let mut together = done[0].1[12..].to_vec();
     together.extend(&done[1].1);
     together.extend(&done[2].1[..48]);
-    assert_eq!(together, packet(200).bytes);
+    assert_eq!(together, *packet(200).bytes);
 }
 
 #[test]
@@ -145,27 +154,19 @@ fn packets_for_a_queue_that_is_not_served_are_dropped() {
     let Bench { net, queue } = bench(F::MAC);
 
     drop(queue);
-    Inlet::new(Arc::clone(&net.shared)).deliver(&mut vec![packet(60)]);
+    net.shared.deliver(&mut vec![packet(60)]);
 
     assert!(net.shared.boxes[0].lock().packets.is_empty());
 }
 
 #[test]
 fn a_checksum_is_completed_for_a_driver_that_does_not_take_it_and_left_to_one_that_does() {
-    let sent = Packet {
-        header: Header {
-            flags: HeaderFlags::NEEDS_CSUM.bits(),
-            csum_start: U16::new(20),
-            csum_offset: U16::new(2),
-            ..Header::default()
-        },
-        ..packet(60)
-    };
+    let sent = partial();
     let seen = |features| {
         let mut bench = bench(features);
         bench.deliver(sent.clone());
         let (_, bytes) = bench.serve(&[100]).pop().unwrap();
-        (header(&bytes).flags, bytes[12..72] == sent.bytes)
+        (header(&bytes).flags, bytes[12..72] == *sent.bytes)
     };
 
     assert_eq!(seen(F::MAC), (0, false));
@@ -177,15 +178,7 @@ fn offloads_can_be_turned_off_later() {
     let mut bench = bench(F::GUEST_CSUM | F::CTRL_GUEST_OFFLOADS);
 
     bench.net.shared.rules.lock().offloads = Offloads::empty();
-    bench.deliver(Packet {
-        header: Header {
-            flags: HeaderFlags::NEEDS_CSUM.bits(),
-            csum_start: U16::new(20),
-            csum_offset: U16::new(2),
-            ..Header::default()
-        },
-        ..packet(60)
-    });
+    bench.deliver(partial());
     let (_, bytes) = bench.serve(&[100]).pop().unwrap();
 
     assert_eq!(header(&bytes).flags, 0);

@@ -81,7 +81,7 @@ fn a_packet_is_passed_on_with_what_is_left_to_do() {
 
     let sent = bench.send(header.as_bytes(), &packet).unwrap();
 
-    assert_eq!(sent.bytes, packet);
+    assert_eq!(*sent.bytes, packet);
     assert_eq!(
         sent.header,
         Header {
@@ -208,5 +208,5 @@ fn with_hashes_what_stands_before_a_packet_is_longer_by_them() {
 
     let sent = bench.send(&[0; 20], &tcp(10)).unwrap();
 
-    assert_eq!(sent.bytes, tcp(10));
+    assert_eq!(*sent.bytes, tcp(10));
 }

@@ -19,6 +19,7 @@ mod kind {
 /// Options, by the block that has them.
 mod option {
     pub(super) const END: u16 = 0;
+    pub(super) const INTERFACE_NAME: u16 = 2;
     pub(super) const INTERFACE_RESOLUTION: u16 = 9;
     pub(super) const PACKET_FLAGS: u16 = 2;
     pub(super) const STATISTICS_RECEIVED: u16 = 4;
@@ -43,30 +44,38 @@ pub(super) fn packet_bytes(seen: &[u8]) -> usize {
     seen.len().saturating_add(PACKET)
 }
 
+/// Of which interface something is, and when it was.
+pub(super) type At = (u32, u64);
+
 /// What a capture begins with.
-pub(super) fn begin(to: &mut Vec<u8>, snap: u32) {
+pub(super) fn begin(to: &mut Vec<u8>) {
     block(to, kind::SECTION, |to| {
         // Which order its bytes have, the version, and that nobody knows how long it will be.
         to.extend(0x1a2b_3c4d_u32.to_le_bytes());
         to.extend([1_u16, 0].map(u16::to_le_bytes).as_flattened());
         to.extend(u64::MAX.to_le_bytes());
     });
+}
+
+/// One more interface: the first is 0. Of its packets there are `snap` bytes at most.
+pub(super) fn interface(to: &mut Vec<u8>, snap: u32, name: &str) {
     block(to, kind::INTERFACE, |to| {
         to.extend([ETHERNET, 0].map(u16::to_le_bytes).as_flattened());
         to.extend(snap.to_le_bytes());
+        option(to, option::INTERFACE_NAME, name.as_bytes());
         option(to, option::INTERFACE_RESOLUTION, &[NANOSECONDS]);
         option(to, option::END, &[]);
     });
 }
 
 /// A packet of `len` bytes, of which the first are `seen`.
-pub(super) fn packet(to: &mut Vec<u8>, time: u64, direction: Direction, seen: &[u8], len: usize) {
+pub(super) fn packet(to: &mut Vec<u8>, when: At, direction: Direction, seen: &[u8], len: usize) {
     let flags: u32 = match direction {
         Direction::In => 1,
         Direction::Out => 2,
     };
     block(to, kind::PACKET, |to| {
-        at(to, time);
+        at(to, when);
         // No card carries what has no place here.
         to.extend((seen.len() as u32).to_le_bytes());
         to.extend((len as u32).to_le_bytes());
@@ -77,10 +86,10 @@ pub(super) fn packet(to: &mut Vec<u8>, time: u64, direction: Direction, seen: &[
     });
 }
 
-/// What a capture ends with.
-pub(super) fn end(to: &mut Vec<u8>, time: u64, counts: Counts) {
+/// What a capture ends with, for each interface.
+pub(super) fn end(to: &mut Vec<u8>, when: At, counts: &Counts) {
     block(to, kind::STATISTICS, |to| {
-        at(to, time);
+        at(to, when);
         let received = counts.noted.saturating_add(counts.missed);
         option(to, option::STATISTICS_RECEIVED, &received.to_le_bytes());
         option(to, option::STATISTICS_DROPPED, &counts.missed.to_le_bytes());
@@ -88,9 +97,8 @@ pub(super) fn end(to: &mut Vec<u8>, time: u64, counts: Counts) {
     });
 }
 
-/// The only interface, and a time.
-fn at(to: &mut Vec<u8>, time: u64) {
-    let words = [0, (time >> 32) as u32, time as u32];
+fn at(to: &mut Vec<u8>, (interface, time): At) {
+    let words = [interface, (time >> 32) as u32, time as u32];
     to.extend(words.map(u32::to_le_bytes).as_flattened());
 }
 

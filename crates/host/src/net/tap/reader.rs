@@ -28,6 +28,8 @@ pub(super) struct Reader {
     index: usize,
     /// Where the next packet is read to.
     room: Vec<u8>,
+    /// Memory for packets.
+    spare: Vec<Packet>,
 }
 
 impl Reader {
@@ -36,6 +38,7 @@ impl Reader {
             link,
             index,
             room: vec![0; READ_MAX],
+            spare: Vec::with_capacity(BURST),
         }
     }
 
@@ -54,6 +57,8 @@ impl Reader {
         while self.wait(queue)? {
             let end = self.read(queue, &mut burst);
             card.deliver(&mut burst);
+            self.spare.append(&mut burst);
+            self.spare.truncate(BURST);
             end?;
         }
         Ok(())
@@ -76,9 +81,13 @@ impl Reader {
         // What is malformed counts, too.
         for _ in 0..BURST {
             match read(queue, &mut self.room) {
-                Ok(len) => match packet(self.link.before, self.room.get(..len)) {
-                    Some(packet) => {
-                        self.link.counters.received(&packet.header);
+                Ok(len) => match judge(self.link.before, self.room.get(..len)) {
+                    Some((header, bytes)) => {
+                        self.link.counters.received(&header);
+                        let mut packet = self.spare.pop().unwrap_or_default();
+                        packet.header = header;
+                        packet.hash = None;
+                        packet.bytes.set(bytes);
                         burst.push(packet);
                     }
                     None => self.link.counters.malformed.add(),
@@ -92,8 +101,8 @@ impl Reader {
     }
 }
 
-/// The packet in what was read, if it can be one.
-fn packet(before: Before, read: Option<&[u8]>) -> Option<Packet> {
+/// The packet in what was read, and what is left to do with it, if it can be one.
+fn judge(before: Before, read: Option<&[u8]>) -> Option<(Header, &[u8])> {
     let (header, bytes) = match before {
         Before::Nothing => (Header::default(), read?),
         Before::Header { .. } => Header::read_from_prefix(read?).ok()?,
@@ -101,9 +110,5 @@ fn packet(before: Before, read: Option<&[u8]>) -> Option<Packet> {
     if !(PACKET_BYTES_MIN..=PACKET_BYTES_MAX).contains(&bytes.len()) {
         return None;
     }
-    Some(Packet {
-        header: work::judge(&header, bytes).ok()?,
-        hash: None,
-        bytes: bytes.into(),
-    })
+    Some((work::judge(&header, bytes).ok()?, bytes))
 }

@@ -48,14 +48,7 @@ fn connected(tap: &Tap) -> Receiver<Packet> {
 }
 
 fn send(tap: &Tap, (header, bytes): (Header, Vec<u8>)) {
-    let bytes = bytes.as_slice().into();
-    let mut packets = vec![Packet {
-        header,
-        hash: None,
-        bytes,
-    }];
-    tap.send(&mut packets);
-    assert!(packets.is_empty());
+    tap.send(&mut vec![Packet::new(header, &bytes)]);
 }
 
 fn heard(kernel: &UnixDatagram) -> Vec<u8> {
