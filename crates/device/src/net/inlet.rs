@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use ringway_packet::{Addresses, Headers, Pieces, checksum};
+use ringway_packet::{Addresses, Headers, Pieces, checksum, hash};
 use ringway_spec::net::{GsoType, Header, Offloads, receive_queue};
 use spin::{Mutex, MutexGuard};
 
@@ -222,7 +222,7 @@ impl Shared {
 
     /// Where the flow of a packet is remembered, if it is of any.
     fn flow(&self, packet: &[u8]) -> Option<&AtomicU16> {
-        self.flows.get(hash(packet)? as usize % FLOWS)
+        self.flows.get(hash::flow(packet)? as usize % FLOWS)
     }
 
     /// Which pair receives a packet. Notes its hash, if the driver wants to know.
@@ -271,37 +271,4 @@ fn takes(offloads: Offloads, gso: GsoType, packet: &[u8]) -> bool {
         false => Offloads::empty(),
     };
     offloads.contains(needed | ecn | Offloads::GUEST_CSUM)
-}
-
-/// A hash of the flow of a packet, the same for both of its directions. None if it is of none.
-fn hash(packet: &[u8]) -> Option<u32> {
-    let headers = Headers::of(packet)?;
-    let (_, at) = headers.transport?;
-    let (from, to) = packet.get(at..)?.first_chunk::<4>()?.split_at(2);
-    let (source, destination): (&[u8], &[u8]) = match &headers.addresses {
-        Addresses::V4 {
-            source,
-            destination,
-        } => (source, destination),
-        Addresses::V6 {
-            source,
-            destination,
-            ..
-        } => (source, destination),
-    };
-    let end = |bytes: &[u8]| {
-        bytes.iter().fold(0_u32, |hash, &byte| {
-            hash.wrapping_mul(31).wrapping_add(byte.into())
-        })
-    };
-    // Sums, so that the order of the two ends is the same.
-    let addresses = end(source).wrapping_add(end(destination));
-    let ports = end(from).wrapping_add(end(to));
-    Some(
-        addresses
-            .wrapping_mul(31)
-            .wrapping_add(ports)
-            .wrapping_mul(0x9e37_79b1)
-            >> 16,
-    )
 }

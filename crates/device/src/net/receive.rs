@@ -147,20 +147,25 @@ impl Receive {
     fn put(&mut self, batch: &mut Batch<'_>, packet: &mut Packet) -> Result<Put, Violation> {
         let needed = self.before.saturating_add(packet.bytes.len()) as u64;
         if self.held.is_empty() {
+            // Most buffers are in one piece, and long enough.
+            let before = self.before;
+            let served = batch.serve_next(|plain| {
+                let view = plain.writable()?;
+                if (view.len() as u64) < needed {
+                    return None;
+                }
+                let header = Before::new(packet, 1);
+                let header = header.as_bytes().get(..before).unwrap_or_default();
+                view.write(0, packet.bytes.behind(header)).ok()?;
+                // No longer than the view, whose length has 32 bits.
+                Some(needed as u32)
+            });
+            if served {
+                return Ok(Put::Done);
+            }
             let Some(chain) = batch.next_chain()? else {
                 return Ok(Put::Short);
             };
-            let mut to = batch.writable(&chain);
-            if to.remaining() >= needed {
-                let before = Before::new(packet, 1);
-                let before = before.as_bytes().get(..self.before).unwrap_or_default();
-                // There is room for it.
-                let written = to.write(packet.bytes.behind(before));
-                // No chain has 4 GiB.
-                let written = written.map_or(0, |()| needed as u32);
-                batch.complete(chain, written);
-                return Ok(Put::Done);
-            }
             self.held.push(chain);
         }
         self.put_into_several(batch, packet, needed)

@@ -2,9 +2,10 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use ringway_packet::{Pieces, checksum};
-use ringway_ring::device::{Batch, Readable, Violation};
+use ringway_ring::device::{Batch, Violation};
 use ringway_spec::Features;
 use ringway_spec::net::{F, GsoType, Header, HeaderFlags};
 use zerocopy::{FromZeros, IntoBytes};
@@ -49,22 +50,41 @@ enum Refused {
 impl Worker for Transmit {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         let mut counts = TransmitCounts::default();
-        while let Some(chain) = batch.next_chain()? {
-            let mut packet = self.spare.pop().unwrap_or_default();
-            match self.take(batch.readable(&chain), &mut packet) {
+        let mut packet = self.spare.pop().unwrap_or_default();
+        loop {
+            let mut taken = Err(Refused::Length);
+            // Most packets are in one piece.
+            let served = batch.serve_next(|plain| {
+                let view = plain.readable()?;
+                let read = |room: &mut [u8]| view.read(0, room).ok();
+                taken = self.take(view.len(), read, &mut packet);
+                // Nothing is written (§5.1.9.2).
+                Some(0)
+            });
+            if !served {
+                let Some(chain) = batch.next_chain()? else {
+                    break;
+                };
+                let mut readable = batch.readable(&chain);
+                // Where that is not so, the driver gives as many bytes as there is no memory for.
+                let len = usize::try_from(readable.remaining()).unwrap_or(usize::MAX);
+                taken = self.take(len, |room| readable.read(room).ok(), &mut packet);
+                batch.complete(chain, 0);
+            }
+            match taken {
                 Ok(()) => {
                     counts.sent(packet.bytes.len());
-                    self.burst.push(packet);
+                    let next = self.spare.pop().unwrap_or_default();
+                    self.burst.push(mem::replace(&mut packet, next));
                 }
                 Err(Refused::Length | Refused::Header) => counts.malformed(),
             }
-            // Nothing is written (§5.1.9.2).
-            batch.complete(chain, 0);
             if self.burst.len() == BURST {
                 self.send();
                 batch.publish();
             }
         }
+        self.spare.push(packet);
         self.send();
         self.counts.lock().add(&counts);
         Ok(())
@@ -83,19 +103,24 @@ impl Transmit {
         self.spare.extend(small.take(room));
     }
 
-    /// Copies a packet out of the driver's memory, once, and looks whether it can be.
-    #[inline]
-    fn take(&self, mut readable: Readable<'_>, packet: &mut Packet) -> Result<(), Refused> {
+    /// Copies a packet out of the driver's memory, once, by `read`, and looks whether it can be. With what
+    /// stands before, it is `all` bytes long.
+    #[inline(always)]
+    fn take(
+        &self,
+        all: usize,
+        read: impl FnOnce(&mut [u8]) -> Option<()>,
+        packet: &mut Packet,
+    ) -> Result<(), Refused> {
         let before = self.before;
-        let all = usize::try_from(readable.remaining()).map_err(|_| Refused::Length)?;
         let len = all.checked_sub(before).ok_or(Refused::Length)?;
         if !(PACKET_BYTES_MIN..=PACKET_BYTES_MAX).contains(&len) {
             return Err(Refused::Length);
         }
         let room = packet.bytes.with_front(before, len);
-        readable.read(room).map_err(|_| Refused::Length)?;
+        read(room).ok_or(Refused::Length)?;
         let mut header = Header::new_zeroed();
-        // What more stands there is for packets that are received.
+        // What more stands there is for packets that are received; less, before version 1.
         let own = before.min(size_of::<Header>());
         if let (Some(to), Some(from)) = (header.as_mut_bytes().get_mut(..own), room.get(..own)) {
             to.copy_from_slice(from);

@@ -49,6 +49,7 @@ fn play(seed: u64) -> ([History; 2], Weather) {
         through: Through::Pci,
         ring: F::EVENT_IDX,
         mtu: 1500,
+        pairs: 1,
         without: Features::NONE,
         optional: RECEIVE_OFFLOADS,
         run: Run::Inline { seed },

@@ -8,7 +8,7 @@ use ringway_device::net::{self as device, Port};
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::bus::AnyTransport;
 use ringway_driver::dma::DmaBuffer;
-use ringway_driver::net::{Card, Net};
+use ringway_driver::net::{Card, Command, Net};
 use ringway_driver::platform::Platform as _;
 use ringway_driver::{mmio, pci};
 use ringway_machine::{Machine, Options, Platform, Run};
@@ -18,6 +18,8 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
+
+use crate::LIMIT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Through {
@@ -31,6 +33,7 @@ pub(crate) struct Way {
     pub(crate) through: Through,
     pub(crate) ring: Features,
     pub(crate) mtu: u16,
+    pub(crate) pairs: u16,
     /// What cards do not offer.
     pub(crate) without: Features,
     /// What drivers take beside the usual.
@@ -40,7 +43,6 @@ pub(crate) struct Way {
 
 /// A machine, its card and its stack.
 pub(crate) struct Host {
-    pub(crate) machine: Machine,
     _net: Net<AnyTransport<Platform>, DmaBuffer>,
     nic: Box<dyn Flush>,
     pub(crate) interface: Interface,
@@ -48,12 +50,14 @@ pub(crate) struct Host {
     pub(crate) socket: SocketHandle,
     /// How far the clock of the stack is ahead of the machine's.
     ahead: Duration,
+    /// Switched off when nobody drives the card any more.
+    pub(crate) machine: Machine,
 }
 
 /// A [`Nic`], whatever makes its buffers.
 trait Flush {
     fn poll(&mut self, now: Instant, interface: &mut Interface, sockets: &mut SocketSet<'static>);
-    fn drops(&self) -> u64;
+    fn drops(&mut self) -> [u64; 2];
 }
 
 impl<M: FnMut(usize) -> Option<DmaBuffer>> Flush for Nic<Platform, DmaBuffer, M> {
@@ -62,8 +66,8 @@ impl<M: FnMut(usize) -> Option<DmaBuffer>> Flush for Nic<Platform, DmaBuffer, M>
         self.flush().unwrap();
     }
 
-    fn drops(&self) -> u64 {
-        Nic::drops(self)
+    fn drops(&mut self) -> [u64; 2] {
+        self.packets().drops()
     }
 }
 
@@ -74,7 +78,7 @@ impl Host {
         let options = device::Options {
             mac,
             mtu: Some(way.mtu),
-            pairs: 1,
+            pairs: way.pairs,
             without: way.without,
         };
         let card = Box::new(device::Net::new(port, options));
@@ -101,11 +105,17 @@ impl Host {
             optional: way.optional,
             ..Wanted::default()
         };
-        let mut net: Net<_, _> = Card::open(probed, &wanted).unwrap().start().unwrap();
+        let mut card = Card::open(probed, &wanted).unwrap();
+        card.use_pairs(way.pairs).unwrap();
+        let mut net: Net<_, _> = card.start().unwrap();
+        if way.pairs > 1 {
+            net.command(&Command::Pairs(way.pairs)).unwrap();
+            assert_eq!(net.wait(LIMIT).unwrap().result, Ok(()));
+        }
         let facts = *net.facts();
-        let pair = net.take_pairs().pop().unwrap();
+        let pairs = net.take_pairs();
         let make = move |bytes| DmaBuffer::new(&platform, bytes).ok();
-        let mut nic = Nic::new(pair, facts, make).unwrap();
+        let mut nic = Nic::new(pairs, facts, make).unwrap();
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         let mut interface = Interface::new(config, &mut nic, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
@@ -116,13 +126,13 @@ impl Host {
         let room = || SocketBuffer::new(vec![0; 64 * 1024]);
         let socket = sockets.add(Socket::new(room(), room()));
         Self {
-            machine,
             _net: net,
             nic: Box::new(nic),
             interface,
             sockets,
             socket,
             ahead: Duration::ZERO,
+            machine,
         }
     }
 
@@ -150,8 +160,8 @@ impl Host {
         Instant::from_micros(now.as_micros() as i64)
     }
 
-    /// How many packets were dropped between card and stack.
-    pub(crate) fn drops(&self) -> u64 {
+    /// How many packets were dropped between card and stack, on their way in and out.
+    pub(crate) fn drops(&mut self) -> [u64; 2] {
         self.nic.drops()
     }
 

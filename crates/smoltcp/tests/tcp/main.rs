@@ -93,7 +93,7 @@ fn transfer(
         std::thread::yield_now();
     }
 
-    assert_eq!((from.drops(), to.drops()), (0, 0), "{way:?}");
+    assert_eq!([from.drops(), to.drops()], [[0; 2]; 2], "{way:?}");
     [from, to].map(|host| host.machine.history())
 }
 
@@ -106,6 +106,7 @@ fn bytes_arrive_over_every_transport_and_ring() {
                 through,
                 ring,
                 mtu: 1500,
+                pairs: 1,
                 without: Features::NONE,
                 optional: RECEIVE_OFFLOADS,
                 run: Run::Threaded,
@@ -128,11 +129,28 @@ fn bytes_arrive_with_large_packets_and_without_offloads() {
                 through: Through::Pci,
                 ring: F::EVENT_IDX,
                 mtu,
+                pairs: 1,
                 without,
                 optional,
                 run: Run::Threaded,
             };
             transfer(joined(way), way, 1 << 18, LIMIT);
         }
+    }
+}
+
+#[test]
+fn bytes_arrive_by_whichever_of_several_pairs_of_queues_their_flow_is_sent() {
+    for pairs in [2, 4] {
+        let way = Way {
+            through: Through::Pci,
+            ring: F::EVENT_IDX,
+            mtu: 1500,
+            pairs,
+            without: Features::NONE,
+            optional: RECEIVE_OFFLOADS,
+            run: Run::Threaded,
+        };
+        transfer(joined(way), way, 1 << 18, LIMIT);
     }
 }
