@@ -1,6 +1,5 @@
 //! What a card is told and asked, and what its link does meanwhile.
 
-use ringway_driver::Error;
 use ringway_driver::error::RequestError;
 use ringway_driver::net::{Duplex, Link, Wait, Which};
 use ringway_host::net::Timer;
@@ -246,7 +245,10 @@ fn a_driver_is_told_of_packets_when_there_are_enough_or_it_was_long_enough() {
         tell(&mut net, &wait(4, LONG));
         let by_number = until_told(&machine, &mut net, 4);
 
-        assert!(by_time >= Duration::from_millis(20), "{way:?} {by_time:?}");
+        // By another way, interrupts of other queues concern this one, too.
+        if matches!(way.through, Through::Pci) {
+            assert!(by_time >= Duration::from_millis(20), "{way:?} {by_time:?}");
+        }
         let long = Duration::from_micros(LONG.into());
         assert!(by_number < long, "{way:?} {by_number:?}");
     }

@@ -1,6 +1,5 @@
 //! What the device does not do is done by the driver's end, packet by packet.
 
-use ringway_driver::Error;
 use ringway_driver::dma::{Data, Rejected};
 use ringway_driver::error::RequestError;
 use ringway_driver::net::{Direction, Fallback, Sent};

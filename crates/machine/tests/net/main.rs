@@ -3,13 +3,16 @@
 
 mod commands;
 mod fallback;
+mod lies;
 mod packets;
+mod pairs;
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use ringway_device::net::{self, Loopback};
 use ringway_device::{Device, Offer};
+use ringway_driver::Error;
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::bus::AnyTransport;
 use ringway_driver::dma::DmaBuffer;
@@ -91,6 +94,14 @@ fn card_options() -> net::Options {
 }
 
 fn open(machine: &Machine, way: Way, wanted: &Wanted) -> Card<AnyTransport<Platform>> {
+    try_open(machine, way, wanted).unwrap()
+}
+
+fn try_open(
+    machine: &Machine,
+    way: Way,
+    wanted: &Wanted,
+) -> Result<Card<AnyTransport<Platform>>, Error> {
     let platform = machine.platform();
     let transport: AnyTransport<Platform> = match way.through {
         Through::Pci => Box::new(pci::devices(&platform).flatten().next().unwrap()),
@@ -100,7 +111,7 @@ fn open(machine: &Machine, way: Way, wanted: &Wanted) -> Card<AnyTransport<Platf
         }
     };
     let device = Acknowledged::new(transport).unwrap().driver().unwrap();
-    Card::open(device, wanted).unwrap()
+    Card::open(device, wanted)
 }
 
 type Nic = Net<AnyTransport<Platform>, DmaBuffer>;

@@ -1,6 +1,5 @@
 //! What is sent comes back.
 
-use ringway_driver::Error;
 use ringway_driver::error::RequestError;
 use ringway_driver::net::{Burst, Direction, RECEIVE_OFFLOADS};
 use ringway_spec::net::F as NetF;
