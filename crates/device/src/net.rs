@@ -290,7 +290,7 @@ impl Device for Net {
     }
 
     fn presented(&mut self, notifier: Notifier) {
-        *self.shared.notifier.lock() = Some(notifier);
+        self.shared.notifier.call_once(|| notifier);
     }
 
     fn negotiated(&mut self, features: Features) {

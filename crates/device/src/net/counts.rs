@@ -4,7 +4,7 @@ use ringway_spec::le::U64;
 use ringway_spec::net::{Commands, ReceiveBasic, TransmitBasic};
 
 /// Of a receive queue. Wraps around (§5.1.9.5.11.12).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReceiveCounts {
     packets: u64,
     bytes: u64,
@@ -13,7 +13,7 @@ pub(super) struct ReceiveCounts {
 }
 
 /// Of a transmit queue.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TransmitCounts {
     packets: u64,
     bytes: u64,
