@@ -153,4 +153,10 @@ pub trait Worker: Send {
     fn ready(&self) -> Option<i32> {
         None
     }
+
+    /// Whether the driver is told later of what was completed, together with more: asked after each
+    /// batch. Who says so sees to it that it is [served again](Notifier::due) in time.
+    fn defers(&self) -> bool {
+        false
+    }
 }
