@@ -26,10 +26,12 @@ struct Ringway {
 pub(crate) enum Command {
     /// Bring a machine up and drive its devices
     ///
-    /// Brings up a machine with a disk and an entropy device on PCI, and the same on MMIO, and
-    /// drives them for real: reads the whole disk and compares it with its file, writes random
-    /// bytes from the entropy device to scattered places, reads them back, and looks from
-    /// outside whether the file holds them and nothing else has changed.
+    /// Brings up a machine with a disk, an entropy device and a network card on PCI, and the same on
+    /// MMIO, and drives them for real: reads the whole disk and compares it with its file, writes
+    /// random bytes from the entropy device to scattered places, reads them back, and looks from
+    /// outside whether the file holds them and nothing else has changed. A switch joins the cards
+    /// to those of a second machine: over TCP, with packets of 1500 and of 9000 bytes, with offloads
+    /// and without, by one and by four pairs of queues, bytes go there and back, and each is compared.
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
     /// Serve a device to virtual machines, over a vhost-user socket
@@ -73,6 +75,7 @@ Examples:
   ringway up --disk disk.img            with a disk image of yours: only a copy of it is written
   ringway up --tree                     what is on the bus of the machine
   ringway up --only entropy --json      one type of device, and a report for programs
+  ringway up --only net --net-bytes 1G  cards, and 1 GiB each way, in every way of driving them
   ringway up --ring packed              with rings of the other format
   ringway up --ring-features no-event_idx,in_order
                                         with less of one thing, and more of another
@@ -107,7 +110,13 @@ pub(crate) struct Up {
     #[arg(long, requires = "disk")]
     pub(crate) write: bool,
 
-    /// The types of devices to drive, separated by commas: blk, entropy [default: all]
+    /// How many bytes each of two network cards sends the other, in every way of driving them. With K,
+    /// M, G or T [default: 2M]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) net_bytes: Option<u64>,
+
+    /// The types of devices to drive, separated by commas: net, blk, entropy [default: all that there
+    /// are at the place]
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = device_type)]
     pub(crate) only: Vec<DeviceId>,
 
@@ -194,7 +203,10 @@ pub(crate) fn parse() -> Result<Option<Command>> {
 impl Up {
     /// Whether devices of this type are to be driven.
     pub(crate) fn wants(&self, id: DeviceId) -> bool {
-        self.only.is_empty() || self.only.contains(&id)
+        match self.only.is_empty() {
+            true => self.on == On::Here || id != DeviceId::NETWORK,
+            false => self.only.contains(&id),
+        }
     }
 
     /// What the devices are to offer of rings.
@@ -215,8 +227,36 @@ impl Up {
                 "--disk needs a disk to be driven: add blk to --only",
             ));
         }
+        if self.on == On::Qemu && self.wants(DeviceId::NETWORK) {
+            return Err(Refusal::new(
+                "machines in QEMU have no network cards here: leave net out of --only, or use --on here",
+            ));
+        }
+        if self.net_bytes.is_some() && !self.wants(DeviceId::NETWORK) {
+            return Err(Refusal::new(
+                "--net-bytes needs network cards to be driven: add net to --only, and use --on here",
+            ));
+        }
         self.offer().map(drop)
     }
+}
+
+/// A number of bytes.
+pub(crate) fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => {
+            let units = ['K', 'M', 'G', 'T'];
+            let power = units.iter().position(|&it| it == unit.to_ascii_uppercase());
+            let power = power.ok_or("the unit is none of K, M, G and T")?;
+            (text.split_at(at).0, 10 * (power + 1))
+        }
+        _ => (text, 0),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "write a size as 65536, 64K, 16M, 8G or 1T")?;
+    let bytes = number.checked_mul(1 << shift);
+    Ok(bytes.ok_or("that is too large")?)
 }
 
 /// A type that can be driven.
@@ -287,7 +327,14 @@ mod tests {
             (&["up", "--seed", "-1"], &["-1"]),
             (&["up", "--write"], &["--disk"]),
             (&["up", "--only", "tea"], &["tea", "blk", "entropy"]),
-            (&["up", "--only", "blk,net"], &["net", "no driver", "blk"]),
+            (
+                &["up", "--only", "blk,gpu"],
+                &["gpu", "no driver", "net, blk"],
+            ),
+            (&["up", "--net-bytes", "1X"], &["1X", "K, M, G and T"]),
+            (&["up", "--net-bytes", "1G", "--only", "blk"], &["add net"]),
+            (&["up", "--on", "qemu", "--only", "net"], &["--on here"]),
+            (&["up", "--on", "qemu", "--net-bytes", "1"], &["--on here"]),
             (&["up", "--only", "", "--disk", "x"], &["no such type"]),
             (&["up", "--only", "entropy", "--disk", "x"], &["--only"]),
             (&["up", "--qemu", "x"], &["--on qemu"]),
@@ -424,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn without_only_every_type_is_driven() {
+    fn without_only_every_type_is_driven_that_there_is_at_the_place() {
         let wants = |args: &[&str]| {
             let all = ["ringway", "up"].iter().chain(args);
             match Ringway::try_parse_from(all).unwrap().command {
@@ -435,8 +482,9 @@ mod tests {
             }
         };
 
-        assert_eq!(wants(&[]), [true, true]);
-        assert_eq!(wants(&["--only", "entropy"]), [false, true]);
-        assert_eq!(wants(&["--only", "blk,entropy"]), [true, true]);
+        assert_eq!(wants(&[]), [true; 3]);
+        assert_eq!(wants(&["--on", "qemu"]), [false, true, true]);
+        assert_eq!(wants(&["--only", "entropy"]), [false, false, true]);
+        assert_eq!(wants(&["--only", "blk,net"]), [true, true, false]);
     }
 }

@@ -119,7 +119,8 @@ impl<P: Platform, B: Bytes> Incoming<P, B> {
 
     /// Has interrupts tell of packets. Says whether there may be some now.
     pub(crate) fn arm(&mut self) -> bool {
-        let mut come = false;
+        // Those that found no room to be answered were taken, and are told of no more.
+        let mut come = !self.received.is_empty() || !self.datagrams.is_empty();
         for queue in &mut self.receivers {
             // Of one that nobody hears of, there always may be.
             come |= queue.arm() || !queue.queue().interrupts();

@@ -12,12 +12,13 @@ use ringway_driver::bus::{AnyTransport, Bus, Id, Name};
 use ringway_driver::entropy::Rng;
 use ringway_driver::error::Error;
 use ringway_driver::mmio;
+use ringway_driver::net;
 use ringway_driver::pci::{self, ConfigAccess};
 use ringway_driver::platform::Platform;
 use ringway_spec::{DeviceId, Status};
 
 use super::Options;
-use super::usable::{DEPTH, Disk, Shelf, Source, Usable, all_back, load};
+use super::usable::{Card, DEPTH, Disk, Shelf, Source, Usable, all_back, load};
 use crate::event::Event;
 use crate::report::Check;
 use crate::tree::{BusReport, Tree, name};
@@ -77,11 +78,20 @@ impl<P: Platform> Bench<'_, P> {
                 Blk::open(probed, &wanted, &queue)
             });
         self.check(None, "takes a driver for disks", registered);
+        let cards = Shelf::<Card<P>>::new();
+        let ids = [Id::of(DeviceId::NETWORK)];
+        let registered = self
+            .bus
+            .register_with("net", &ids, Arc::clone(&cards), move |probed| {
+                net::Card::open(probed, &wanted)?.start()
+            });
+        self.check(None, "takes a driver for network cards", registered);
 
         let driven: Vec<_> = self.driven();
         for (name, driver) in &driven {
             match *driver {
                 "blk" => self.device(*name, driver, &*disks),
+                "net" => self.device(*name, driver, &*cards),
                 _ => self.device(*name, driver, &*sources),
             }
         }
@@ -93,6 +103,7 @@ impl<P: Platform> Bench<'_, P> {
             let what = "works after it has slept";
             match *driver {
                 "blk" => self.works(*name, what, &*disks),
+                "net" => self.works(*name, what, &*cards),
                 _ => self.works(*name, what, &*sources),
             }
         }

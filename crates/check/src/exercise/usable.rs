@@ -11,6 +11,7 @@ use ringway_driver::bus::{AnyTransport, Class, Name, Parting, Sink};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::entropy::Rng;
 use ringway_driver::error::{Error, Result};
+use ringway_driver::net::{Net, Offload, Transmitter};
 use ringway_driver::platform::Platform;
 use spin::Mutex;
 
@@ -21,6 +22,7 @@ pub(super) const DEPTH: u16 = 8;
 
 pub(super) type Disk<P> = Blk<AnyTransport<P>, DmaBuffer>;
 pub(super) type Source<P> = Rng<AnyTransport<P>, DmaBuffer>;
+pub(super) type Card<P> = Net<AnyTransport<P>, DmaBuffer>;
 
 /// What a driver has made, by the names of the devices.
 pub(super) struct Shelf<D>(pub(super) Mutex<Vec<(Name, D)>>);
@@ -63,7 +65,7 @@ pub(super) trait Usable<P: Platform>: Class<P> {
     fn take(&mut self) -> Result<bool>;
 
     /// How many requests it has.
-    fn in_flight(&self) -> u16;
+    fn in_flight(&mut self) -> u16;
 
     /// Takes a buffer back that was not.
     fn reclaim(&mut self) -> Result<bool>;
@@ -89,8 +91,8 @@ impl<P: Platform> Usable<P> for Disk<P> {
         Ok(self.poll()?.is_some())
     }
 
-    fn in_flight(&self) -> u16 {
-        self.in_flight()
+    fn in_flight(&mut self) -> u16 {
+        Self::in_flight(self)
     }
 
     fn reclaim(&mut self) -> Result<bool> {
@@ -118,12 +120,61 @@ impl<P: Platform> Usable<P> for Source<P> {
         Ok(self.poll()?.is_some())
     }
 
-    fn in_flight(&self) -> u16 {
-        self.in_flight()
+    fn in_flight(&mut self) -> u16 {
+        Self::in_flight(self)
     }
 
     fn reclaim(&mut self) -> Result<bool> {
         Ok(self.reclaim()?.is_some())
+    }
+}
+
+/// A packet for nobody, of a type that is for trying things out.
+const PACKET: [u8; 60] = {
+    let mut packet = [0; 60];
+    [packet[0], packet[5]] = [2, 9];
+    [packet[6], packet[11]] = [2, 1];
+    [packet[12], packet[13]] = [0x88, 0xb5];
+    packet
+};
+
+/// The transmit queue of a card's first pair.
+fn transmitter<P: Platform>(card: &mut Card<P>) -> Result<&mut Transmitter<P, DmaBuffer>> {
+    let pair = card.pairs().first_mut();
+    pair.map(|pair| &mut pair.transmitter)
+        .ok_or(Error::NoQueue(1))
+}
+
+impl<P: Platform> Usable<P> for Card<P> {
+    fn ask(&mut self, platform: &P) -> Result<()> {
+        let before = self.facts().header_len;
+        let mut buffer = DmaBuffer::new(platform, before + PACKET.len())?;
+        // It was made as long.
+        let _ = buffer.write(before, &PACKET);
+        transmitter(self)?.send(buffer, &Offload::default())?;
+        Ok(())
+    }
+
+    fn kick(&mut self) -> Result<bool> {
+        transmitter(self)?.kick()
+    }
+
+    fn answer(&mut self) -> Result<(), String> {
+        let words = |error: Error| error.to_string();
+        let sent = transmitter(self).map_err(words)?.queue().wait(PATIENCE);
+        sent.map(drop).map_err(words)
+    }
+
+    fn take(&mut self) -> Result<bool> {
+        Ok(transmitter(self)?.queue().poll()?.is_some())
+    }
+
+    fn in_flight(&mut self) -> u16 {
+        transmitter(self).map_or(0, |queue| queue.in_flight())
+    }
+
+    fn reclaim(&mut self) -> Result<bool> {
+        Ok(transmitter(self)?.queue().reclaim()?.is_some())
     }
 }
 

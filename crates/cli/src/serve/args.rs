@@ -285,19 +285,7 @@ impl Way {
 
 /// A number of bytes, whole sectors of them.
 fn size(text: &str) -> std::result::Result<NonZeroU64, String> {
-    let (digits, shift) = match text.char_indices().next_back() {
-        Some((at, unit)) if unit.is_ascii_alphabetic() => {
-            let units = ['K', 'M', 'G', 'T'];
-            let power = units.iter().position(|&it| it == unit.to_ascii_uppercase());
-            let power = power.ok_or("the unit is none of K, M, G and T")?;
-            (text.split_at(at).0, 10 * (power + 1))
-        }
-        _ => (text, 0),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "write a size as 65536, 64K, 16M, 8G or 1T")?;
-    let bytes = number.checked_mul(1 << shift).ok_or("that is too large")?;
+    let bytes = crate::args::bytes(text)?;
     match NonZeroU64::new(bytes) {
         Some(size) if bytes.is_multiple_of(SECTOR_SIZE as u64) => Ok(size),
         Some(_) => Err("a disk has whole sectors of 512 bytes".to_owned()),

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 
 use ringway_check::event::Event;
-use ringway_check::report::{Check, DeviceReport, Place, Report};
+use ringway_check::report::{Check, DeviceReport, Place, Report, TransferReport};
 use ringway_check::tree::BusReport;
 use ringway_spec::{DeviceId, Features};
 
@@ -30,7 +30,8 @@ use qemu::Qemu;
 /// What disks are called, at the devices' end. Drivers are to find just that.
 const DISK_NAME: &str = "ringway";
 
-/// What machines are to have: a device of each type that is wanted, on PCI and on MMIO.
+/// What machines are to have: a device of each type that is wanted, on PCI and on MMIO. Network cards are
+/// joined to those of a second machine.
 struct Plan {
     /// What is left to chance follows from it.
     seed: u64,
@@ -38,8 +39,17 @@ struct Plan {
     entropy: bool,
     /// The disk, if there is one.
     disk: Option<String>,
+    /// The network cards, if there are any.
+    net: Option<Cards>,
     /// What each of them offers of rings.
     offer: Features,
+}
+
+/// What is asked of network cards.
+#[derive(Clone, Copy, Debug)]
+struct Cards {
+    /// How many bytes each sends, if not as many as usual.
+    moved: Option<u64>,
 }
 
 /// What has happened so far.
@@ -51,6 +61,7 @@ struct Course {
     /// What the driver of the disk that is being driven says it wrote.
     wrote: Vec<Wrote>,
     reports: Vec<DeviceReport>,
+    transfers: Vec<TransferReport>,
     /// What became of the bus of each machine.
     buses: Vec<BusReport>,
     progress: Progress,
@@ -83,6 +94,9 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
         seed,
         entropy: args.wants(DeviceId::ENTROPY),
         disk: disk.as_ref().map(Disk::path),
+        net: args.wants(DeviceId::NETWORK).then_some(Cards {
+            moved: args.net_bytes,
+        }),
         offer: args.offer()?,
     };
     let mut course = Course {
@@ -91,6 +105,7 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
         disk,
         wrote: Vec::new(),
         reports: Vec::new(),
+        transfers: Vec::new(),
         buses: Vec::new(),
         progress,
     };
@@ -109,7 +124,7 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
     for bus in &course.buses {
         checks.extend(bus.checks.iter().cloned());
     }
-    let report = Report::new(on, seed, course.reports, checks);
+    let report = Report::new(on, seed, course.reports, course.transfers, checks);
     let trees = args.tree.then(|| course.buses.iter().map(tree::tree));
     let trees: Option<Vec<_>> = trees.map(Iterator::collect);
     let text = if args.json {
@@ -125,7 +140,10 @@ pub(crate) fn up(args: &Up) -> Result<bool> {
 impl Plan {
     /// How many devices there are.
     fn devices(&self) -> usize {
-        2 * (usize::from(self.entropy) + usize::from(self.disk.is_some()))
+        let types = [self.entropy, self.disk.is_some()].map(usize::from);
+        // Those of the second machine count, too.
+        let cards = if self.net.is_some() { 4 } else { 0 };
+        2 * types.into_iter().sum::<usize>() + cards
     }
 }
 
@@ -151,6 +169,7 @@ impl Course {
                 bytes,
                 sha256,
             }),
+            Event::Transfer(report) => self.transfers.push(*report),
             Event::Device(mut report) => {
                 self.judge(&mut report);
                 self.reports.push(*report);

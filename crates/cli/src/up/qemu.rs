@@ -196,6 +196,7 @@ mod tests {
             seed: 5,
             entropy: true,
             disk: Some("/proc/1/fd/3".to_owned()),
+            net: None,
             offer: USUAL,
         };
 
@@ -232,6 +233,7 @@ mod tests {
             seed: 5,
             entropy: true,
             disk: None,
+            net: None,
             offer: F::IN_ORDER,
         };
 
@@ -248,6 +250,7 @@ mod tests {
             seed: 0,
             entropy: false,
             disk: None,
+            net: None,
             offer: USUAL,
         };
 

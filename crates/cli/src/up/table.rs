@@ -3,19 +3,45 @@
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use ringway_check::report::{Check, DeviceReport, Place, Report};
+use ringway_check::report::{Check, DeviceReport, Place, Report, TransferReport};
 
-const HEADS: [&str; 9] = [
-    "DEVICE",
-    "TYPE",
-    "TRANSPORT",
-    "RING",
-    "REQUESTS",
-    "MOVED",
-    "RATE",
-    "KICKS/REQ",
-    "INTERRUPTS/REQ",
-];
+/// What stands in the columns of a table.
+struct Columns<const N: usize> {
+    heads: [&'static str; N],
+    /// So many of the first have words, which stand to the left. Numbers stand to the right.
+    words: usize,
+}
+
+const DEVICES: Columns<9> = Columns {
+    heads: [
+        "DEVICE",
+        "TYPE",
+        "TRANSPORT",
+        "RING",
+        "REQUESTS",
+        "MOVED",
+        "RATE",
+        "KICKS/REQ",
+        "INTERRUPTS/REQ",
+    ],
+    words: 4,
+};
+
+const TRANSFERS: Columns<10> = Columns {
+    heads: [
+        "TCP BETWEEN",
+        "TRANSPORT",
+        "RING",
+        "OFFLOADS",
+        "MTU",
+        "PAIRS",
+        "RATE",
+        "PACKETS/S",
+        "KICKS/PACKET",
+        "INTERRUPTS/PACKET",
+    ],
+    words: 4,
+};
 
 const STRONG: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -40,43 +66,85 @@ pub(super) fn verdict(report: &Report) -> String {
 }
 
 fn write_to(out: &mut String, report: &Report) -> fmt::Result {
-    let rows: Vec<_> = report.devices.iter().map(cells).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        let longest = cells.map(String::len).max();
-        longest.max(HEADS.get(column).map(|head| head.len()))
-    };
-    let widths: Vec<_> = (0..HEADS.len())
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
-
-    write_row(out, STRONG, &HEADS.map(str::to_owned), &widths)?;
-    writeln!(out, "  {STRONG}CHECKS{STRONG:#}")?;
-    for (device, row) in report.devices.iter().zip(&rows) {
-        write_row(out, Style::new(), row, &widths)?;
-        write_verdict(out, &device.checks)?;
-        let about = match &device.features[..] {
+    let devices = report.devices.iter().map(|device| Row {
+        cells: device_cells(device),
+        checks: &device.checks,
+        about: Some(match &device.features[..] {
             [] => "no features".to_owned(),
             features => features.join(" "),
-        };
-        writeln!(out, "         {FAINT}{about}{FAINT:#}")?;
+        }),
+    });
+    write_table(out, &DEVICES, &devices.collect::<Vec<_>>())?;
+    let transfers = report.transfers.iter().map(|transfer| Row {
+        cells: transfer_cells(transfer),
+        checks: &transfer.checks,
+        about: None,
+    });
+    let transfers: Vec<_> = transfers.collect();
+    if !transfers.is_empty() {
+        writeln!(out)?;
+        write_table(out, &TRANSFERS, &transfers)?;
     }
     write_end(out, report)
+}
+
+/// A row of a table.
+struct Row<'r, const N: usize> {
+    cells: [String; N],
+    checks: &'r [Check],
+    /// What stands in a line of its own below.
+    about: Option<String>,
+}
+
+fn write_table<const N: usize>(
+    out: &mut String,
+    columns: &Columns<N>,
+    rows: &[Row<'_, N>],
+) -> fmt::Result {
+    let heads = columns.heads.map(str::to_owned);
+    let mut widths = [0; N];
+    for cells in rows.iter().map(|row| &row.cells).chain([&heads]) {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.len().max(*width);
+        }
+    }
+    write_row(out, STRONG, &heads, columns.words, &widths)?;
+    writeln!(out, "  {STRONG}CHECKS{STRONG:#}")?;
+    for row in rows {
+        write_row(out, Style::new(), &row.cells, columns.words, &widths)?;
+        write_verdict(out, row.checks)?;
+        if let Some(about) = &row.about {
+            writeln!(out, "         {FAINT}{about}{FAINT:#}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_end(out: &mut String, report: &Report) -> fmt::Result {
     for device in &report.devices {
         write_failures(out, &device.name, &device.checks)?;
     }
+    for transfer in &report.transfers {
+        let [one, other] = &transfer.devices;
+        let (mtu, pairs) = (transfer.mtu, transfer.pairs);
+        let offloads = offloads(transfer);
+        let whose = format!("{one} and {other}, mtu {mtu}, pairs {pairs}, offloads {offloads}:");
+        write_failures(out, &whose, &transfer.checks)?;
+    }
     write_failures(out, "the run", &report.checks)?;
     writeln!(out, "{}", summary(report))
 }
 
-fn write_row(out: &mut String, style: Style, row: &[String; 9], widths: &[usize]) -> fmt::Result {
+fn write_row<const N: usize>(
+    out: &mut String,
+    style: Style,
+    row: &[String; N],
+    words: usize,
+    widths: &[usize; N],
+) -> fmt::Result {
     for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
         let between = if column == 0 { "" } else { "  " };
-        // Words to the left, numbers to the right.
-        if column < 4 {
+        if column < words {
             write!(out, "{between}{style}{cell:<width$}{style:#}")?;
         } else {
             write!(out, "{between}{style}{cell:>width$}{style:#}")?;
@@ -119,19 +187,7 @@ fn summary(report: &Report) -> String {
     }
 }
 
-fn cells(device: &DeviceReport) -> [String; 9] {
-    let per_request = |count: u64| {
-        if device.requests == 0 {
-            return "-".to_owned();
-        }
-        format!("{:.3}", count as f64 / device.requests as f64)
-    };
-    let seconds = device.microseconds as f64 / 1e6;
-    let rate = if device.microseconds == 0 {
-        "-".to_owned()
-    } else {
-        size(device.bytes as f64 / seconds) + "/s"
-    };
+fn device_cells(device: &DeviceReport) -> [String; 9] {
     [
         device.name.clone(),
         device.kind.clone(),
@@ -139,10 +195,56 @@ fn cells(device: &DeviceReport) -> [String; 9] {
         device.ring.clone(),
         device.requests.to_string(),
         size(device.bytes as f64),
-        rate,
-        per_request(device.kicks),
-        per_request(device.interrupts),
+        rate(device.bytes, device.microseconds),
+        per(device.kicks, device.requests),
+        per(device.interrupts, device.requests),
     ]
+}
+
+fn transfer_cells(transfer: &TransferReport) -> [String; 10] {
+    let TransferReport {
+        packets,
+        microseconds,
+        ..
+    } = *transfer;
+    [
+        transfer.devices.join(" "),
+        transfer.transport.clone(),
+        transfer.ring.clone(),
+        offloads(transfer).to_owned(),
+        transfer.mtu.to_string(),
+        transfer.pairs.to_string(),
+        rate(transfer.bytes, microseconds),
+        match microseconds {
+            0 => "-".to_owned(),
+            _ => format!("{:.0}", packets as f64 / seconds(microseconds)),
+        },
+        per(transfer.kicks, packets),
+        per(transfer.interrupts, packets),
+    ]
+}
+
+fn offloads(transfer: &TransferReport) -> &'static str {
+    if transfer.offloads { "on" } else { "off" }
+}
+
+/// How many there are of something for each of something else.
+fn per(count: u64, each: u64) -> String {
+    match each {
+        0 => "-".to_owned(),
+        _ => format!("{:.3}", count as f64 / each as f64),
+    }
+}
+
+fn rate(bytes: u64, microseconds: u64) -> String {
+    match microseconds {
+        0 => "-".to_owned(),
+        _ => size(bytes as f64 / seconds(microseconds)) + "/s",
+    }
+}
+
+fn seconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1e6
 }
 
 /// A number of bytes, by the largest unit of which there is one.
@@ -183,7 +285,7 @@ mod tests {
     }
 
     fn plain(devices: Vec<DeviceReport>, checks: Vec<Check>) -> String {
-        let report = Report::new(Place::Here, 7, devices, checks);
+        let report = Report::new(Place::Here, 7, devices, Vec::new(), checks);
         anstream::adapter::strip_str(&render(&report)).to_string()
     }
 
@@ -198,6 +300,36 @@ virtio0  blk   pci-modern  split         4  3.0 MiB  6.0 MiB/s      0.250       
 ✓ every check passed, in this process, with seed 7
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_transfer_is_a_row_of_a_table_of_its_own() {
+        let mut transfer = TransferReport {
+            devices: ["virtio2", "virtio6"].map(str::to_owned),
+            transport: "mmio".to_owned(),
+            ring: "packed".to_owned(),
+            mtu: 9000,
+            offloads: true,
+            pairs: 4,
+            bytes: 3 << 20,
+            packets: 400,
+            kicks: 100,
+            interrupts: 20,
+            microseconds: 500_000,
+            ..TransferReport::default()
+        };
+        transfer.check("moves every byte as it was", Err("byte 7 is another"));
+        let report = Report::new(Place::Here, 7, vec![device()], vec![transfer], Vec::new());
+
+        let text = anstream::adapter::strip_str(&render(&report)).to_string();
+
+        let expected = "
+TCP BETWEEN      TRANSPORT  RING    OFFLOADS   MTU  PAIRS       RATE  PACKETS/S  KICKS/PACKET  INTERRUPTS/PACKET  CHECKS
+virtio2 virtio6  mmio       packed  on        9000      4  6.0 MiB/s        800         0.250              0.050  ✗ 1 of 1
+✗ virtio2 and virtio6, mtu 9000, pairs 4, offloads on: moves every byte as it was: byte 7 is another
+✗ not every check passed, in this process, with seed 7
+";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

@@ -88,11 +88,8 @@ impl fmt::Display for Way {
             pairs,
         } = self;
         let packets = if *long { "long" } else { "usual" };
-        let checksums = if *offloads { "left" } else { "complete" };
-        write!(
-            f,
-            "with {packets} packets, checksums {checksums}, queues {pairs} times"
-        )
+        let offloads = if *offloads { ", offloads" } else { "" };
+        write!(f, "{packets} packets, {pairs} of queues{offloads}")
     }
 }
 
