@@ -95,7 +95,7 @@ fn devices(report: &Value) -> Vec<(&str, &str, &str)> {
 }
 
 #[test]
-fn four_devices_are_driven_and_reported_in_one_object() {
+fn every_device_is_driven_and_reported_in_one_object() {
     let place = Place::new();
     place.image("disk.img", 300 * 512);
 
@@ -108,8 +108,13 @@ fn four_devices_are_driven_and_reported_in_one_object() {
     let expected = [
         ("virtio0", "blk", "pci-modern"),
         ("virtio1", "entropy", "pci-modern"),
-        ("virtio2", "blk", "mmio"),
-        ("virtio3", "entropy", "mmio"),
+        ("virtio2", "net", "pci-modern"),
+        ("virtio3", "blk", "mmio"),
+        ("virtio4", "entropy", "mmio"),
+        ("virtio5", "net", "mmio"),
+        // Of the machine that the first one's cards are joined to.
+        ("virtio6", "net", "pci-modern"),
+        ("virtio7", "net", "mmio"),
     ];
     assert_eq!(devices(&report), expected);
     for device in report["devices"].as_array().unwrap() {
@@ -134,10 +139,43 @@ fn four_devices_are_driven_and_reported_in_one_object() {
 }
 
 #[test]
+fn cards_of_two_machines_move_bytes_in_every_way_and_each_is_told() {
+    let place = Place::new();
+    for (ring, seed) in [("split", &[][..]), ("packed", &["--seed", "5"])] {
+        let args = ["up", "--only", "net", "--net-bytes", "100K", "--ring", ring];
+
+        let report = place.report(&[&args[..], seed].concat());
+
+        assert_eq!(report["ok"], true, "{report}");
+        let transfers = report["transfers"].as_array().unwrap();
+        let ways = transfers.iter().map(|transfer| {
+            assert_eq!(transfer["ring"], ring);
+            assert_eq!(transfer["bytes"], 2 * 100 * 1024);
+            for count in ["packets", "kicks", "interrupts", "microseconds"] {
+                assert!(transfer[count].as_u64() > Some(0), "{count}: {transfer}");
+            }
+            for check in transfer["checks"].as_array().unwrap() {
+                assert_eq!(check["ok"], true, "{check}");
+            }
+            let numbers = ["mtu", "pairs"].map(|name| transfer[name].as_u64().unwrap());
+            let [one, other] = [0, 1].map(|end| transfer["devices"][end].as_str().unwrap());
+            (one, other, transfer["offloads"].as_bool().unwrap(), numbers)
+        });
+        let expected = [("virtio0", "virtio2"), ("virtio1", "virtio3")].map(|(one, other)| {
+            [1500, 9000].map(|mtu| {
+                [false, true].map(|on| [1, 4].map(|pairs| (one, other, on, [mtu, pairs])))
+            })
+        });
+        let expected = expected.iter().flatten().flatten().flatten().copied();
+        assert_eq!(ways.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn the_bus_of_the_machine_is_shown_if_it_is_asked_for() {
     let place = Place::new();
 
-    let report = place.report(&["up", "--tree", "--seed", "3"]);
+    let report = place.report(&["up", "--tree", "--seed", "3", "--only", "blk,entropy"]);
 
     assert_eq!(report["ok"], true);
     let [bus] = &report["buses"].as_array().unwrap()[..] else {
@@ -163,6 +201,32 @@ fn the_bus_of_the_machine_is_shown_if_it_is_asked_for() {
     let [blk, entropy] = [Some("blk"), Some("entropy")].map(|name| (name, name));
     assert_eq!(driven.collect::<Vec<_>>(), [blk, entropy, blk, entropy]);
     assert_eq!(bus["drivers"][1]["devices"][1], "virtio2");
+}
+
+#[test]
+fn each_of_two_machines_has_a_bus_and_a_card_its_queues_by_name() {
+    let place = Place::new();
+
+    let report = place.report(&[
+        "up", "--tree", "--seed", "3", "--only", "net", "--net-bytes", "1K",
+    ]);
+
+    assert_eq!(report["ok"], true);
+    let buses = report["buses"].as_array().unwrap();
+    let cards: Vec<_> = buses
+        .iter()
+        .flat_map(|bus| bus["devices"].as_array().unwrap())
+        .map(|device| {
+            assert_eq!(device["driver"], "net");
+            let queues = device["queues"].as_array().unwrap();
+            let names = queues.iter().map(|queue| queue["name"].as_str().unwrap());
+            let names: Vec<_> = names.take(3).collect();
+            (device["name"].as_str().unwrap(), names)
+        })
+        .collect();
+    let expected = ["virtio0", "virtio1", "virtio2", "virtio3"];
+    let names = vec!["receive.0", "transmit.0", "control.0"];
+    assert_eq!(cards, expected.map(|name| (name, names.clone())));
 }
 
 #[test]
@@ -320,10 +384,13 @@ fn bad_input_is_one_line_and_nothing_is_written() {
         (&["--disk", "folder"], &["folder is neither"]),
         (&["--disk", "/dev/null"], &["/dev/null is neither"]),
         (&["--disk", "disk.img", "--only", "entropy"], &["--only"]),
+        (&["--net-bytes", "1", "--only", "blk"], &["add net"]),
+        (&["--net-bytes", "1Z"], &["1Z", "K, M, G and T"]),
+        (&["--on", "qemu", "--only", "net"], &["no network cards"]),
         (&["--write"], &["--disk"]),
         (&["--frobnicate"], &["--frobnicate", "--help"]),
         (&["--seed", "x"], &["--seed", "'x'"]),
-        (&["--only", "tea"], &["tea", "blk, entropy"]),
+        (&["--only", "tea"], &["tea", "net, blk, entropy"]),
         (&["--ring", "round"], &["round", "split, packed, inorder"]),
         (
             &["--ring-features", "tea"],

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringway_device::net::{self as device, Loopback};
+use ringway_device::net::{self as device, Loopback, Port};
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::bus::AnyTransport;
 use ringway_driver::dma::{Bytes, DmaBuffer};
@@ -14,6 +14,7 @@ use ringway_driver::net::{
 };
 use ringway_driver::pci;
 use ringway_driver::platform::Platform as _;
+use ringway_host::net::Switch;
 use ringway_machine::{Machine, Options, Platform};
 use ringway_packet::checksum;
 use ringway_spec::Features;
@@ -35,13 +36,18 @@ struct Host<B: Bytes> {
 
 impl<B: Bytes> Host<B> {
     fn new(pairs: u16, wanted: Wanted) -> Self {
+        Self::on(Arc::new(Loopback::default()), MAC, pairs, wanted)
+    }
+
+    /// One whose card is connected to `port`.
+    fn on(port: Arc<dyn Port>, mac: [u8; 6], pairs: u16, wanted: Wanted) -> Self {
         let options = device::Options {
-            mac: MAC,
+            mac,
             mtu: Some(1500),
             pairs,
             without: Features::NONE,
         };
-        let card = Box::new(device::Net::new(Arc::new(Loopback::default()), options));
+        let card = Box::new(device::Net::new(port, options));
         let machine = Machine::builder().pci("card", card, Options::default());
         let machine = machine.build().unwrap();
         let found = pci::devices(&machine.platform()).flatten().next().unwrap();
@@ -280,4 +286,56 @@ fn a_flow_is_sent_by_one_pair_and_many_flows_by_all() {
     }
 
     assert!(counts.iter().all(|&count| count >= 5), "{counts:?}");
+}
+
+#[test]
+fn packets_of_a_flow_come_in_the_order_in_which_they_were_sent_both_ways() {
+    let wanted = Wanted {
+        without: F::CSUM,
+        ..Wanted::default()
+    };
+    let switch = Switch::new();
+    let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+    let mut hosts = macs.map(|mac| Host::on(switch.port(), mac, 1, wanted));
+    let mut ends = hosts.each_mut().map(|host| {
+        let platform = host.machine.platform();
+        let pairs = host.net.take_pairs();
+        host.packets(pairs, move |bytes| DmaBuffer::new(&platform, bytes).ok())
+    });
+    let template = packet(6, 80, 1000);
+
+    let (mut sent, mut came) = ([0_u64; 2], [0_u64; 2]);
+    let mut wrong = Vec::new();
+    let mut turn = 0usize;
+    while came.iter().any(|&came| came < 50_000) {
+        turn += 1;
+        for own in [0, 1] {
+            let other = 1 - own;
+            // No more than wait for a queue of a card, so that none is dropped.
+            while sent[own] < came[other] + 250
+                && let Some(mut room) = ends[own].room()
+            {
+                room.send(template.len(), |room| {
+                    room.copy_from_slice(&template);
+                    room[..6].copy_from_slice(&macs[other]);
+                    room[6..12].copy_from_slice(&macs[own]);
+                    room[60..68].copy_from_slice(&sent[own].to_le_bytes());
+                });
+                sent[own] += 1;
+                if sent[own] % 7 == 0 && turn % 3 == 0 { break; }
+            }
+            ends[own].flush().unwrap();
+            while ends[own].advance() {
+                let number = ends[own].packet().0[60..68].try_into().unwrap();
+                let number = u64::from_le_bytes(number);
+                if number != came[own] {
+                    wrong.push((own, came[own], number));
+                }
+                came[own] += 1;
+            }
+        }
+        std::thread::yield_now();
+    }
+
+    assert_eq!(wrong, []);
 }
