@@ -8,10 +8,10 @@ use ringway_packet::{Pieces, checksum};
 use ringway_ring::device::{Batch, Violation};
 use ringway_spec::Features;
 use ringway_spec::net::{F, GsoType, Header, HeaderFlags};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::counts::TransmitCounts;
-use super::inlet::Shared;
+use super::inlet::{Shared, keep};
 use super::packet::{PACKET_BYTES_MAX, Packet, Port};
 use crate::model::Worker;
 use spin::Mutex;
@@ -86,7 +86,9 @@ impl Worker for Transmit {
         }
         self.spare.push(packet);
         self.send();
-        self.counts.lock().add(&counts);
+        if counts != TransmitCounts::default() {
+            self.counts.lock().add(&counts);
+        }
         Ok(())
     }
 }
@@ -98,9 +100,7 @@ impl Transmit {
             return;
         }
         self.port.send(&mut self.burst);
-        let room = BURST.saturating_sub(self.spare.len());
-        let small = self.burst.drain(..).filter(Packet::is_small);
-        self.spare.extend(small.take(room));
+        keep(&mut self.burst, &mut self.spare);
     }
 
     /// Copies a packet out of the driver's memory, once, by `read`, and looks whether it can be. With what
@@ -119,12 +119,11 @@ impl Transmit {
         }
         let room = packet.bytes.with_front(before, len);
         read(room).ok_or(Refused::Length)?;
-        let mut header = Header::new_zeroed();
         // What more stands there is for packets that are received; less, before version 1.
-        let own = before.min(size_of::<Header>());
-        if let (Some(to), Some(from)) = (header.as_mut_bytes().get_mut(..own), room.get(..own)) {
-            to.copy_from_slice(from);
-        }
+        let header = match Header::read_from_prefix(room) {
+            Ok((header, _)) if before >= size_of::<Header>() => header,
+            _ => legacy(room, before),
+        };
         packet.hash = None;
         packet.header = self.judge(&header, &packet.bytes)?;
         self.shared.sent(&packet.bytes, self.pair);
@@ -133,11 +132,23 @@ impl Transmit {
 
     /// What is left to do with a packet, if it was agreed that it may be, and can be. Flags that are
     /// not known are not looked at (§5.1.9.2.2), and neither is `hdr_len`.
+    #[inline]
     fn judge(&self, header: &Header, packet: &[u8]) -> Result<Header, Refused> {
         let too_long = self.longest.is_some_and(|longest| packet.len() > longest);
         if header.is_plain() && !too_long {
             return Ok(Header::default());
         }
+        self.judge_offloads(header, packet, too_long)
+    }
+
+    /// The same, where something is left to do.
+    #[inline(never)]
+    fn judge_offloads(
+        &self,
+        header: &Header,
+        packet: &[u8],
+        too_long: bool,
+    ) -> Result<Header, Refused> {
         let mut judged = Header {
             flags: header.flags & HeaderFlags::NEEDS_CSUM.bits(),
             ..Header::default()
@@ -177,6 +188,16 @@ impl Transmit {
             Err(_) => Err(Refused::Header),
         }
     }
+}
+
+/// The header of a packet of a driver from before version 1, of `len` bytes.
+#[cold]
+fn legacy(from: &[u8], len: usize) -> Header {
+    let mut header = Header::new_zeroed();
+    for (to, from) in header.as_mut_bytes().iter_mut().zip(from).take(len) {
+        *to = *from;
+    }
+    header
 }
 
 #[cfg(test)]
