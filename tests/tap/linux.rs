@@ -24,7 +24,7 @@ impl Linux {
 
     /// Gives the interface its addresses, and has it up.
     pub(crate) fn set_up(&self, interface: &str) -> Result {
-        let address = format!("{}/24", LINUX);
+        let address = format!("{LINUX}/24");
         let mac = mac().map(|byte| format!("{byte:02x}")).join(":");
         for words in [
             &["link", "set", interface, "address", &mac][..],
