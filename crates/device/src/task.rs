@@ -169,6 +169,9 @@ impl Task {
         if self.serve().is_err() {
             return Ran::Broken;
         }
+        if !self.worker.wants_chains() {
+            return Ran::Idle;
+        }
         self.asked = Asked::Kicks;
         if self.queue.arm() {
             Ran::More

@@ -116,6 +116,11 @@ impl Worker for Receive {
         }
         Ok(())
     }
+
+    /// Buffers are taken for packets that wait, and for nothing else.
+    fn wants_chains(&self) -> bool {
+        !self.taken.is_empty()
+    }
 }
 
 impl Receive {
