@@ -365,6 +365,14 @@ mod tests {
                 &["17", "1..=16"],
             ),
             (
+                &["serve", "net", "--fd", "3", "--tap-queues", "4"],
+                &["--tap <NAME>"],
+            ),
+            (
+                &["serve", "net", "--fd", "3", "--snap", "96"],
+                &["--pcap <FILE>"],
+            ),
+            (
                 &["serve", "net", "--fd", "3", "--without", "csum,tea"],
                 &["tea", "mrg_rxbuf"],
             ),
