@@ -139,6 +139,12 @@ pub trait Worker: Send {
     /// [`Violation`] if the driver broke a rule: the carrier asks the driver for a reset (§2.1.2).
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation>;
 
+    /// Whether it waits for chains. One that has nothing to put into them leaves them where they are, and
+    /// is served again when its device [has](Notifier::due) something: no driver need kick for that.
+    fn is_hungry(&self) -> bool {
+        true
+    }
+
     /// Whether chains are kept for whose completion nothing is needed but time: serve again when
     /// there was some. A queue whose place is to be known is not stopped before. Chains that are kept
     /// without it are those that were taken last, and nothing was done with them: where a queue is

@@ -98,7 +98,7 @@ enum Asked {
 /// What became of a task that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ran {
-    /// Nothing is left to do. The driver will kick when there is.
+    /// Nothing is left to do. The driver will kick when there is, or the device says so.
     Idle,
     /// There is more to do, and no kick may come: run again.
     More,
@@ -168,6 +168,9 @@ impl Task {
         }
         if self.serve().is_err() {
             return Ran::Broken;
+        }
+        if !self.worker.is_hungry() {
+            return Ran::Idle;
         }
         self.asked = Asked::Kicks;
         if self.queue.arm() {
@@ -254,6 +257,7 @@ mod tests {
     use alloc::vec;
     use core::sync::atomic::{AtomicBool, Ordering};
 
+    use ringway_ring::device::Batch;
     use ringway_ring::driver::Geometry;
     use ringway_spec::{F, Features};
     use spin::Mutex;
@@ -291,6 +295,48 @@ mod tests {
             assert!(at_first && !while_looking && bench.driver.kick_needed());
             assert_eq!([found, found_again], [Looked::Something; 2]);
             assert_eq!((found_then, ran), (Looked::Nothing, Ran::Idle));
+        }
+    }
+
+    /// Takes nothing until it may.
+    struct Full(Arc<AtomicBool>);
+
+    impl Worker for Full {
+        fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
+            if self.is_hungry()
+                && let Some(chain) = batch.next_chain()?
+            {
+                batch.complete(chain, 0);
+            }
+            Ok(())
+        }
+
+        fn is_hungry(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_worker_that_waits_for_no_chains_leaves_them_and_no_kick_is_asked_for() {
+        for format in [Features::NONE, F::EVENT_IDX, F::RING_PACKED] {
+            let hungry = Arc::new(AtomicBool::new(false));
+            let mut bench = Loop::served(Box::new(Full(hungry.clone())), 8, format);
+            let room = bench.ram.holding(&[0; 8]);
+            let submit = |bench: &mut Loop| {
+                bench.driver.submit(&[], &[room], ()).unwrap();
+                bench.driver.kick_needed()
+            };
+
+            let at_first = submit(&mut bench);
+            let left = (bench.run(), bench.run());
+            let while_full = submit(&mut bench);
+            hungry.store(true, Ordering::Relaxed);
+            let taken = [bench.run(), bench.run()];
+            let while_hungry = submit(&mut bench);
+
+            assert_eq!((at_first, while_full, while_hungry), (true, false, true));
+            assert_eq!(left, (Ran::Idle, Ran::Idle));
+            assert_eq!(taken, [Ran::More, Ran::Idle]);
         }
     }
 

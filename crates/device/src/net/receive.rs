@@ -113,6 +113,10 @@ impl Worker for Receive {
         }
         Ok(())
     }
+
+    fn is_hungry(&self) -> bool {
+        self.received < self.taken.len()
+    }
 }
 
 impl Receive {

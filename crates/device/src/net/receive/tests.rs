@@ -10,6 +10,7 @@ use super::*;
 use crate::model::Device;
 use crate::net::inlet::WAITING_MAX;
 use crate::net::{Deliver, FEATURES, Net, Nowhere, Options};
+use crate::task::Ran;
 use crate::testing::Loop;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -182,4 +183,26 @@ fn offloads_can_be_turned_off_later() {
     let (_, bytes) = bench.serve(&[100]).pop().unwrap();
 
     assert_eq!(header(&bytes).flags, 0);
+}
+
+#[test]
+fn kicks_are_asked_for_only_while_a_packet_finds_too_few_buffers() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+    let give = |bench: &mut Bench| {
+        let room = bench.queue.ram.holding(&[0; 100]);
+        bench.queue.driver.submit(&[], &[room], ()).unwrap();
+        (bench.queue.driver.kick_needed(), bench.queue.run())
+    };
+
+    let at_first = give(&mut bench);
+    let without_a_packet = give(&mut bench);
+    bench.deliver(packet(250));
+    let ran = bench.queue.run();
+    let with_too_few = give(&mut bench);
+    let with_enough = give(&mut bench);
+
+    assert_eq!(at_first, (true, Ran::Idle));
+    assert_eq!(without_a_packet, (false, Ran::Idle));
+    assert_eq!((ran, with_too_few), (Ran::Idle, (true, Ran::Idle)));
+    assert_eq!(with_enough, (false, Ran::Idle));
 }
