@@ -147,6 +147,14 @@ impl Net {
         }
     }
 
+    /// The same card, each of whose queues is `size` large at most, a power of two: for carriers whose other
+    /// end chooses how large a queue is.
+    #[must_use]
+    pub fn with_queue_size(mut self, size: u16) -> Self {
+        self.queue_sizes.fill(size);
+        self
+    }
+
     fn config(&self) -> Config {
         let can = |feature, value| match self.offered.intersects(feature) {
             true => value,
