@@ -73,7 +73,7 @@ impl Worker for Transmit {
             }
             match taken {
                 Ok(()) => {
-                    counts.sent(packet.bytes.len());
+                    counts.sent(&packet.header, packet.bytes.len());
                     let next = self.spare.pop().unwrap_or_default();
                     self.burst.push(mem::replace(&mut packet, next));
                 }
