@@ -139,12 +139,6 @@ pub trait Worker: Send {
     /// [`Violation`] if the driver broke a rule: the carrier asks the driver for a reset (§2.1.2).
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation>;
 
-    /// Whether it waits for chains. One that has nothing to put into them leaves them where they are, and
-    /// is served again when its device [has](Notifier::due) something: no driver need kick for that.
-    fn is_hungry(&self) -> bool {
-        true
-    }
-
     /// Whether chains are kept for whose completion nothing is needed but time: serve again when
     /// there was some. A queue whose place is to be known is not stopped before. Chains that are kept
     /// without it are those that were taken last, and nothing was done with them: where a queue is
@@ -158,5 +152,18 @@ pub trait Worker: Send {
     /// worker; one that has none is asked again and again while it [is busy](Self::is_busy).
     fn ready(&self) -> Option<i32> {
         None
+    }
+
+    /// Whether chains are taken that the driver makes available: asked after each batch. A worker that
+    /// waits for something else leaves them where they are, and the driver is not to kick for more of
+    /// them; it is [served again](Notifier::due) when that has come.
+    fn wants_chains(&self) -> bool {
+        true
+    }
+
+    /// Whether the driver is told later of what was completed, together with more: asked after each
+    /// batch. Who says so sees to it that it is [served again](Notifier::due) in time.
+    fn defers(&self) -> bool {
+        false
     }
 }

@@ -98,7 +98,7 @@ enum Asked {
 /// What became of a task that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ran {
-    /// Nothing is left to do. The driver will kick when there is, or the device says so.
+    /// Nothing is left to do. The driver will kick when there is.
     Idle,
     /// There is more to do, and no kick may come: run again.
     More,
@@ -169,7 +169,7 @@ impl Task {
         if self.serve().is_err() {
             return Ran::Broken;
         }
-        if !self.worker.is_hungry() {
+        if !self.worker.wants_chains() {
             return Ran::Idle;
         }
         self.asked = Asked::Kicks;
@@ -207,6 +207,8 @@ impl Task {
         if !self.worker.is_busy() {
             if self.asked != Asked::Rest {
                 self.asked = Asked::Rest;
+                // Nothing that was to be told later is told any more.
+                self.tell();
                 self.queue.rest();
             }
             self.signal.quiet(self.index);
@@ -224,6 +226,7 @@ impl Task {
     pub fn finish(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
         let served = self.worker.serve(&mut self.queue.last_batch(&*map));
+        self.tell();
         self.served(served)
     }
 
@@ -234,15 +237,23 @@ impl Task {
             self.queue.disarm();
         }
         let served = self.worker.serve(&mut self.queue.batch(&*map));
+        if !self.worker.defers() {
+            self.tell();
+        }
         self.served(served)
     }
 
-    /// Tells of what a batch has led to.
+    /// Tells the driver of what was completed, if it wants to know.
     #[inline]
-    fn served(&mut self, served: Result<(), Violation>) -> Result<(), Violation> {
+    fn tell(&mut self) {
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }
+    }
+
+    /// Tells of what else a batch has led to.
+    #[inline]
+    fn served(&mut self, served: Result<(), Violation>) -> Result<(), Violation> {
         if let Some(missing) = self.queue.missing() {
             self.signal.missing(self.index, missing);
         }
@@ -257,7 +268,6 @@ mod tests {
     use alloc::vec;
     use core::sync::atomic::{AtomicBool, Ordering};
 
-    use ringway_ring::device::Batch;
     use ringway_ring::driver::Geometry;
     use ringway_spec::{F, Features};
     use spin::Mutex;
@@ -295,48 +305,6 @@ mod tests {
             assert!(at_first && !while_looking && bench.driver.kick_needed());
             assert_eq!([found, found_again], [Looked::Something; 2]);
             assert_eq!((found_then, ran), (Looked::Nothing, Ran::Idle));
-        }
-    }
-
-    /// Takes nothing until it may.
-    struct Full(Arc<AtomicBool>);
-
-    impl Worker for Full {
-        fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
-            if self.is_hungry()
-                && let Some(chain) = batch.next_chain()?
-            {
-                batch.complete(chain, 0);
-            }
-            Ok(())
-        }
-
-        fn is_hungry(&self) -> bool {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    #[test]
-    fn a_worker_that_waits_for_no_chains_leaves_them_and_no_kick_is_asked_for() {
-        for format in [Features::NONE, F::EVENT_IDX, F::RING_PACKED] {
-            let hungry = Arc::new(AtomicBool::new(false));
-            let mut bench = Loop::served(Box::new(Full(hungry.clone())), 8, format);
-            let room = bench.ram.holding(&[0; 8]);
-            let submit = |bench: &mut Loop| {
-                bench.driver.submit(&[], &[room], ()).unwrap();
-                bench.driver.kick_needed()
-            };
-
-            let at_first = submit(&mut bench);
-            let left = (bench.run(), bench.run());
-            let while_full = submit(&mut bench);
-            hungry.store(true, Ordering::Relaxed);
-            let taken = [bench.run(), bench.run()];
-            let while_hungry = submit(&mut bench);
-
-            assert_eq!((at_first, while_full, while_hungry), (true, false, true));
-            assert_eq!(left, (Ran::Idle, Ran::Idle));
-            assert_eq!(taken, [Ran::More, Ran::Idle]);
         }
     }
 

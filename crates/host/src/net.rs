@@ -8,7 +8,7 @@
 //! | nobody: to measure how fast a driver sends | [`Nowhere`] |
 //!
 //! Two stand before any other: [`Pcap`] writes down what goes through it, in a [`Capture`], and [`Adverse`] loses,
-//! doubles and delays packets, for whoever is to bear that.
+//! doubles and delays packets, for whoever is to bear that. A [`Timer`] is the time of cards whose notifications wait.
 //!
 //! [`Port`]: ringway_device::net::Port
 
@@ -16,6 +16,7 @@ mod adverse;
 mod pcap;
 mod switch;
 mod tap;
+mod timer;
 mod work;
 
 pub use adverse::{Adverse, Weather};
@@ -23,3 +24,4 @@ pub use pcap::{Capture, Counts as CaptureCounts, Pcap, SNAP_MAX};
 pub use ringway_device::net::{Loopback, Nowhere};
 pub use switch::{Switch, SwitchPort};
 pub use tap::{Counts as TapCounts, QUEUES_MAX as TAP_QUEUES_MAX, Tap, TapOptions, Work};
+pub use timer::Timer;

@@ -52,7 +52,7 @@ impl<B: Bytes> Host<B> {
         let mut net: Net<_, B> = card.start().unwrap();
         if pairs > 1 {
             net.command(&Command::Pairs(pairs)).unwrap();
-            assert_eq!(net.wait(LIMIT).unwrap().result, Ok(()));
+            assert!(net.wait(LIMIT).unwrap().result.is_ok());
         }
         Self { net, machine }
     }

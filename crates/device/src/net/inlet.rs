@@ -8,10 +8,12 @@ use core::sync::atomic::{AtomicU16, Ordering};
 
 use ringway_packet::{Addresses, Headers, Pieces, checksum, hash};
 use ringway_spec::net::{GsoType, Header, Offloads, receive_queue};
-use spin::{Mutex, MutexGuard};
+use spin::{Mutex, MutexGuard, Once};
 
 use super::PAIRS_MAX;
+use super::coalesce::Waits;
 use super::counts::ReceiveCounts;
+use super::link;
 use super::packet::Packet;
 use super::rules::Rules;
 use crate::notifier::Notifier;
@@ -22,7 +24,7 @@ pub(super) const WAITING_MAX: usize = 1024;
 /// How many flows are remembered, by a hash, to answer on the queue that they were sent by.
 const FLOWS: usize = 1024;
 
-/// Most packets whose memory waits to be used again.
+/// Most packets whose memory waits to be used again, at one place: some megabytes, if all were large.
 const SPARE_MAX: usize = 64;
 
 /// Where packets for a card are delivered. A handle, which ports have.
@@ -44,7 +46,10 @@ pub(super) struct Shared {
     /// Which pair a flow was sent by last.
     flows: Vec<AtomicU16>,
     /// The way to the carrier, once there is one.
-    pub(super) notifier: Mutex<Option<Notifier>>,
+    pub(super) notifier: Once<Notifier>,
+    pub(super) link: link::State,
+    /// How long notifications wait.
+    pub(super) waits: Arc<Waits>,
 }
 
 /// What waits for a receive queue.
@@ -75,11 +80,20 @@ impl Inlet {
 
 impl Deliver for Shared {
     fn deliver(&self, packets: &mut Vec<Packet>) {
+        if !self.link.is_up() {
+            return;
+        }
         let rules = self.rules.lock();
         let mut open = Open::new(self);
-        for packet in packets {
-            if rules.wants(&packet.bytes) {
-                self.adapt(&rules, packet, &mut open);
+        let is_plain = |packet: &Packet| packet.header.is_plain() && rules.wants(&packet.bytes);
+        // Most often all are for the driver as they are.
+        if rules.are_simple() && packets.iter().all(is_plain) {
+            open.put_all(packets);
+        } else {
+            for packet in packets {
+                if rules.wants(&packet.bytes) {
+                    self.adapt(&rules, packet, &mut open);
+                }
             }
         }
         let due = open.close();
@@ -128,6 +142,25 @@ impl<'s> Open<'s> {
         inbox.packets.push(mem::replace(packet, spare));
     }
 
+    /// Puts packets before the first receive queue. Leaves memory for others.
+    fn put_all(&mut self, packets: &mut Vec<Packet>) {
+        self.turn(0);
+        let Some((_, inbox)) = &mut self.inbox else {
+            return;
+        };
+        let count = packets.len();
+        if !inbox.open || inbox.packets.len().saturating_add(count) > WAITING_MAX {
+            return packets.iter_mut().for_each(|packet| self.put(0, packet));
+        }
+        if inbox.packets.is_empty() {
+            mem::swap(&mut inbox.packets, packets);
+        } else {
+            inbox.packets.append(packets);
+        }
+        let kept = inbox.spare.len().saturating_sub(count);
+        packets.extend(inbox.spare.drain(kept..));
+    }
+
     /// Turns to the inbox of `pair`.
     fn turn(&mut self, pair: u16) {
         // One lock at a time.
@@ -152,13 +185,23 @@ impl<'s> Open<'s> {
 }
 
 impl Inbox {
-    /// Takes what waits, and leaves the memory of those that were `taken` before.
-    pub(super) fn take(&mut self, taken: &mut Vec<Packet>) {
+    /// Takes what waits, and leaves the memory of those that were `taken` before. Adds what was counted
+    /// of those, and forgets it.
+    pub(super) fn take(&mut self, taken: &mut Vec<Packet>, counts: &mut ReceiveCounts) {
+        self.counts.add(&mem::take(counts));
         mem::swap(&mut self.packets, taken);
-        let room = SPARE_MAX.saturating_sub(self.spare.len());
-        let small = self.packets.drain(..).filter(Packet::is_small);
-        self.spare.extend(small.take(room));
+        keep(&mut self.packets, &mut self.spare);
     }
+}
+
+/// Keeps the memory of packets that are nobody's any more, as much as may wait.
+pub(super) fn keep(packets: &mut Vec<Packet>, spare: &mut Vec<Packet>) {
+    if spare.is_empty() {
+        mem::swap(packets, spare);
+    } else {
+        spare.append(packets);
+    }
+    spare.truncate(SPARE_MAX);
 }
 
 impl Shared {
@@ -167,16 +210,34 @@ impl Shared {
             rules: Mutex::new(rules),
             boxes: (0..pairs).map(|_| Mutex::default()).collect(),
             flows: (0..FLOWS).map(|_| AtomicU16::new(0)).collect(),
-            notifier: Mutex::new(None),
+            notifier: Once::new(),
+            link: link::State::new(),
+            waits: Arc::new(Waits::new(usize::from(pairs).saturating_mul(2))),
         }
     }
 
     /// Has the receive queue of pair `pair` served.
     pub(super) fn due(&self, pair: u16) {
-        // Not with the lock: it may run the worker.
-        let notifier = self.notifier.lock().clone();
-        if let Some(notifier) = notifier {
-            notifier.due(receive_queue(pair));
+        self.due_queue(receive_queue(pair));
+    }
+
+    /// Has queue `index` served.
+    pub(super) fn due_queue(&self, index: u16) {
+        if let Some(notifier) = self.notifier.get() {
+            notifier.due(index);
+        }
+    }
+
+    /// How many packets the driver was given by the receive queue of pair `pair`.
+    pub(super) fn received(&self, pair: u16) -> u64 {
+        let inbox = self.boxes.get(usize::from(pair));
+        inbox.map_or(0, |inbox| inbox.lock().counts.basic().rx_packets.get())
+    }
+
+    /// Tells the driver that the configuration has changed.
+    pub(super) fn config_changed(&self) {
+        if let Some(notifier) = self.notifier.get() {
+            notifier.config_changed();
         }
     }
 

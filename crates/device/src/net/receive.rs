@@ -7,7 +7,7 @@ use core::mem;
 use ringway_ring::device::{Batch, Chain, Violation};
 use ringway_spec::Features;
 use ringway_spec::le::{U16, U32};
-use ringway_spec::net::{F, Header, HeaderFlags, ReportedHash, header_len};
+use ringway_spec::net::{F, GsoType, Header, HeaderFlags, ReportedHash, header_len};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::counts::ReceiveCounts;
@@ -26,6 +26,17 @@ struct Before {
     header: Header,
     hash: ReportedHash,
 }
+
+/// That of a packet with which there is nothing left to do, in one buffer.
+const PLAIN: Header = Header {
+    flags: 0,
+    gso_type: GsoType::NONE,
+    hdr_len: U16::ZERO,
+    gso_size: U16::ZERO,
+    csum_start: U16::ZERO,
+    csum_offset: U16::ZERO,
+    num_buffers: U16::new(1),
+};
 
 impl Before {
     /// That of a packet which is in `buffers` buffers.
@@ -96,6 +107,7 @@ impl Drop for Receive {
         self.inbox(|inbox| {
             inbox.open = false;
             inbox.packets.clear();
+            inbox.spare.clear();
         });
     }
 }
@@ -106,7 +118,9 @@ impl Worker for Receive {
         let mut taken = mem::take(&mut self.taken);
         let more = self.receive(batch, &mut taken, &mut counts);
         self.taken = taken;
-        self.inbox(|inbox| inbox.counts.add(&counts));
+        if counts != ReceiveCounts::default() {
+            self.inbox(|inbox| inbox.counts.add(&counts));
+        }
         if more? {
             // The others are served when it is run again.
             self.shared.due(self.pair);
@@ -114,8 +128,9 @@ impl Worker for Receive {
         Ok(())
     }
 
-    fn is_hungry(&self) -> bool {
-        self.received < self.taken.len()
+    /// Buffers are taken for packets that wait, and for nothing else.
+    fn wants_chains(&self) -> bool {
+        !self.taken.is_empty()
     }
 }
 
@@ -131,14 +146,14 @@ impl Receive {
         for _ in 0..LOOKS_MAX {
             while let Some(packet) = taken.get_mut(self.received) {
                 match self.put(batch, packet)? {
-                    Put::Done => counts.received(packet.bytes.len()),
+                    Put::Done => counts.received(&packet.header, packet.bytes.len()),
                     Put::TooLong => counts.dropped(),
                     Put::Short => return Ok(false),
                 }
                 self.received = self.received.saturating_add(1);
             }
             self.received = 0;
-            self.inbox(|inbox| inbox.take(taken));
+            self.inbox(|inbox| inbox.take(taken, counts));
             if taken.is_empty() {
                 return Ok(false);
             }
@@ -153,17 +168,26 @@ impl Receive {
         if self.held.is_empty() {
             // Most buffers are in one piece, and long enough.
             let before = self.before;
-            let served = batch.serve_next(|plain| {
-                let view = plain.writable()?;
-                if (view.len() as u64) < needed {
-                    return None;
-                }
-                let header = Before::new(packet, 1);
-                let header = header.as_bytes().get(..before).unwrap_or_default();
-                view.write(0, packet.bytes.behind(header)).ok()?;
-                // No longer than the view, whose length has 32 bits.
-                Some(needed as u32)
-            });
+            let served = batch.serve_next(
+                #[inline(always)]
+                |plain| {
+                    let view = plain.writable()?;
+                    if (view.len() as u64) < needed {
+                        return None;
+                    }
+                    if before == size_of::<Header>() && packet.header.is_plain() {
+                        view.write_value(0, &PLAIN).ok()?;
+                    } else {
+                        let header = Before::new(packet, 1);
+                        let header = header.as_bytes().get(..before).unwrap_or_default();
+                        view.write(0, header).ok()?;
+                    }
+                    // Apart: a copy of both would read what was not written together, and wait for it.
+                    view.write(before, &packet.bytes).ok()?;
+                    // No longer than the view, whose length has 32 bits.
+                    Some(needed as u32)
+                },
+            );
             if served {
                 return Ok(Put::Done);
             }

@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 use super::*;
 use crate::model::Device;
 use crate::net::inlet::WAITING_MAX;
-use crate::net::{Deliver, FEATURES, Net, Nowhere, Options};
+use crate::net::{Deliver, FEATURES, Net, Nowhere, Options, PACKET_BYTES_MAX};
 use crate::task::Ran;
 use crate::testing::Loop;
 
@@ -185,24 +185,73 @@ fn offloads_can_be_turned_off_later() {
     assert_eq!(header(&bytes).flags, 0);
 }
 
+/// Buffers that wait for packets are nothing to do; packets that wait for buffers are.
 #[test]
-fn kicks_are_asked_for_only_while_a_packet_finds_too_few_buffers() {
-    let mut bench = bench(FEATURES - F::HASH_REPORT);
-    let give = |bench: &mut Bench| {
-        let room = bench.queue.ram.holding(&[0; 100]);
-        bench.queue.driver.submit(&[], &[room], ()).unwrap();
-        (bench.queue.driver.kick_needed(), bench.queue.run())
+fn a_queue_with_buffers_and_no_packets_rests_and_kicks_are_wanted_when_packets_wait() {
+    let mut bench = bench(FEATURES);
+    for _ in 0..4 {
+        bench.queue.submit(&[], &[1600]);
+    }
+    let mut turn = |packets: usize, buffers: usize| {
+        (0..packets).for_each(|_| bench.deliver(packet(1000)));
+        let ran = bench.queue.run();
+        for _ in 0..buffers {
+            let room = bench.queue.ram.holding(&[0; 1600]);
+            bench.queue.driver.submit(&[], &[room], ()).unwrap();
+        }
+        (ran, bench.queue.driver.kick_needed())
     };
 
-    let at_first = give(&mut bench);
-    let without_a_packet = give(&mut bench);
-    bench.deliver(packet(250));
-    let ran = bench.queue.run();
-    let with_too_few = give(&mut bench);
-    let with_enough = give(&mut bench);
+    let at_first = turn(0, 1);
+    let then = turn(3, 1);
+    let short = turn(5, 1);
+    let served = turn(0, 2);
+    let last = turn(0, 1);
 
-    assert_eq!(at_first, (true, Ran::Idle));
-    assert_eq!(without_a_packet, (false, Ran::Idle));
-    assert_eq!((ran, with_too_few), (Ran::Idle, (true, Ran::Idle)));
-    assert_eq!(with_enough, (false, Ran::Idle));
+    let rests = (Ran::Idle, false);
+    assert_eq!([at_first, then], [rests; 2]);
+    assert_eq!((short, served), ((Ran::Idle, true), (Ran::Idle, true)));
+    assert_eq!(last, rests);
+}
+
+/// No driver should give such, and each gets what it gave (§5.1.9.3.1).
+#[test]
+fn buffers_shorter_than_what_stands_before_a_packet_are_filled_or_given_back_empty() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+
+    bench.deliver(packet(60));
+    let short = bench.serve(&[2; 36]);
+    bench.deliver(packet(60));
+    let tiny = bench.serve(&[1; 63]);
+    let full = bench.serve(&[1]);
+    bench.deliver(packet(60));
+    let last = bench.serve(&[200]);
+
+    let whole: Vec<u8> = short.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    assert!(short.iter().all(|(written, _)| *written == 2));
+    assert_eq!(header(&whole).num_buffers.get(), 36);
+    assert_eq!(whole[12..], packet(60).bytes[..]);
+    // Too few yet, and then as many as may be.
+    assert_eq!(tiny, []);
+    assert_eq!((full[0].0, last[0].0), (0, 72));
+    let counts = bench.net.shared.boxes[0].lock().counts.basic();
+    assert_eq!((counts.rx_packets.get(), counts.rx_drops.get()), (2, 1));
+}
+
+#[test]
+fn the_longest_packet_fills_as_many_buffers_as_it_takes_and_the_shortest_one() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+
+    bench.deliver(packet(PACKET_BYTES_MAX));
+    bench.deliver(packet(14));
+    let done = bench.serve(&[2048; 64]);
+
+    let written: Vec<u32> = done.iter().map(|(written, _)| *written).collect();
+    let buffers = (PACKET_BYTES_MAX + 12).div_ceil(2048);
+    assert_eq!(usize::from(header(&done[0].1).num_buffers.get()), buffers);
+    assert_eq!(
+        written[..buffers].iter().sum::<u32>() as usize,
+        PACKET_BYTES_MAX + 12
+    );
+    assert_eq!(written[buffers..], [26]);
 }
