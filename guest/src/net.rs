@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use ringway_check::event::Event;
 use ringway_check::exercise::{Options, note_up};
 use ringway_check::report::{CardReport, DeviceReport};
+use ringway_check::tree::{BusReport, Tree};
 use ringway_driver::bringup::Probed;
 use ringway_driver::bus::{AnyTransport, Bus, Id, Name, What};
 use ringway_driver::error::Result as DriverResult;
@@ -104,6 +105,12 @@ pub(crate) fn run(
         return Err("the machine has no network card".to_string());
     }
     let names: Vec<_> = cards.into_iter().map(|card| bench.bus.add(card)).collect();
+    let tree = Tree::new(&bench.bus.tree(), options.first);
+    let report = BusReport {
+        tree,
+        ..BusReport::default()
+    };
+    (bench.sink)(Event::Bus(Box::new(report)));
     let mut ok = true;
     for name in names {
         ok &= bench.card(name, task);

@@ -100,13 +100,16 @@ impl Boot<'_> {
 
     fn judge(&self, done: Finished) -> Outcome {
         let devices = devices(&done.stdout);
+        let trees = events(&done.stdout, "bus");
         let sha256 = self.rows.first().map(|row| server::sha256(SEED, row.bytes));
         let sha256 = sha256.unwrap_or_default();
         let mut faults = Vec::new();
         for (at, row) in self.rows.iter().enumerate() {
             // Cards are numbered in the order of their places, which is that of the rows.
             let device = devices.get(at);
+            let node = trees.first().map(|bus| &bus["tree"]["devices"][at]);
             let fault = match device {
+                _ if !node.is_some_and(is_bound) => Some(format!("on the bus it is {node:?}")),
                 Some(device) => row.fault(device, &text(mac(at), "-"), &sha256),
                 None => Some("its card was not reported".to_owned()),
             };
@@ -172,10 +175,23 @@ pub(super) fn refused(desk: &Desk<'_>, qemu: &Path) -> Result<Option<String>> {
     Ok((!right).then(|| format!("a card without ANY_LAYOUT: {said:?}, {}", done.status)))
 }
 
+/// Whether what stands on a bus is a card that our driver has, with all of its queues.
+fn is_bound(node: &Value) -> bool {
+    let queues = node["queues"].as_array().map_or(&[][..], Vec::as_slice);
+    let has = |name: &str| queues.iter().any(|queue| queue["name"] == name);
+    let is_card = node["device"] == 1 && node["driver"] == "net";
+    is_card && has("input.0") && has("output.0")
+}
+
 /// What a machine said of its cards.
 pub(super) fn devices(stdout: &[u8]) -> Vec<Value> {
+    events(stdout, "device")
+}
+
+/// What of a kind a machine said.
+fn events(stdout: &[u8], kind: &str) -> Vec<Value> {
     let text = String::from_utf8_lossy(stdout);
     let lines = text.lines();
     let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["event"] == "device").collect()
+    lines.filter(|line| line["event"] == kind).collect()
 }

@@ -21,9 +21,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// One end: how its card is presented, and its switches.
 pub(super) type End = (Presented, &'static str);
 
-/// What has a card put packets into one ring after another. QEMU 10.0 loses a packed ring that is to be
-/// heard of by an index: where packets had to wait for the line, it says from which one on it wants to be
-/// told, and then takes those and more, and is told no more.
+/// A packed ring whose device does not say by an index from where on it wants to be told. Where packets had
+/// to wait for the line, QEMU 10.0 says so of the place where it was, takes those that wait and more, and is
+/// told of none after them: nothing goes over the line any more.
 pub(super) const PACKED: &str = ",packed=on,event_idx=off";
 
 /// Moves `bytes` bytes in both directions, and says what went over the line.
