@@ -99,7 +99,7 @@ fn every_device_is_driven_and_reported_in_one_object() {
     let place = Place::new();
     place.image("disk.img", 300 * 512);
 
-    let report = place.report(&["up", "--disk", "disk.img"]);
+    let report = place.report(&["up", "--disk", "disk.img", "--net-bytes", "64K"]);
 
     assert_eq!(
         (&report["ok"], &report["on"]),
@@ -208,7 +208,14 @@ fn each_of_two_machines_has_a_bus_and_a_card_its_queues_by_name() {
     let place = Place::new();
 
     let report = place.report(&[
-        "up", "--tree", "--seed", "3", "--only", "net", "--net-bytes", "1K",
+        "up",
+        "--tree",
+        "--seed",
+        "3",
+        "--only",
+        "net",
+        "--net-bytes",
+        "1K",
     ]);
 
     assert_eq!(report["ok"], true);
@@ -225,7 +232,7 @@ fn each_of_two_machines_has_a_bus_and_a_card_its_queues_by_name() {
         })
         .collect();
     let expected = ["virtio0", "virtio1", "virtio2", "virtio3"];
-    let names = vec!["receive.0", "transmit.0", "control.0"];
+    let names = vec!["input.0", "output.0", "control.0"];
     assert_eq!(cards, expected.map(|name| (name, names.clone())));
 }
 
@@ -236,10 +243,10 @@ fn an_image_is_written_only_if_it_is_to_be() {
     let before = fs::read(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
 
-    let copied = place.report(&["up", "--disk", "disk.img"]);
+    let copied = place.report(&["up", "--only", "blk", "--disk", "disk.img"]);
     let untouched = fs::read(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let written = place.report(&["up", "--disk", "disk.img", "--write"]);
+    let written = place.report(&["up", "--only", "blk", "--disk", "disk.img", "--write"]);
     let after = fs::read(&path).unwrap();
 
     assert_eq!(
@@ -259,7 +266,7 @@ fn a_disk_may_be_as_small_as_a_sector() {
     let place = Place::new();
     place.image("disk.img", 512);
 
-    let report = place.report(&["up", "--disk", "disk.img"]);
+    let report = place.report(&["up", "--only", "blk", "--disk", "disk.img"]);
 
     assert_eq!(report["ok"], true);
     assert_eq!(report["devices"][0]["disk"]["sectors"], 1);
@@ -299,7 +306,8 @@ fn devices_have_the_rings_that_are_asked_for_and_say_so() {
             "INDIRECT_DESC",
         ),
     ] {
-        let report = place.report(&[&["up", "--disk", "disk.img"], args].concat());
+        let report =
+            place.report(&[&["up", "--net-bytes", "4K", "--disk", "disk.img"], args].concat());
 
         assert_eq!(report["ok"], true, "{report}");
         for device in report["devices"].as_array().unwrap() {
@@ -315,7 +323,8 @@ fn devices_have_the_rings_that_are_asked_for_and_say_so() {
 fn the_same_seed_gives_the_same_run_again() {
     let place = Place::new();
     place.image("disk.img", 1 << 17);
-    let run = |seed| place.report(&["up", "--disk", "disk.img", "--seed", seed]);
+    let some = ["up", "--net-bytes", "4K", "--disk", "disk.img"];
+    let run = |seed| place.report(&[&some[..], &["--seed", seed]].concat());
 
     let first = run("7");
 
@@ -329,7 +338,8 @@ fn the_table_is_plain_where_no_terminal_is() {
     let place = Place::new();
     place.image("disk.img", 4096);
 
-    let done = place.run(&["up", "--disk", "disk.img", "--seed", "3"]);
+    let some = ["up", "--net-bytes", "4K", "--disk", "disk.img"];
+    let done = place.run(&[&some[..], &["--seed", "3"]].concat());
 
     let table = text(&done.stdout);
     assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), ""));

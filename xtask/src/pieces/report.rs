@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 
-/// The device types and transports of a full run.
+/// The device types and transports of a full run. Network cards are there where there is no QEMU.
 const TYPES: [&str; 2] = ["blk", "entropy"];
+const CARD: &str = "net";
 const TRANSPORTS: [&str; 2] = ["pci", "mmio"];
 
 /// The rings that every device must have.
@@ -50,7 +51,8 @@ pub(super) fn check(
         return Err(Failure::new(format!("the report is not of a run on {on}")));
     }
     let devices = report["devices"].as_array().map_or(&[][..], Vec::as_slice);
-    for kind in TYPES {
+    let here = on == "here";
+    for kind in TYPES.into_iter().chain(here.then_some(CARD)) {
         for transport in TRANSPORTS {
             let is = |d: &&Value| d["type"] == kind && text(d, "transport").starts_with(transport);
             let device = devices.iter().find(is).ok_or_else(|| {
@@ -66,7 +68,44 @@ pub(super) fn check(
             }
         }
     }
-    Ok(devices.iter().map(line).collect())
+    let mut lines: Vec<_> = devices.iter().map(line).collect();
+    if here {
+        let transfers = &report["transfers"];
+        lines.extend(check_transfers(transfers, expect.ring)?);
+    }
+    Ok(lines)
+}
+
+/// Bytes went between cards in every way of driving them. Returns a line for each.
+fn check_transfers(transfers: &Value, ring: &str) -> Result<Vec<String>> {
+    let transfers = transfers.as_array().map_or(&[][..], Vec::as_slice);
+    let mut lines = Vec::new();
+    for transport in TRANSPORTS {
+        for (mtu, offloads) in [(1500, false), (1500, true), (9000, false), (9000, true)] {
+            for pairs in [1, 4] {
+                let way = format!("{transport}, mtu {mtu}, offloads {offloads}, pairs {pairs}");
+                let is = |transfer: &&Value| {
+                    text(transfer, "transport").starts_with(transport)
+                        && number(transfer, "mtu") == mtu
+                        && transfer["offloads"] == offloads
+                        && number(transfer, "pairs") == pairs
+                };
+                let transfer = transfers.iter().find(is);
+                let transfer = transfer
+                    .ok_or_else(|| Failure::new(format!("no bytes went between cards: {way}")))?;
+                let checks = transfer["checks"].as_array();
+                let passed = checks.is_some_and(|checks| {
+                    !checks.is_empty() && checks.iter().all(|check| check["ok"] == true)
+                });
+                let bytes = number(transfer, "bytes");
+                if !passed || bytes == 0 || transfer["ring"] != ring {
+                    return Err(Failure::new(format!("between cards: {way}: {transfer}")));
+                }
+                lines.push(format!("between cards: {way}: {bytes} bytes"));
+            }
+        }
+    }
+    Ok(lines)
 }
 
 /// One device of the report: it worked, and every check of it passed.
@@ -117,8 +156,29 @@ mod tests {
     }
 
     fn report(devices: &[String]) -> Vec<u8> {
-        let devices = devices.join(",");
-        format!(r#"{{"ok":true,"on":"here","devices":[{devices}]}}"#).into_bytes()
+        report_with(devices, &transfers())
+    }
+
+    fn report_with(devices: &[String], transfers: &[String]) -> Vec<u8> {
+        let (devices, transfers) = (devices.join(","), transfers.join(","));
+        let report =
+            format!(r#"{{"ok":true,"on":"here","devices":[{devices}],"transfers":[{transfers}]}}"#);
+        report.into_bytes()
+    }
+
+    fn transfers() -> Vec<String> {
+        let mut all = Vec::new();
+        for transport in ["pci-modern", "mmio-v2"] {
+            for (mtu, offloads) in [(1500, false), (1500, true), (9000, false), (9000, true)] {
+                for pairs in [1, 4] {
+                    all.push(format!(
+                        r#"{{"transport":"{transport}","ring":"split","mtu":{mtu},"offloads":{offloads},
+                        "pairs":{pairs},"bytes":4096,"checks":[{{"what":"bytes","ok":true}}]}}"#
+                    ));
+                }
+            }
+        }
+        all
     }
 
     fn full() -> Vec<String> {
@@ -127,6 +187,8 @@ mod tests {
             device("blk", "mmio-v2", true),
             device("entropy", "pci-modern", true),
             device("entropy", "mmio-v2", true),
+            device("net", "pci-modern", true),
+            device("net", "mmio-v2", true),
         ]
     }
 
@@ -138,7 +200,7 @@ mod tests {
     fn a_whole_report_passes_with_a_line_for_each_device() {
         let lines = check(&report(&full()), "here", 4096, &Expect::USUAL).unwrap();
 
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 6 + 16);
         assert_eq!(lines[0], "virtio0 blk pci-modern: 8 requests, 4096 bytes");
     }
 
@@ -176,6 +238,33 @@ mod tests {
         assert_eq!(
             why(&report(&devices), "here", 1),
             "virtio0 failed a check: digest"
+        );
+    }
+
+    #[test]
+    fn a_way_between_cards_that_is_missing_or_failed_is_named() {
+        let full = full();
+        let why = |change: &dyn Fn(&mut Vec<String>)| {
+            let mut transfers = transfers();
+            change(&mut transfers);
+            why(&report_with(&full, &transfers), "here", 1)
+        };
+
+        let missing = why(&|all| drop(all.remove(3)));
+        let failed = why(&|all| all[9] = all[9].replace("\"ok\":true", "\"ok\":false"));
+        let other = why(&|all| all[0] = all[0].replace("split", "packed"));
+
+        assert!(
+            missing.contains("pci, mtu 1500, offloads true, pairs 4"),
+            "{missing}"
+        );
+        assert!(
+            failed.contains("mmio, mtu 1500, offloads false, pairs 4"),
+            "{failed}"
+        );
+        assert!(
+            other.contains("pci, mtu 1500, offloads false, pairs 1"),
+            "{other}"
         );
     }
 

@@ -33,7 +33,7 @@ pub(super) fn exercise(
     let mut two = Two { stations, reports };
     let ways = match two.offered() {
         Ok(features) => ways(features - bench.options.without),
-        Err(why) => return two.check("says what it offers", Err(why)),
+        Err(why) => return two.check("says what it offers", &Err(why)),
     };
     let mut wrong = Ok(());
     for way in ways {
@@ -44,7 +44,7 @@ pub(super) fn exercise(
         }
         (bench.sink)(Event::Transfer(Box::new(transfer)));
     }
-    two.check("moves bytes in every way", wrong);
+    two.check("moves bytes in every way", &wrong);
 }
 
 /// Two cards that are joined.
@@ -60,9 +60,9 @@ impl Two<'_> {
         Ok(one.offered()? & other.offered()?)
     }
 
-    fn check(&mut self, what: &str, found: Finding) {
+    fn check(&mut self, what: &str, found: &Finding) {
         for report in &mut *self.reports {
-            report.check(what, found.clone());
+            report.check(what, found.as_ref().copied());
         }
     }
 

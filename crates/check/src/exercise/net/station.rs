@@ -319,12 +319,7 @@ impl<T: Transport> Up<T> {
 
     /// Notes what is known of the card.
     fn note(&mut self, report: &mut DeviceReport) {
-        let depth = self
-            .nic
-            .packets()
-            .receivers()
-            .first()
-            .map(|queue| queue.depth());
+        let depth = self.nic.packets().receivers().first().map(Receiver::depth);
         note_up(report, depth.unwrap_or(0), self.net.device());
     }
 
@@ -418,8 +413,8 @@ impl<T: Transport> Up<T> {
 
     fn idle(&mut self) -> Vec<u16> {
         let packets = self.nic.packets();
-        let receivers = packets.receivers().iter().map(|queue| queue.counts());
-        let transmitters = packets.transmitters().iter().map(|queue| queue.counts());
+        let receivers = packets.receivers().iter().map(Receiver::counts);
+        let transmitters = packets.transmitters().iter().map(Transmitter::counts);
         let pairs = (0..).zip(receivers.zip(transmitters));
         pairs
             .flat_map(|(pair, (receive, transmit))| {

@@ -40,7 +40,7 @@ fn a_bus_of_devices_that_do_as_they_should_passes_every_check() {
         let (report, events) = exercise(machine, &options);
 
         assert_eq!(failed(&report), Vec::<&Check>::new(), "{seed}");
-        assert_eq!(report.checks.len(), 4 + 4 * 6);
+        assert_eq!(report.checks.len(), 5 + 4 * 6);
         assert_eq!(events, [Event::Bus(Box::new(report.clone()))]);
         let devices = &report.tree.devices;
         let driven = devices
