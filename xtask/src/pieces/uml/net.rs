@@ -75,8 +75,7 @@ const CASES: &[Case] = &[
             "--ring-features",
             "none",
             "--without",
-            // Without commands, Linux wants no hashes.
-            "csum,guest_csum,mrg_rxbuf,ctrl_vq,hash_report,status,device_stats,guest_hdrlen",
+            "csum,guest_csum,mrg_rxbuf,ctrl_vq,status,guest_hdrlen",
         ],
         modules: &[],
         expect: &[Expect::Without(INDIRECT_DESC), Expect::Is("cut", "here")],
