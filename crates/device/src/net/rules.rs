@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) lans: Option<Box<[u8; LANS]>>,
     /// What of packets may be left to the driver.
     pub(super) offloads: Offloads,
+    /// Longest packet that is one, with its Ethernet header, in bytes (§5.1.4.1).
+    pub(super) longest: usize,
     /// How many pairs of queues are used.
     pub(super) pairs: u16,
     pub(super) hashing: Option<Hashing>,
@@ -75,6 +77,7 @@ impl Rules {
             multicast: Vec::new(),
             lans: lans.then(|| Box::new([0; LANS])),
             offloads,
+            longest: usize::MAX,
             pairs: 1,
             hashing: None,
         }
