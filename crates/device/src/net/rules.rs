@@ -171,11 +171,15 @@ mod tests {
         assert_eq!(wanted(&rules), [true, false, false, true]);
     }
 
+    /// Clauses: dev:net/op/control-vq/vlan-filtering:1
     #[test]
     fn a_driver_that_can_say_nothing_receives_all() {
         let rules = Rules::new(OWN, Offloads::empty(), false, false);
+        let mut tagged = to(OWN);
+        tagged[12..16].copy_from_slice(&[0x81, 0, 0, 5]);
 
         assert_eq!(wanted(&rules), [true; 4]);
+        assert!(rules.wants(&tagged));
     }
 
     #[test]
@@ -212,6 +216,7 @@ mod tests {
         assert_eq!(with(none), [true, false, false, true]);
     }
 
+    /// Clauses: dev:net/op/control-vq/vlan-filtering:2
     #[test]
     fn tagged_packets_are_received_of_the_lans_that_were_added() {
         let mut rules = Rules::new(OWN, Offloads::empty(), true, true);

@@ -79,6 +79,7 @@ fn header(bytes: &[u8]) -> Header {
     Header::read_from_prefix(bytes).unwrap().0
 }
 
+/// Clauses: dev:net/op/processing-of-incoming-packets:1
 #[test]
 fn a_packet_comes_behind_a_header_that_says_one_buffer() {
     let mut bench = bench(F::MAC);
@@ -92,6 +93,9 @@ fn a_packet_comes_behind_a_header_that_says_one_buffer() {
     assert_eq!(bytes[12..72], *packet(60).bytes);
 }
 
+/// Clauses: dev:net/op/setting-up-receive-buffers:1,
+/// dev:net/op/processing-of-incoming-packets:2,
+/// dev:net/op/processing-of-incoming-packets:3
 #[test]
 fn a_packet_fills_buffers_to_their_ends_where_they_may_be_several() {
     let mut bench = bench(FEATURES - F::HASH_REPORT);
@@ -108,6 +112,7 @@ fn a_packet_fills_buffers_to_their_ends_where_they_may_be_several() {
     assert_eq!(together, *packet(200).bytes);
 }
 
+/// Clauses: dev:net/op/processing-of-incoming-packets:4
 #[test]
 fn a_packet_that_finds_too_few_buffers_waits_for_more() {
     let mut bench = bench(FEATURES - F::HASH_REPORT);
@@ -122,6 +127,7 @@ fn a_packet_that_finds_too_few_buffers_waits_for_more() {
     assert_eq!(after, [Some(100), Some(112), None]);
 }
 
+/// Clauses: dev:net/op/setting-up-receive-buffers:2
 #[test]
 fn a_packet_longer_than_the_only_buffer_it_may_have_is_dropped_and_the_buffer_is_for_the_next() {
     let mut bench = bench(F::MAC);
@@ -150,6 +156,8 @@ fn no_more_packets_wait_than_may_and_the_others_are_counted() {
     assert_eq!(inbox.counts.basic().rx_drop_overruns.get(), 5);
 }
 
+/// Clauses: dev:net/op/control-vq/automatic-receive-steering-in-mult:4,
+/// dev:net/control-vq/receive-side-scaling-rss/rss-processing:2
 #[test]
 fn packets_for_a_queue_that_is_not_served_are_dropped() {
     let Bench { net, queue } = bench(F::MAC);
@@ -160,6 +168,7 @@ fn packets_for_a_queue_that_is_not_served_are_dropped() {
     assert!(net.shared.boxes[0].lock().packets.is_empty());
 }
 
+/// Clauses: dev:net/op/processing-of-incoming-packets:5
 #[test]
 fn a_checksum_is_completed_for_a_driver_that_does_not_take_it_and_left_to_one_that_does() {
     let sent = partial();
@@ -305,6 +314,16 @@ fn given(features: Features, packet: Packet) -> Vec<(Header, Vec<u8>)> {
 }
 
 /// §5.1.9.4.1: what is several packets in one is told only to who agreed to it, and as it was sent.
+///
+/// Clauses: dev:net/op/processing-of-incoming-packets:6,
+/// dev:net/op/processing-of-incoming-packets:7,
+/// dev:net/op/processing-of-incoming-packets:8,
+/// dev:net/op/processing-of-incoming-packets:9,
+/// dev:net/op/processing-of-incoming-packets:12,
+/// dev:net/op/processing-of-incoming-packets:17,
+/// dev:net/op/processing-of-incoming-packets:18,
+/// dev:net/op/processing-of-incoming-packets:21,
+/// dev:net/op/processing-of-incoming-packets:22
 #[test]
 fn packets_that_are_several_are_left_whole_only_where_that_was_agreed_to() {
     for (gso, needs) in [
@@ -334,6 +353,10 @@ fn packets_that_are_several_are_left_whole_only_where_that_was_agreed_to() {
     }
 }
 
+/// Clauses: dev:net/op/processing-of-incoming-packets:10,
+/// dev:net/op/processing-of-incoming-packets:11,
+/// dev:net/op/processing-of-incoming-packets:24,
+/// dev:net/op/processing-of-incoming-packets:26
 #[test]
 fn what_nobody_agreed_to_is_never_told_to_a_driver() {
     for gso in [0x20, 0x21, 0x41, 0x61, 0x80, 9] {
@@ -351,6 +374,8 @@ fn what_nobody_agreed_to_is_never_told_to_a_driver() {
 }
 
 /// §5.1.4.1: no longer than the card said.
+///
+/// Clauses: dev:net/cfg:5
 #[test]
 fn packets_longer_than_the_driver_was_told_are_not_given_to_it() {
     let options = Options {
