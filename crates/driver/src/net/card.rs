@@ -291,3 +291,6 @@ impl Direction {
 
 /// The type of device that a card is.
 pub(super) const ID: DeviceId = DeviceId::NETWORK;
+
+#[cfg(test)]
+mod tests;

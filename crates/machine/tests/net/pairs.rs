@@ -223,6 +223,8 @@ fn hashes_are_reported_without_choosing_if_that_is_all_that_was_asked_for() {
 }
 
 /// §5.1.9.5.5: the last of the two commands holds.
+///
+/// Clauses: txt:net/op/control-vq/automatic-receive-steering-in-mult:3
 #[test]
 fn a_number_of_pairs_ends_steering_by_hashes() {
     let way = ways().next().unwrap();

@@ -343,7 +343,11 @@ fn commands() -> Vec<(Control, Vec<u8>)> {
 }
 
 /// Clauses: dev:net/op/control-vq/packet-receive-filtering:1,
-/// dev:net/op/control-vq/packet-receive-filtering:5
+/// dev:net/op/control-vq/packet-receive-filtering:5,
+/// txt:net/op/processing-of-incoming-packets/hash-calculation-for-incoming-pack:1,
+/// txt:net/op/processing-of-incoming-packets/hash-calculation-for-incoming-pack:2,
+/// txt:net/op/processing-of-incoming-packets/hash-calculation-for-incoming-pack:3,
+/// txt:net/control-vq/automatic-receive-steering-in-mult/hash-calculation:1
 #[test]
 fn every_command_is_done_in_however_many_descriptors_it_comes() {
     for (control, data) in commands() {

@@ -242,3 +242,13 @@ fn counters_are_asked_for_only_of_a_queue_that_has_them_and_if_the_device_said_s
         [2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
     );
 }
+
+/// Clauses: txt:net/control-vq/automatic-receive-steering-in-mult/hash-calculation:2
+#[test]
+fn hashes_alone_are_laid_out_as_the_specification_has_them() {
+    let (control, data) =
+        encode(&Command::Hash(HashTypes::TCPV4, &[9, 8]), F::HASH_REPORT).unwrap();
+
+    assert_eq!(control, Control::MQ_HASH_CONFIG);
+    assert_eq!(data, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 9, 8]);
+}
