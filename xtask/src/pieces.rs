@@ -11,6 +11,7 @@ mod hotplug;
 mod image;
 mod linux;
 mod linux_guest;
+mod net;
 mod notify;
 mod own_type;
 mod pattern;
@@ -125,6 +126,11 @@ pub(crate) const PIECES: &[Piece] = &[
         hotplug::run,
     ),
     piece(
+        "guest-net",
+        "our driver's packets under QEMU's card: every interface, a network, another machine",
+        net::run,
+    ),
+    piece(
         "guest-notify",
         "reads take no more notifications and registers than they may, counted by QEMU",
         notify::short,
@@ -184,6 +190,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-devices-2",
         "`guest-devices` with every combination of what is offered and not taken",
         devices::run_long,
+    ),
+    long(
+        "guest-net-all",
+        "`guest-net` with every combination of interface, interrupts, ring and buffers",
+        net::run_long,
     ),
     long(
         "linux-guest-2",

@@ -235,7 +235,7 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// Gives the device a buffer. Says whether there was room for it: if not, it is kept for later.
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, buffer: B) -> Result<bool> {
         match self.queue.give(buffer, Direction::FromDevice) {
             Ok(_) => Ok(true),
