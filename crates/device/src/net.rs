@@ -355,6 +355,9 @@ fn rules(options: &Options, features: Features) -> Rules {
         features.contains(filters),
         features.contains(lans),
     );
+    if let Some(mtu) = options.mtu.filter(|_| features.contains(F::MTU)) {
+        rules.longest = usize::from(mtu) + ETHERNET;
+    }
     // Whoever keeps the queue of commands for itself says how many pairs are used by starting them.
     if features.contains(F::MQ) && !features.contains(F::CTRL_VQ) {
         rules.pairs = options.pairs;
