@@ -142,6 +142,11 @@ impl Net {
         }
     }
 
+    /// How many pairs of queues its driver uses, the first ones.
+    pub fn pairs(&self) -> u16 {
+        self.shared.rules.lock().pairs
+    }
+
     fn config(&self) -> Config {
         let can = |feature, value| match self.offered.intersects(feature) {
             true => value,
