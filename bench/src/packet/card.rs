@@ -66,9 +66,8 @@ impl Cards {
         let mut card: Net<_, _> = card.start()?;
         let mut pair = card.take_pairs().pop().ok_or("no pair of queues")?;
         let count = 2 * usize::from(SIZE) + BURST;
-        let mut free = (0..count)
-            .map(|_| DmaBuffer::new(&platform, ROOM).map_err(ringway_driver::Error::from))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut free = DmaBuffer::several(&platform, count, ROOM)
+            .map_err(ringway_driver::Error::from)?;
         pair.receiver.fill(|| free.pop())?;
         let mut this = Self {
             platform,

@@ -325,7 +325,49 @@ mod tests {
                 &["--depth", "0"],
             ),
             (&["drive", "s", "bench", "--time", "0"], &["--time", "3600"]),
-            (&["serve"], &["blk", "entropy"]),
+            (&["serve"], &["blk", "entropy", "net"]),
+            (
+                &["serve", "net"],
+                &["--vhost-user", "`ringway serve net --help`"],
+            ),
+            (
+                &["serve", "net", "--vhost-user", "x", "--vhost-user", "x"],
+                &["x is given twice"],
+            ),
+            (
+                &["serve", "net", "--fd", "3", "--fd", "3"],
+                &["--fd 3 is given twice"],
+            ),
+            (&["serve", "net", "--fd", "3", "--fd", "2"], &["above 2"]),
+            (
+                &["serve", "net", "--fd", "3", "--mac", "01:00:00:00:00:00"],
+                &["--mac", "several stations"],
+            ),
+            (
+                &[
+                    "serve",
+                    "net",
+                    "--fd",
+                    "3",
+                    "--fd",
+                    "4",
+                    "--mac",
+                    "02:ff:ff:ff:ff:ff",
+                ],
+                &["02:ff:ff:ff:ff:ff", "2 cards"],
+            ),
+            (
+                &["serve", "net", "--fd", "3", "--mtu", "67"],
+                &["--mtu", "68"],
+            ),
+            (
+                &["serve", "net", "--fd", "3", "--queues", "17"],
+                &["17", "1..=16"],
+            ),
+            (
+                &["serve", "net", "--fd", "3", "--without", "csum,tea"],
+                &["tea", "mrg_rxbuf"],
+            ),
             (&["serve", "tea"], &["tea", "`ringway serve --help`"]),
             (
                 &["serve", "blk"],

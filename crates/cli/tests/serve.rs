@@ -128,6 +128,34 @@ fn a_disk_is_served_to_one_driver_after_another_and_its_socket_goes_in_the_end()
 }
 
 #[test]
+fn cards_are_served_at_sockets_of_their_own_which_go_in_the_end() {
+    let place = Place::new();
+    let sockets = ["first.sock", "second.sock", "third.sock"];
+    let at = sockets.map(|socket| ["--vhost-user", socket]).concat();
+    let args = [&["net", "--queues", "2", "--sandbox"], &at[..]].concat();
+
+    let mut server = place.serve(&args);
+    // The first is known to be.
+    let ready = [(); 2].map(|()| server.until("ready"));
+    let front = UnixStream::connect(place.path("third.sock")).unwrap();
+    let connected = server.until("connected");
+    drop(front);
+    let disconnected = server.until("disconnected");
+    assert_eq!(server.stop(), Some(0));
+
+    assert!(
+        ready
+            .iter()
+            .all(|card| card["queues"] == 5 && card["device"] == "net")
+    );
+    assert_eq!(
+        (&connected["card"], &disconnected["card"]),
+        (&2.into(), &2.into())
+    );
+    assert!(sockets.iter().all(|socket| !place.path(socket).exists()));
+}
+
+#[test]
 fn a_disk_that_is_read_only_is_not_written_to() {
     let place = Place::new();
     let content = place.image("disk.img", 8192);

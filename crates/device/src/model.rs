@@ -8,6 +8,7 @@ use ringway_ring::device::{Batch, Violation};
 use ringway_ring::shared::Shared;
 use ringway_spec::{DeviceId, Features};
 
+use crate::net::Network;
 use crate::notifier::Notifier;
 
 /// A device model: identity, features, configuration; and, once a driver is ready, the workers that
@@ -67,6 +68,12 @@ pub trait Device: Send {
     /// stand, to go on in this one's place: at most [`STATE_MAX`] bytes. None if the device cannot say
     /// it, which is the same at all times. No worker runs.
     fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The device as a network card, which is told more than other devices are: none by default. The same
+    /// at all times.
+    fn network(&mut self) -> Option<&mut dyn Network> {
         None
     }
 

@@ -25,6 +25,7 @@ use crate::notifier::Notifier;
 mod control;
 mod counts;
 mod inlet;
+mod network;
 mod packet;
 mod receive;
 mod rules;
@@ -34,6 +35,7 @@ use control::{Commands, KEY_MAX};
 use counts::{CommandCounts, TransmitCounts};
 use inlet::Shared;
 pub use inlet::{Deliver, Inlet};
+pub use network::Network;
 pub use packet::{Bytes, Content, Loopback, Nowhere, PACKET_BYTES_MAX, Packet, Port};
 use receive::Receive;
 use rules::{Rules, TABLE_MAX};
@@ -104,6 +106,8 @@ pub struct Net {
     port: Arc<dyn Port>,
     shared: Arc<Shared>,
     transmitted: Vec<Arc<Mutex<TransmitCounts>>>,
+    /// Longest packet after the Ethernet header, if its carrier said so.
+    limit: Option<u16>,
 }
 
 impl Net {
@@ -138,6 +142,7 @@ impl Net {
             port,
             shared,
             transmitted: (0..pairs).map(|_| Arc::default()).collect(),
+            limit: None,
             options,
         }
     }
@@ -234,7 +239,8 @@ impl Device for Net {
         if index.is_multiple_of(2) {
             return Box::new(Receive::new(pair, features, shared));
         }
-        let longest = self.options.mtu.filter(|_| features.contains(F::MTU));
+        let agreed = self.options.mtu.filter(|_| features.contains(F::MTU));
+        let longest = self.limit.or(agreed);
         Box::new(Transmit {
             pair,
             features,
@@ -252,7 +258,12 @@ impl Device for Net {
         })
     }
 
+    fn network(&mut self) -> Option<&mut dyn Network> {
+        Some(self)
+    }
+
     fn reset(&mut self) {
+        self.limit = None;
         *self.shared.rules.lock() = rules(&self.options, Features::NONE);
     }
 }
@@ -260,12 +271,17 @@ impl Device for Net {
 /// What a driver with these features receives before it has said anything.
 fn rules(options: &Options, features: Features) -> Rules {
     let (filters, lans) = (F::CTRL_RX, F::CTRL_VLAN);
-    Rules::new(
+    let mut rules = Rules::new(
         options.mac,
         Offloads::of(features),
         features.contains(filters),
         features.contains(lans),
-    )
+    );
+    // Whoever keeps the queue of commands for itself says how many pairs are used by starting them.
+    if features.contains(F::MQ) && !features.contains(F::CTRL_VQ) {
+        rules.pairs = options.pairs;
+    }
+    rules
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use ringway_device::blk::QUEUES_MAX;
 use ringway_spec::DeviceId;
 use ringway_spec::blk::SECTOR_SIZE;
 
+use super::meeting::Meeting;
+use super::net::args::{NET_EXAMPLES, Net};
 use crate::refusal::{Refusal, Result};
 use crate::ring::{self, Change, Format};
 
@@ -27,8 +29,12 @@ pub(crate) enum Device {
     /// Serve an entropy device: the operating system's random bytes
     #[command(after_help = ENTROPY_EXAMPLES)]
     Entropy(Entropy),
+    /// Serve network cards: one for each socket, all on one switch in this process
+    #[command(after_help = NET_EXAMPLES)]
+    Net(Net),
 }
 
+/// What every help of `ringway serve` ends with.
 macro_rules! exit_codes {
     () => {
         "\
@@ -38,6 +44,7 @@ Exit codes:
   2  nothing was served: the line on standard error says why, and what to do"
     };
 }
+pub(crate) use exit_codes;
 
 /// After the help of `ringway serve`.
 pub(crate) const EXAMPLES: &str = concat!(
@@ -45,6 +52,7 @@ pub(crate) const EXAMPLES: &str = concat!(
 Examples:
   ringway serve blk --image disk.img --vhost-user disk.sock
   ringway serve entropy --vhost-user rng.sock --sandbox
+  ringway serve net --vhost-user first.sock --vhost-user second.sock
   ringway serve blk --help              what a type of device can be told
 
 ",
@@ -142,6 +150,9 @@ pub(crate) struct Blk {
     pub(crate) queues: u16,
 
     #[command(flatten)]
+    pub(crate) place: Place,
+
+    #[command(flatten)]
     pub(crate) way: Way,
 }
 
@@ -149,12 +160,15 @@ pub(crate) struct Blk {
 #[derive(Args, Debug)]
 pub(crate) struct Entropy {
     #[command(flatten)]
+    pub(crate) place: Place,
+
+    #[command(flatten)]
     pub(crate) way: Way,
 }
 
-/// How it is reached and served, whatever it is.
+/// Where front-ends of one device are met.
 #[derive(Args, Debug)]
-pub(crate) struct Way {
+pub(crate) struct Place {
     /// The Unix socket at which front-ends connect. It is made, and removed in the end. One that is
     /// left over is replaced
     #[arg(
@@ -172,7 +186,11 @@ pub(crate) struct Way {
     /// A socket that is open already, by its number: it listens, or is connected to a front-end
     #[arg(long, value_name = "NUMBER")]
     pub(crate) fd: Option<i32>,
+}
 
+/// How a device is served, whatever it is.
+#[derive(Args, Debug)]
+pub(crate) struct Way {
     /// Take from this process what it needs no more, before a front-end is met
     ///
     /// It opens no file and reaches no network then, and of the file system it can do no more than
@@ -212,13 +230,19 @@ pub(crate) struct Way {
 impl Serve {
     /// Finds options that do nothing together.
     pub(crate) fn check(&self) -> Result<()> {
-        let way = self.device.way();
-        if way.fd.is_some_and(|number| number <= 2) {
+        let meetings = self.device.meetings();
+        if meetings
+            .iter()
+            .any(|meeting| matches!(meeting, Meeting::Given(..=2)))
+        {
             return Err(Refusal::new(
                 "--fd takes a number above 2: those below are standard input, output and error",
             ));
         }
-        way.offer().map(drop)
+        if let Device::Net(net) = &self.device {
+            net.check(&meetings)?;
+        }
+        self.device.way().offer().map(drop)
     }
 }
 
@@ -227,12 +251,27 @@ impl Device {
         match self {
             Self::Blk(_) => DeviceId::BLOCK,
             Self::Entropy(_) => DeviceId::ENTROPY,
+            Self::Net(_) => DeviceId::NETWORK,
+        }
+    }
+
+    /// Where front-ends are met: of several devices, in their order.
+    pub(crate) fn meetings(&self) -> Vec<Meeting<'_>> {
+        match self {
+            Self::Blk(Blk { place, .. }) | Self::Entropy(Entropy { place, .. }) => Meeting::all(
+                place.vhost_user.as_slice(),
+                place.connect,
+                place.fd.as_slice(),
+            ),
+            Self::Net(net) => net.meetings(),
         }
     }
 
     pub(crate) fn way(&self) -> &Way {
         match self {
-            Self::Blk(Blk { way, .. }) | Self::Entropy(Entropy { way }) => way,
+            Self::Blk(Blk { way, .. })
+            | Self::Entropy(Entropy { way, .. })
+            | Self::Net(Net { way, .. }) => way,
         }
     }
 }

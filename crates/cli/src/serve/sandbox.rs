@@ -1,7 +1,7 @@
 //! Takes from the process what serving does not take.
 //!
 //! Two walls of the system's own. Landlock: of the file system, nothing but making and removing
-//! a socket in one folder; of the network, nothing. It holds for the thread that asks and for those
+//! a socket in its folder; of the network, nothing. It holds for the thread that asks and for those
 //! that it starts, so it comes first. Seccomp: of the calls of the system, those that serving takes;
 //! the rest fails. It holds for all threads, and comes last.
 //!
@@ -22,13 +22,13 @@ use seccompiler::{
 
 use crate::refusal::{Refusal, Result};
 
-/// From here on, this thread and those that it starts reach no file that is not open. In `folder`, if
-/// there is one, they can make and remove a socket.
+/// From here on, this thread and those that it starts reach no file that is not open. In the `folders`
+/// they can make and remove a socket.
 ///
 /// # Errors
 ///
 /// [`Refusal`] if the system cannot.
-pub(super) fn close_files(folder: Option<&Path>) -> Result<()> {
+pub(super) fn close_files<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Result<()> {
     let cannot = |why: &dyn std::fmt::Display| {
         Refusal::new(format_args!(
             "cannot confine this process: {why}; --sandbox needs Linux 5.13 or newer with Landlock: \
@@ -38,7 +38,7 @@ pub(super) fn close_files(folder: Option<&Path>) -> Result<()> {
     // Looked up once, in a file, and known from then on.
     let _ = rustix::param::page_size();
     let all = AccessFs::from_all(ABI::V6);
-    let ruleset = Ruleset::default()
+    let mut ruleset = Ruleset::default()
         // Without these there is no wall.
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V1))
@@ -49,15 +49,12 @@ pub(super) fn close_files(folder: Option<&Path>) -> Result<()> {
         .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI::V6)))
         .and_then(Ruleset::create)
         .map_err(|why| cannot(&why))?;
-    let ruleset = match folder {
-        None => ruleset,
-        Some(folder) => {
-            let open = PathFd::new(folder).map_err(|why| cannot(&why))?;
-            let socket = AccessFs::MakeSock | AccessFs::RemoveFile;
-            let rule = PathBeneath::new(open, socket);
-            ruleset.add_rule(rule).map_err(|why| cannot(&why))?
-        }
-    };
+    for folder in folders {
+        let open = PathFd::new(folder).map_err(|why| cannot(&why))?;
+        let socket = AccessFs::MakeSock | AccessFs::RemoveFile;
+        let rule = PathBeneath::new(open, socket);
+        ruleset = ruleset.add_rule(rule).map_err(|why| cannot(&why))?;
+    }
     ruleset.restrict_self().map_err(|why| cannot(&why))?;
     Ok(())
 }

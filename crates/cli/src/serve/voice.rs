@@ -6,12 +6,15 @@ use ringway_spec::{DeviceId, Features};
 use ringway_vhost::backend::{Chains, Event, Observer};
 use serde_json::{Value, json};
 
-use super::Meeting;
+use super::meeting::Meeting;
 
 /// Whoever tells.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Voice {
     id: DeviceId,
     form: Form,
+    /// Which of several devices it is of.
+    card: Option<usize>,
 }
 
 /// How it is told.
@@ -24,7 +27,14 @@ pub(super) enum Form {
 impl Voice {
     /// For a device of this type.
     pub(super) fn new(id: DeviceId, form: Form) -> Self {
-        Self { id, form }
+        let card = None;
+        Self { id, form, card }
+    }
+
+    /// That of a network card, counted from 0.
+    pub(super) fn of_card(self, number: usize) -> Self {
+        let card = Some(number);
+        Self { card, ..self }
     }
 
     /// Front-ends can come from here on.
@@ -32,12 +42,12 @@ impl Voice {
         let (place, path) = match meeting {
             Meeting::Listen(path) => ("listen", Some(path.to_string_lossy())),
             Meeting::Connect(path) => ("connect", Some(path.to_string_lossy())),
-            Meeting::Given => ("fd", None),
+            Meeting::Given(_) => ("fd", None),
         };
         let (doing, there) = match meeting {
             Meeting::Listen(_) => ("listens at ", path.as_deref()),
             Meeting::Connect(_) => ("connects to ", path.as_deref()),
-            Meeting::Given => ("has the socket that it was given", None),
+            Meeting::Given(_) => ("has the socket that it was given", None),
         };
         let id = self.id.to_string();
         let many = if queues == 1 { "queue" } else { "queues" };
@@ -59,9 +69,15 @@ impl Voice {
     fn tell(&self, line: &str, event: &Value) {
         let mut out = io::stdout().lock();
         // Whoever closed standard output does not want to read it.
-        let _ = match self.form {
-            Form::Lines => writeln!(out, "{line}"),
-            Form::Json => writeln!(out, "{event}"),
+        let _ = match (self.form, self.card) {
+            (Form::Lines, None) => writeln!(out, "{line}"),
+            (Form::Lines, Some(card)) => writeln!(out, "card {card}: {line}"),
+            (Form::Json, None) => writeln!(out, "{event}"),
+            (Form::Json, Some(card)) => {
+                let mut event = event.clone();
+                event["card"] = card.into();
+                writeln!(out, "{event}")
+            }
         };
         let _ = out.flush();
     }

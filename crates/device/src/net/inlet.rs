@@ -132,9 +132,16 @@ impl<'s> Open<'s> {
     fn turn(&mut self, pair: u16) {
         // One lock at a time.
         self.inbox = None;
-        let inbox = self.shared.boxes.get(usize::from(pair));
-        self.inbox = inbox.map(|inbox| (pair, inbox.lock()));
-        self.due |= 1_u32.unbounded_shl(pair.into());
+        let shared = self.shared;
+        let lock = |pair: u16| Some(shared.boxes.get(usize::from(pair))?.lock());
+        // A flow's packets come by the first pair once the driver no longer uses its own.
+        let own = lock(pair).filter(|inbox| inbox.open || pair == 0);
+        let (receives, inbox) = match own {
+            Some(inbox) => (pair, Some(inbox)),
+            None => (0, lock(0)),
+        };
+        self.inbox = inbox.map(|inbox| (pair, inbox));
+        self.due |= 1_u32.unbounded_shl(receives.into());
     }
 
     /// Which queues are to be served.

@@ -155,6 +155,9 @@ pub struct DmaBuffer {
     all: Box<Extent>,
 }
 
+/// Bytes of a line of a processor's cache, on which buffers begin.
+const LINE: usize = 64;
+
 /// Memory for devices, of which the first bytes are the buffer.
 #[derive(Debug)]
 struct Extent {
@@ -169,9 +172,7 @@ impl DmaBuffer {
     ///
     /// [`PlatformError::NoMemory`]
     pub fn new<P: Platform>(platform: &P, len: usize) -> Result<Self, PlatformError> {
-        /// So that rows of a disk or packets begin on a cache line.
-        const ALIGN: usize = 64;
-        let mut memory = platform.dma(len, ALIGN, ANYWHERE)?;
+        let mut memory = platform.dma(len, LINE, ANYWHERE)?;
         memory.shared = memory
             .shared
             .slice(0, len)
@@ -181,12 +182,50 @@ impl DmaBuffer {
         })
     }
 
+    /// `count` buffers of `len` zeroed bytes each, out of one piece of memory: for packets, of which
+    /// there are many. They lie such that those that are used together are in a processor's cache
+    /// together. The memory is kept as long as one of them is.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoMemory`]
+    pub fn several<P: Platform>(
+        platform: &P,
+        count: usize,
+        len: usize,
+    ) -> Result<Vec<Self>, PlatformError> {
+        // An odd number of lines from one to the next: beginnings spread over all of a cache, and do
+        // not all compete for the same places in it.
+        let stride = len.div_ceil(LINE).checked_add(1).map(|lines| lines | 1);
+        let stride = stride.and_then(|lines| lines.checked_mul(LINE));
+        let none = PlatformError::NoMemory(len);
+        let stride = stride.ok_or(none)?;
+        let bytes = stride.checked_mul(count).ok_or(none)?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let whole = platform.dma(bytes, LINE, ANYWHERE)?;
+        let part = |number: usize| {
+            // Within `bytes`.
+            let offset = number * stride;
+            let shared = whole.shared.slice(offset, len)?;
+            let address = whole.address.wrapping_add(offset as u64);
+            let memory = Memory { shared, address };
+            Some(Self {
+                all: Box::new(Extent { memory, len }),
+            })
+        };
+        (0..count).map(|number| part(number).ok_or(none)).collect()
+    }
+
     /// How many bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.all.len
     }
 
     /// How many bytes it can have: as many as it was made with.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.all.memory.shared.len()
     }
@@ -197,6 +236,7 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// [`OutOfRange`] if that is more than its [capacity](Self::capacity): nothing has changed.
+    #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), OutOfRange> {
         if len > self.capacity() {
             return Err(OutOfRange);
@@ -215,6 +255,7 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// [`OutOfRange`]
+    #[inline]
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
         self.view(offset, into.len())?.read(0, into)
     }
@@ -224,11 +265,13 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// [`OutOfRange`]
+    #[inline]
     pub fn write(&mut self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
         self.view(offset, from.len())?.write(0, from)
     }
 
     /// `len` of its bytes, those from `offset` on.
+    #[inline]
     fn view(&self, offset: usize, len: usize) -> Result<View<'_>, OutOfRange> {
         let end = offset.checked_add(len);
         if end.is_none_or(|end| end > self.all.len) {
@@ -243,10 +286,12 @@ impl DmaBuffer {
 // finds it (the contract of `Platform::dma`), and it is only ever reached by atomics, so a late
 // device cannot hurt.
 unsafe impl Buffer for DmaBuffer {
+    #[inline]
     fn bytes(&self) -> usize {
         self.len()
     }
 
+    #[inline]
     fn into_raw(self) -> Raw {
         let (at, len) = (self.all.memory.shared.base(), self.all.len);
         Raw {
@@ -256,6 +301,7 @@ unsafe impl Buffer for DmaBuffer {
         }
     }
 
+    #[inline]
     unsafe fn from_raw(raw: Raw) -> Self {
         let all = core::ptr::with_exposed_provenance_mut::<Extent>(raw.extra);
         // SAFETY: `into_raw` made `extra` from a box, once (this function's contract).
@@ -263,6 +309,7 @@ unsafe impl Buffer for DmaBuffer {
         Self { all }
     }
 
+    #[inline]
     fn address(&self) -> Option<u64> {
         Some(self.all.memory.address)
     }
@@ -296,6 +343,29 @@ mod tests {
         assert_eq!(&boxed[..], b"boxed");
         assert!(empty.is_empty());
         assert_eq!(borrowed, [7; 3]);
+    }
+
+    #[test]
+    fn several_buffers_for_devices_are_apart_and_keep_their_memory() {
+        let platform = TestPlatform::new(Trust::Trusted);
+        let mut buffers = DmaBuffer::several(&platform, 5, 100).unwrap();
+
+        for (number, buffer) in (0..).zip(&mut buffers) {
+            buffer.write(0, &[number; 100]).unwrap();
+        }
+        let addresses: Vec<_> = buffers.iter().flat_map(Buffer::address).collect();
+        let last = buffers.pop().unwrap();
+        drop(buffers);
+        let mut read = [0; 100];
+        last.read(0, &mut read).unwrap();
+
+        assert!(addresses.iter().all(|address| address % 64 == 0));
+        assert!(addresses.array_windows().all(|[a, b]| b - a == 192));
+        assert_eq!((read, platform.allocations()), ([4; 100], 1));
+        drop(last);
+        assert_eq!(platform.allocations(), 0);
+        assert!(DmaBuffer::several(&platform, usize::MAX, 2).is_err());
+        assert!(DmaBuffer::several(&platform, 0, 2).unwrap().is_empty());
     }
 
     #[test]

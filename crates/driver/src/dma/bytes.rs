@@ -50,10 +50,12 @@ macro_rules! slices {
 slices!(Box<[u8]>, Vec<u8>, &'static mut [u8]);
 
 impl Bytes for DmaBuffer {
+    #[inline]
     fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfRange> {
         self.read(offset, into)
     }
 
+    #[inline]
     fn write_at(&mut self, offset: usize, from: &[u8]) -> Result<(), OutOfRange> {
         self.write(offset, from)
     }

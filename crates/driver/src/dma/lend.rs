@@ -40,6 +40,35 @@ enum How {
 unsafe impl<B: Buffer> Send for Lent<B> {}
 
 impl<B: Buffer> Lent<B> {
+    /// A buffer that was made in memory for devices.
+    #[inline(always)]
+    pub(super) fn as_it_is(buffer: B, direction: Direction) -> Self {
+        Self {
+            raw: buffer.into_raw(),
+            place: 0,
+            how: How::AsItIs,
+            direction,
+            buffer: PhantomData,
+        }
+    }
+
+    /// Whether the device has the buffer itself, and nothing is to be undone.
+    #[inline(always)]
+    pub(super) fn is_as_it_is(&self) -> bool {
+        matches!(self.how, How::AsItIs)
+    }
+
+    /// The buffer, which [is as it is](Self::is_as_it_is).
+    ///
+    /// # Safety
+    ///
+    /// As for [`Core::take_back`].
+    #[inline(always)]
+    pub(super) unsafe fn into_buffer(self) -> B {
+        // SAFETY: as there.
+        unsafe { B::from_raw(self.raw) }
+    }
+
     /// Bytes of the buffer.
     pub(crate) fn len(&self) -> usize {
         self.raw.len

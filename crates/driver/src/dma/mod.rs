@@ -25,6 +25,7 @@ mod bytes;
 mod core;
 mod given;
 mod lend;
+mod plain;
 mod pool;
 mod queue;
 mod restart;

@@ -127,7 +127,7 @@ pub struct Counts {
 pub struct Queue<P: Platform, B: Buffer, Q = (), A = ()> {
     pub(super) pending: Pending<P, B, Q, A>,
     doorbell: Doorbell<P>,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Whether its interrupts arrive anywhere.
     interrupts: bool,
 }
@@ -148,7 +148,7 @@ pub struct Pending<P: Platform, B: Buffer, Q = (), A = ()> {
 /// Keeps what the device was told of, or leaves it with the core when dropped.
 #[derive(Debug)]
 pub(super) struct Custody<P: Platform, B: Buffer> {
-    held: ManuallyDrop<Held<B>>,
+    pub(super) held: ManuallyDrop<Held<B>>,
     pub(super) core: Arc<Core<P>>,
     pub(super) hold: Hold,
 }
@@ -166,8 +166,8 @@ pub(super) enum Hold {
 
 /// All memory of a queue that the device was told of.
 #[derive(Debug)]
-struct Held<B: Buffer> {
-    ring: ring::Queue<Given<B>>,
+pub(super) struct Held<B: Buffer> {
+    pub(super) ring: ring::Queue<Given<B>>,
     /// A slot for each id: what is asked, what is answered.
     slots: Option<Memory>,
 }
@@ -583,7 +583,7 @@ const UNANSWERED: u8 = 0xff;
 /// else with them.
 const PAGE: usize = 4096;
 
-fn refused(why: Refusal) -> Error {
+pub(super) fn refused(why: Refusal) -> Error {
     match why {
         Refusal::Broken(violation) => violation.into(),
         Refusal::Empty => RequestError::Empty.into(),

@@ -83,6 +83,7 @@ pub enum Checksum {
 
 impl Offload {
     /// The header that asks for it, if the device does it all: `features` are those negotiated.
+    #[inline]
     pub(super) fn header(&self, features: Features) -> Result<Header, RequestError> {
         let mut header = Header::default();
         let Some(ChecksumAt { start, offset }) = self.checksum else {
@@ -160,12 +161,16 @@ impl Pieces {
 impl Received {
     /// What a header says of a packet of `len` bytes, if it can be. Flags that were not agreed to are
     /// not looked at (§5.1.9.4.2), nor is `hdr_len` relied on.
+    #[inline]
     pub(super) fn of(
         header: &Header,
         hash: Option<&ReportedHash>,
         len: usize,
         features: Features,
     ) -> Option<Self> {
+        if header.is_plain() && hash.is_none() {
+            return Some(Self::default());
+        }
         let flags = HeaderFlags::from_bits_retain(header.flags);
         let has = |flag| features.contains(F::GUEST_CSUM) && flags.contains(flag);
         let at = ChecksumAt {

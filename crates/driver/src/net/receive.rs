@@ -7,10 +7,10 @@ use ringway_spec::net::{F, Header, ReportedHash};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::offload::Received;
-use crate::dma::{Bytes, Counts, Data, Queue, Rejected};
+use crate::dma::{Bytes, Counts, Queue, Rejected};
 use crate::error::{Error, RequestError, Result};
 use crate::interrupt::Signal;
-use crate::platform::Platform;
+use crate::platform::{Direction, Platform};
 
 /// A receive queue of a card. A handle of its own: it may be sent to another thread, and shares no
 /// lock with another.
@@ -113,26 +113,26 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     ///
     /// [`Error::Device`] if the device broke a rule of the ring: reset it. Otherwise as
     /// [`fill`](Self::fill).
+    #[inline]
     pub fn receive(
         &mut self,
         most: usize,
         mut each: impl FnMut(Packet<B>),
         mut supply: impl FnMut() -> Option<B>,
     ) -> Result<Burst> {
+        // Should that have been forgotten.
+        self.queue.kick()?;
         let mut burst = Burst::default();
         // No more than the device had at once: one that completes as fast as buffers come back keeps
         // nobody here.
         let mut looks = usize::from(self.queue.size());
         while burst.packets < most && looks != 0 {
             looks -= 1;
-            let Some(done) = self.queue.poll()? else {
+            let Some((buffer, written)) = self.queue.take()? else {
                 burst.more = self.rest();
                 break;
             };
-            let Some(buffer) = done.data.buffer() else {
-                continue;
-            };
-            if let Some(packet) = self.take(buffer, done.written as usize)? {
+            if let Some(packet) = self.take(buffer, written as usize)? {
                 burst.packets += 1;
                 each(packet);
             }
@@ -217,8 +217,9 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// Gives the device a buffer. Says whether there was room for it: if not, it is kept for later.
+    #[inline]
     fn give(&mut self, buffer: B) -> Result<bool> {
-        match self.queue.submit(&(), Data::Writable(buffer)) {
+        match self.queue.give(buffer, Direction::FromDevice) {
             Ok(_) => Ok(true),
             Err(Rejected {
                 why: Error::QueueFull | Error::PoolFull,
@@ -241,31 +242,66 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// Takes a buffer of which `written` bytes were filled. Yields the packet that it completes.
+    #[inline]
     fn take(&mut self, buffer: B, written: usize) -> Result<Option<Packet<B>>> {
-        let begun = match self.begun.take() {
-            Some(mut begun) => {
-                begun.buffers.more.push((buffer, written));
-                begun.missing -= 1;
-                begun
-            }
-            None => match self.begin(buffer, written) {
-                Ok(begun) => begun,
-                Err(buffer) => return self.refuse([buffer]).map(|()| None),
-            },
+        if self.begun.is_some() {
+            return self.go_on(buffer, written);
+        }
+        let Some((header, hash)) = self.before(&buffer, written) else {
+            return self.refuse([buffer]).map(|()| None);
         };
+        let count = match self.features.contains(F::MRG_RXBUF) {
+            true => header.num_buffers.get(),
+            false => 1,
+        };
+        let buffers = Buffers {
+            first: (buffer, written),
+            more: Vec::new(),
+        };
+        if count == 1 {
+            return self.whole(&header, hash.as_ref(), buffers, written);
+        }
+        // No packet has more buffers than the device ever had.
+        if count == 0 || count > self.queue.size() {
+            return self.refuse(buffers.into_iter()).map(|()| None);
+        }
+        self.begun = Some(Begun {
+            header,
+            hash,
+            buffers,
+            missing: count - 1,
+        });
+        Ok(None)
+    }
+
+    /// Takes one more buffer of a packet that has begun.
+    #[inline(never)]
+    fn go_on(&mut self, buffer: B, written: usize) -> Result<Option<Packet<B>>> {
+        let Some(mut begun) = self.begun.take() else {
+            return Ok(None);
+        };
+        begun.buffers.more.push((buffer, written));
+        begun.missing -= 1;
         if begun.missing != 0 {
             self.begun = Some(begun);
             return Ok(None);
         }
-        let Begun {
-            header,
-            hash,
-            buffers,
-            ..
-        } = begun;
-        // The first has what stands before the packet, `begin` has seen.
-        let len = buffers.bytes() - self.header_len;
-        match Received::of(&header, hash.as_ref(), len, self.features) {
+        let bytes = begun.buffers.bytes();
+        self.whole(&begun.header, begun.hash.as_ref(), begun.buffers, bytes)
+    }
+
+    /// A packet whose buffers are all there, of which `bytes` were filled.
+    #[inline]
+    fn whole(
+        &mut self,
+        header: &Header,
+        hash: Option<&ReportedHash>,
+        buffers: Buffers<B>,
+        bytes: usize,
+    ) -> Result<Option<Packet<B>>> {
+        // The first has what stands before the packet, `before` has seen.
+        let len = bytes - self.header_len;
+        match Received::of(header, hash, len, self.features) {
             Some(received) => Ok(Some(Packet {
                 received,
                 buffers,
@@ -276,46 +312,30 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
         }
     }
 
-    /// The first buffer of a packet. It is returned if it cannot be one.
-    fn begin(&mut self, buffer: B, written: usize) -> Result<Begun<B>, B> {
+    /// What stands before a packet, of which this is the first buffer. None if it cannot be one.
+    #[inline]
+    fn before(&self, buffer: &B, written: usize) -> Option<(Header, Option<ReportedHash>)> {
         if written < self.header_len {
-            return Err(buffer);
+            return None;
         }
         let mut header = Header::new_zeroed();
-        let own = self.header_len.min(size_of::<Header>());
-        let bytes = header.as_mut_bytes().get_mut(..own).unwrap_or_default();
-        if buffer.read_at(0, bytes).is_err() {
-            return Err(buffer);
+        if self.header_len >= size_of::<Header>() {
+            buffer.read_at(0, header.as_mut_bytes()).ok()?;
+        } else {
+            let bytes = header.as_mut_bytes().get_mut(..self.header_len)?;
+            buffer.read_at(0, bytes).ok()?;
         }
-        let mut hash = None;
-        if self.features.contains(F::HASH_REPORT) {
-            let mut reported = ReportedHash::new_zeroed();
-            let at = size_of::<Header>();
-            if buffer.read_at(at, reported.as_mut_bytes()).is_err() {
-                return Err(buffer);
-            }
-            hash = Some(reported);
+        if !self.features.contains(F::HASH_REPORT) {
+            return Some((header, None));
         }
-        let count = match self.features.contains(F::MRG_RXBUF) {
-            true => header.num_buffers.get(),
-            false => 1,
-        };
-        // No packet has more buffers than the device ever had.
-        if count == 0 || count > self.queue.size() {
-            return Err(buffer);
-        }
-        Ok(Begun {
-            header,
-            hash,
-            buffers: Buffers {
-                first: (buffer, written),
-                more: Vec::new(),
-            },
-            missing: count - 1,
-        })
+        let mut hash = ReportedHash::new_zeroed();
+        let at = size_of::<Header>();
+        buffer.read_at(at, hash.as_mut_bytes()).ok()?;
+        Some((header, Some(hash)))
     }
 
     /// Drops a packet: its buffers are for others.
+    #[cold]
     fn refuse(&mut self, buffers: impl IntoIterator<Item = B>) -> Result<()> {
         self.malformed += 1;
         for buffer in buffers {

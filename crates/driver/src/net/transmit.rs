@@ -11,7 +11,7 @@ use super::offload::Offload;
 use crate::dma::{Bytes, Counts, Data, Queue, Rejected, Token};
 use crate::error::{RequestError, Result};
 use crate::interrupt::Signal;
-use crate::platform::Platform;
+use crate::platform::{Direction, Platform};
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -61,9 +61,10 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
     /// [`Rejected`], with the buffer: on [`Error::QueueFull`](crate::Error::QueueFull),
     /// [reclaim](Self::reclaim) and try again. [`Error::Request`](crate::Error::Request) if the packet
     /// is longer than the network carries, or the device does not do what is asked of it.
+    #[inline]
     pub fn send(&mut self, mut buffer: B, offload: &Offload) -> Result<Token, Rejected<B>> {
         match self.prepare(&mut buffer, offload) {
-            Ok(()) => self.queue.submit(&(), Data::Readable(buffer)),
+            Ok(()) => self.queue.give(buffer, Direction::ToDevice),
             Err(why) => Err(Rejected {
                 why: why.into(),
                 data: Data::Readable(buffer),
@@ -86,14 +87,16 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
     ///
     /// [`Error::Device`](crate::Error::Device) if the device broke a rule of the ring: reset it.
     pub fn reclaim(&mut self, mut back: impl FnMut(B)) -> Result<usize> {
+        // Should that have been forgotten.
+        self.queue.kick()?;
         let mut count = 0;
         // No more than there were: nobody is kept here by a device that is as fast as its driver.
         for _ in 0..self.queue.size() {
-            let Some(done) = self.queue.poll()? else {
+            let Some((buffer, _)) = self.queue.take()? else {
                 break;
             };
             count += 1;
-            done.data.buffer().into_iter().for_each(&mut back);
+            back(buffer);
         }
         Ok(count)
     }
@@ -135,6 +138,7 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
     }
 
     /// Writes what stands before the packet.
+    #[inline]
     fn prepare(&self, buffer: &mut B, offload: &Offload) -> Result<(), RequestError> {
         let header = offload.header(self.facts.features)?;
         let len = buffer.bytes();
@@ -148,10 +152,15 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
         if self.pair >= self.pairs.load(Ordering::Relaxed) {
             return Err(RequestError::Inactive);
         }
+        if self.facts.header_len == size_of::<Header>() {
+            // It has as many bytes, and more.
+            let _ = buffer.write_at(0, header.as_bytes());
+            return Ok(());
+        }
         let mut before = [0; HEADER_MAX];
         before[..size_of::<Header>()].copy_from_slice(header.as_bytes());
         let before = before.get(..self.facts.header_len).unwrap_or_default();
-        // It has as many bytes, and more.
+        // As above.
         let _ = buffer.write_at(0, before);
         Ok(())
     }

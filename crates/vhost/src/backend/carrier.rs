@@ -1,5 +1,6 @@
 //! What a session acts on.
 
+use ringway_spec::net::Mac;
 use ringway_spec::{DeviceId, Features, Status};
 
 use super::Refusal;
@@ -172,6 +173,21 @@ pub trait Carrier {
     ///
     /// [`Refusal`]: it was not moved whole.
     fn state_moved(&mut self) -> Result<(), Refusal>;
+
+    /// The machine of a network device came from elsewhere: the network is to learn that `mac` is here.
+    /// Rings may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: it is no network device.
+    fn announce(&mut self, mac: Mac) -> Result<(), Refusal>;
+
+    /// The driver of a network device is told to send nothing longer than `mtu`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: the device is not made for that.
+    fn set_mtu(&mut self, mtu: u64) -> Result<(), Refusal>;
 
     /// The front-end is gone. No ring runs. Everything that came from it is let go of, and the
     /// device returns to the state in which it was made.

@@ -24,8 +24,10 @@ use crate::protocol::{
     self, Code, ConfigFlags, DeviceStateTransfer, Inflight, LogArea, ProtocolFeatures, Region,
     RingAddresses, StateDirection,
 };
+use ringway_device::net::Network;
 use ringway_device::task::Signal;
 use ringway_device::{Device, Fault, Limits, Notified, Notifier, Offer};
+use ringway_spec::net::Mac;
 use ringway_spec::{DeviceId, F, Features, Status};
 
 /// Features of the protocol that are carried out, whatever the device.
@@ -96,6 +98,8 @@ impl DeviceCarrier {
         let mut protocol = PROTOCOL;
         protocol.set(ProtocolFeatures::DEVICE_STATE, device.save().is_some());
         protocol.set(ProtocolFeatures::CONFIG, device.config_bytes() != 0);
+        let of_networks = ProtocolFeatures::RARP | ProtocolFeatures::NET_MTU;
+        protocol.set(of_networks, device.network().is_some());
         let wires = Arc::new(Wires::new(sizes.len(), observer));
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let noticed = Arc::new(Noticed {
@@ -167,6 +171,11 @@ impl DeviceCarrier {
 
     fn held(&mut self, ring: u8) -> Option<&mut Ring> {
         self.rings.get_mut(usize::from(ring))
+    }
+
+    /// The device as a network card, for a request that is for one.
+    fn network(&mut self, request: Code) -> Result<&mut dyn Network, Refusal> {
+        self.device.network().ok_or(Refusal::Unsupported(request))
     }
 
     /// Shows rings what there is now. None runs.
@@ -436,6 +445,17 @@ impl Carrier for DeviceCarrier {
                 self.device.load(&state).map_err(Refusal::State)
             }
         }
+    }
+
+    fn announce(&mut self, mac: Mac) -> Result<(), Refusal> {
+        self.network(Code::SendRarp)?.announce(mac);
+        Ok(())
+    }
+
+    fn set_mtu(&mut self, mtu: u64) -> Result<(), Refusal> {
+        let network = self.network(Code::NetSetMtu)?;
+        let can = u16::try_from(mtu).is_ok_and(|mtu| network.limit(mtu));
+        can.then_some(()).ok_or(Refusal::Mtu(mtu))
     }
 
     fn disconnected(&mut self) {

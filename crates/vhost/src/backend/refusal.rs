@@ -134,6 +134,8 @@ pub enum Refusal {
     },
     /// The device has a status of 8 bits.
     Status(u64),
+    /// The device is not made for packets of this length.
+    Mtu(u64),
     /// What is in flight cannot be remembered so.
     Inflight {
         /// For how many queues.
@@ -262,6 +264,7 @@ impl fmt::Display for Refusal {
                 write!(f, "ring {index} is to be in state {num}, neither 0 nor 1")
             }
             Self::Status(status) => write!(f, "device status {status:#x} has more than 8 bits"),
+            Self::Mtu(mtu) => write!(f, "packets of {mtu} bytes, which the card is not made for"),
             Self::Inflight {
                 queues,
                 queue_size,

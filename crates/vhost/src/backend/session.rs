@@ -14,7 +14,7 @@ mod request;
 mod ring;
 mod rings;
 
-use ringway_spec::{F, Features, Status};
+use ringway_spec::{DeviceId, F, Features, Status, net};
 
 use self::ring::Ring;
 use super::{Carrier, Logging, Refusal, ResetBy};
@@ -194,10 +194,15 @@ impl<'c, C: Carrier> Session<'c, C> {
                 self.carrier.state_moved()?;
                 return value(DONE);
             }
-            Request::SendRarp(_)
-            | Request::NetSetMtu(_)
-            | Request::SetVringEndian(_)
-            | Request::Unsupported(_) => return Err(Refusal::Unsupported(code)),
+            Request::SendRarp(address) => {
+                // In the order of its bytes, with two behind it that say nothing.
+                let [mac @ .., _, _] = address.to_ne_bytes();
+                self.carrier.announce(mac)?;
+            }
+            Request::NetSetMtu(mtu) => self.carrier.set_mtu(mtu)?,
+            Request::SetVringEndian(_) | Request::Unsupported(_) => {
+                return Err(Refusal::Unsupported(code));
+            }
         }
         Ok(None)
     }
@@ -221,7 +226,8 @@ impl<'c, C: Carrier> Session<'c, C> {
         if !accepted.contains(F::VERSION_1) {
             return Err(Refusal::FeaturesMissing(F::VERSION_1));
         }
-        if let Some((features, _)) = accepted.missing_dependency(self.carrier.device_id()) {
+        let id = self.carrier.device_id();
+        if let Some((features, _)) = (accepted | kept(id)).missing_dependency(id) {
             return Err(Refusal::FeatureDependency(features));
         }
         let has_enable = features & PROTOCOL_FEATURES != 0;
@@ -335,6 +341,15 @@ const DONE: u64 = 0;
 const REFUSED: u64 = 1;
 /// No descriptor comes with the answer to a request to move the device's state.
 const NO_DESCRIPTOR: u64 = 1 << 8;
+
+/// What a front-end may do itself for a device of type `id`: whether the driver accepted it, nobody here
+/// hears. QEMU carries out the commands of network devices.
+fn kept(id: DeviceId) -> Features {
+    match id {
+        DeviceId::NETWORK => net::F::CTRL_VQ,
+        _ => Features::NONE,
+    }
+}
 
 /// The answer that says that a request was not done, if it has one.
 fn refusing_reply<F>(request: u32, wants_reply: bool) -> Option<Reply<F>> {

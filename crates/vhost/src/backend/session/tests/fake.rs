@@ -1,5 +1,6 @@
 //! A carrier that notes what it is told, and does what a test wants.
 
+use ringway_spec::net::Mac;
 use ringway_spec::{DeviceId, F, Features, Status};
 
 use crate::backend::{Carrier, Kick, Logging, Refusal, ResetBy, Start};
@@ -32,6 +33,8 @@ pub(super) enum Told {
     BackChannel,
     Translated,
     StateMoved,
+    Announced(Mac),
+    Mtu(u64),
     Disconnected,
 }
 
@@ -232,6 +235,14 @@ impl Carrier for Fake {
 
     fn state_moved(&mut self) -> Result<(), Refusal> {
         self.memory(Told::StateMoved)
+    }
+
+    fn announce(&mut self, mac: Mac) -> Result<(), Refusal> {
+        self.memory(Told::Announced(mac))
+    }
+
+    fn set_mtu(&mut self, mtu: u64) -> Result<(), Refusal> {
+        self.memory(Told::Mtu(mtu))
     }
 
     fn disconnected(&mut self) {
