@@ -48,7 +48,7 @@ pub(super) fn info(args: &Drive, json: bool) -> Result<bool> {
 
 impl About {
     fn of(args: &Drive, transport: &mut Transport) -> Result<Self> {
-        let id = args.device;
+        let id = args.device();
         let offered = transport.offered();
         let mut config = Vec::new();
         for field in fields(id).iter().filter(|field| field.exists(offered)) {

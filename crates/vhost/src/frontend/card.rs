@@ -73,9 +73,10 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// One that has `pairs` of queues.
-    pub(crate) fn new(options: &CardOptions, pairs: u16) -> Self {
-        let CardOptions { mac, mtu, .. } = *options;
+    /// One as it is wanted, before a back-end that has `said` this.
+    pub(crate) fn new(wanted: &CardOptions, said: &Said) -> Self {
+        let (mac, mtu) = (wanted.mac.or(said.mac), wanted.mtu.or(said.mtu));
+        let pairs = said.pairs.min(wanted.pairs).clamp(PAIRS_MIN, PAIRS_MAX);
         let without = match mac {
             Some(_) => FEATURES - OWN - SHARED,
             None => (FEATURES - OWN - SHARED) | F::MAC,
@@ -104,6 +105,11 @@ impl Card {
     pub(crate) fn negotiated(&mut self, features: Features) -> Option<u16> {
         self.net.negotiated(features);
         self.mtu.filter(|_| features.contains(F::MTU))
+    }
+
+    /// How many pairs of queues there are.
+    pub(crate) fn pairs(&self) -> u16 {
+        self.pairs
     }
 
     /// Whether queue `index` is the queue of commands, of a driver with these features.
@@ -200,27 +206,49 @@ impl fmt::Debug for Card {
     }
 }
 
-/// How many pairs of queues there are, of the `most` that are wanted.
-///
-/// The number that a back-end answers to [`Code::GetQueueNum`](crate::protocol::Code::GetQueueNum) is one
-/// of pairs with DPDK's, as QEMU reads it. With those that count queues it is too large, which one that
-/// has a configuration sets right.
-///
-/// # Errors
-///
-/// What the back-end does wrong.
-pub(crate) fn pairs(session: &mut Session<impl Channel>, most: u16) -> Result<u16> {
-    if session.offered() & F::MQ.0 as u64 == 0 {
-        return Ok(PAIRS_MIN);
+/// What a back-end says of its card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    mac: Option<Mac>,
+    mtu: Option<u16>,
+    /// How many pairs of queues it has.
+    pub(crate) pairs: u16,
+}
+
+impl Said {
+    /// Asks for it, before features are withheld.
+    ///
+    /// The number that a back-end answers to [`Code::GetQueueNum`](crate::protocol::Code::GetQueueNum) is
+    /// one of pairs with DPDK's, as QEMU reads it. With those that count queues it is too large, which
+    /// the configuration sets right, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What the back-end does wrong.
+    pub(crate) fn of(session: &mut Session<impl Channel>) -> Result<Self> {
+        let offered = Features(u128::from(session.offered()));
+        let counted = session.queues().unwrap_or(PAIRS_MIN);
+        let mut config = Config::new_zeroed();
+        // From there on there is nothing that is looked at.
+        let bytes = config.as_mut_bytes().get_mut(..offset_of!(Config, speed));
+        let has = |feature| offered.contains(feature);
+        match session.read_config(0, bytes.unwrap_or_default()) {
+            Ok(()) => Ok(Self {
+                mac: has(F::MAC).then_some(config.mac),
+                mtu: has(F::MTU).then_some(config.mtu.get()),
+                pairs: match has(F::MQ) {
+                    true => counted.min(config.max_virtqueue_pairs.get()),
+                    false => PAIRS_MIN,
+                },
+            }),
+            Err(Error::NoConfig { .. }) => Ok(Self {
+                mac: None,
+                mtu: None,
+                pairs: if has(F::MQ) { counted } else { PAIRS_MIN },
+            }),
+            Err(error) => Err(error),
+        }
     }
-    let mut has = session.queues().unwrap_or(PAIRS_MIN);
-    let mut bytes = [0; 2];
-    match session.read_config(offset_of!(Config, max_virtqueue_pairs), &mut bytes) {
-        Ok(()) => has = has.min(u16::from_le_bytes(bytes)),
-        Err(Error::NoConfig { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(has.min(most).clamp(PAIRS_MIN, PAIRS_MAX))
 }
 
 /// Tells of the queue of commands.

@@ -16,7 +16,7 @@ use ringway_spec::Features;
 use ringway_spec::net::PAIRS_MIN;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::card::{self, Card};
+use super::card::{self, Card, Said};
 use super::error::{Error, Result, Violation};
 use super::options::{Event, Notify, Options, Reconnect};
 use super::platform::Platform;
@@ -117,13 +117,11 @@ impl Link {
             generation: 0,
             config_call: None,
         };
-        let mut session = state.open()?;
-        state.terms = state.terms_of(&mut session)?;
+        let (session, said) = state.open()?;
+        let wanted = state.options.card.as_ref().zip(said.as_ref());
+        state.card = wanted.map(|(wanted, said)| Card::new(wanted, said));
+        state.terms = state.terms_of(&session, said.as_ref());
         state.session = Some(session);
-        state.card = state.options.card.map(|card| {
-            let pairs = state.terms.queues.unwrap_or_default() / 2;
-            Card::new(&card, pairs)
-        });
         platform.links().watch(&state.broken).map_err(Error::os)?;
         let link = Arc::new(Self {
             state: Mutex::new(state),
@@ -480,7 +478,7 @@ impl State {
     /// What has us make no further attempt.
     fn attempt(&mut self) -> Result<()> {
         let why = match self.open() {
-            Ok(session) => {
+            Ok((session, _)) => {
                 self.session = Some(session);
                 self.connected = Instant::now();
                 self.resumed();
@@ -515,7 +513,7 @@ impl State {
     }
 
     /// Connects, agrees on terms, and tells the back-end what the one before was told.
-    fn open(&mut self) -> Result<Session<Wire>> {
+    fn open(&mut self) -> Result<(Session<Wire>, Option<Said>)> {
         let stream = (self.connect)().map_err(|error| Error::unreachable(&error))?;
         let Options {
             protocol,
@@ -525,9 +523,10 @@ impl State {
         let required = self.options.required();
         let wire = Wire::new(stream, answer_limit);
         let mut session = Session::open(wire, protocol, required)?;
+        let mut said = None;
         if self.options.card.is_some() {
-            // None has more than 64 bits.
-            session.withhold(card::KEPT.0 as u64);
+            said = Some(Said::of(&mut session)?);
+            session.withhold(card::KEPT);
         }
         if session.agreed().contains(ProtocolFeatures::BACKEND_REQ) {
             let (ours, theirs) = UnixStream::pair().map_err(|error| Error::unreachable(&error))?;
@@ -535,7 +534,7 @@ impl State {
             session.channel().hear(ours);
         }
         if self.outage.is_some() {
-            self.still_holds(&self.terms_of(&mut session)?)?;
+            self.still_holds(&self.terms_of(&session, said.as_ref()))?;
             self.told
                 .replay(&mut session, self.platform.share(), &self.broken)?;
             if let Some(mac) = self.card.as_ref().and_then(Card::mac)
@@ -551,18 +550,19 @@ impl State {
             .map_or(Ok(()), |requests| links.watch(requests))
             .and_then(|()| links.watch_hang_up(&session))
             .map_err(Error::os)?;
-        Ok(session)
+        Ok((session, said))
     }
 
-    fn terms_of(&self, session: &mut Session<Wire>) -> Result<Terms> {
-        Ok(Terms {
+    fn terms_of(&self, session: &Session<Wire>, said: Option<&Said>) -> Terms {
+        let of_card = self.card.as_ref().zip(said);
+        Terms {
             offered: session.offered(),
             agreed: session.agreed(),
-            queues: match self.options.card {
-                Some(card) => Some(card::pairs(session, card.pairs)? * 2),
+            queues: match of_card {
+                Some((card, said)) => Some(card.pairs().min(said.pairs) * 2),
                 None => session.queues(),
             },
-        })
+        }
     }
 
     /// Finds that another back-end has all that is in use.
@@ -644,7 +644,6 @@ impl State {
         })
     }
 }
-
 
 /// Whether the peer has hung up.
 fn is_gone(session: &Session<Wire>) -> bool {

@@ -126,17 +126,18 @@ pub struct Options {
 /// the queues for packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CardOptions {
-    /// The card's address, if it has one of its own.
+    /// The card's address. Without, it is that of the back-end, if it has one to tell.
     pub mac: Option<Mac>,
     /// Longest packet after the Ethernet header, in bytes, 68 at least, if both ends are to know. Only
-    /// where the back-end offers `MTU`; told to it where it has `NET_MTU`.
+    /// where the back-end offers `MTU`; told to it where it has `NET_MTU`. Without, it is what the
+    /// back-end tells, if it does.
     pub mtu: Option<u16>,
-    /// Most pairs of queues. There are no more than the back-end has.
+    /// Most pairs of queues, 16 at most. There are no more than the back-end has.
     pub pairs: u16,
 }
 
 impl Default for CardOptions {
-    /// One pair of queues, and neither an address nor a limit.
+    /// One pair of queues, and what the back-end says.
     fn default() -> Self {
         Self {
             mac: None,

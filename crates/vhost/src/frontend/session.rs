@@ -9,6 +9,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringway_ring::driver::Areas;
+use ringway_spec::Features;
 use ringway_spec::net::Mac;
 use rustix::fs::fstat;
 
@@ -140,8 +141,9 @@ impl<C: Channel> Session<C> {
     }
 
     /// Has the back-end offer none of `features`, whatever it says: they are this end's.
-    pub(crate) fn withhold(&mut self, features: u64) {
-        self.offered &= !features;
+    pub(crate) fn withhold(&mut self, features: Features) {
+        // It said nothing of more than 64 bits.
+        self.offered &= !(features.0 as u64);
     }
 
     /// The protocol features that both agreed to.

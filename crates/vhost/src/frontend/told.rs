@@ -82,10 +82,12 @@ impl Told {
 
     /// Has the rings of as many pairs serve as are used, and the others rest.
     pub(crate) fn use_pairs(&self, session: &mut Session<impl Channel>) -> Result<()> {
-        self.rings.keys().try_for_each(|index| match self.is_used(*index) {
-            true => session.enable(*index),
-            false => session.disable(*index),
-        })?;
+        self.rings
+            .keys()
+            .try_for_each(|index| match self.is_used(*index) {
+                true => session.enable(*index),
+                false => session.disable(*index),
+            })?;
         session.catch_up()
     }
 

@@ -300,7 +300,9 @@ impl transport::Transport for Transport {
         }
         let mut state = self.link.state();
         let most = state.options().queue_size;
-        Ok(state.commands_at(index).map_or(most, |card| card.size_max()))
+        Ok(state
+            .commands_at(index)
+            .map_or(most, |card| card.size_max()))
     }
 
     fn queue_enabled(&mut self, index: u16) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! `ringway serve net`: cards on one switch.
 
-pub(super) mod args;
+pub(crate) mod args;
 
 use ringway_device::Device as Model;
 use ringway_device::net::{self, Options};
