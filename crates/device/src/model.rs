@@ -153,4 +153,17 @@ pub trait Worker: Send {
     fn ready(&self) -> Option<i32> {
         None
     }
+
+    /// Whether chains are taken that the driver makes available: asked after each batch. A worker that
+    /// waits for something else leaves them where they are, and the driver is not to kick for more of
+    /// them; it is [served again](Notifier::due) when that has come.
+    fn wants_chains(&self) -> bool {
+        true
+    }
+
+    /// Whether the driver is told later of what was completed, together with more: asked after each
+    /// batch. Who says so sees to it that it is [served again](Notifier::due) in time.
+    fn defers(&self) -> bool {
+        false
+    }
 }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use ringway_spec::le::{U16, U32};
 use ringway_spec::net::{
-    Config, F, HashTypes, LinkStatus, MTU_MIN, Mac, Offloads, PAIRS_MIN, control_queue, header_len,
+    Config, F, HashTypes, MTU_MIN, Mac, Offloads, PAIRS_MIN, control_queue, header_len,
 };
 use ringway_spec::{DeviceId, Features};
 use spin::Mutex;
@@ -22,19 +22,25 @@ use zerocopy::IntoBytes;
 use crate::model::{Device, Worker};
 use crate::notifier::Notifier;
 
+mod coalesce;
 mod control;
 mod counts;
 mod inlet;
+mod link;
 mod network;
 mod packet;
 mod receive;
 mod rules;
 mod transmit;
 
+use coalesce::Coalesced;
+pub use coalesce::{Alarm, Clock};
 use control::{Commands, KEY_MAX};
 use counts::{CommandCounts, TransmitCounts};
 use inlet::Shared;
 pub use inlet::{Deliver, Inlet};
+use link::Linked;
+pub use link::{Duplex, Link};
 pub use network::Network;
 pub use packet::{Bytes, Content, Loopback, Nowhere, PACKET_BYTES_MAX, Packet, Port};
 use receive::Receive;
@@ -87,16 +93,23 @@ pub const FEATURES: Features = Features(
         | F::CTRL_RX.0
         | F::CTRL_VLAN.0
         | F::CTRL_RX_EXTRA.0
+        | F::GUEST_ANNOUNCE.0
         | F::MQ.0
         | F::CTRL_MAC_ADDR.0
         | F::DEVICE_STATS.0
+        | F::VQ_NOTF_COAL.0
+        | F::NOTF_COAL.0
         | F::GUEST_USO4.0
         | F::GUEST_USO6.0
         | F::HOST_USO.0
         | F::HASH_REPORT.0
         | F::GUEST_HDRLEN.0
-        | F::RSS.0,
+        | F::RSS.0
+        | F::SPEED_DUPLEX.0,
 );
+
+/// What a card can that has a [`Clock`].
+const WITH_CLOCK: Features = Features(F::VQ_NOTF_COAL.0 | F::NOTF_COAL.0);
 
 /// A network card.
 pub struct Net {
@@ -106,6 +119,7 @@ pub struct Net {
     port: Arc<dyn Port>,
     shared: Arc<Shared>,
     transmitted: Vec<Arc<Mutex<TransmitCounts>>>,
+    clock: Option<Arc<dyn Clock>>,
     /// Longest packet after the Ethernet header, if its carrier said so.
     limit: Option<u16>,
 }
@@ -127,7 +141,7 @@ impl Net {
             None => F::MTU,
             Some(_) => Features::NONE,
         };
-        let not = options.without | alone | unlimited;
+        let not = options.without | alone | unlimited | WITH_CLOCK;
         let offered = FEATURES.difference(not);
         let mut queue_sizes = vec![QUEUE_SIZE; usize::from(pairs) * 2];
         if offered.contains(F::CTRL_VQ) {
@@ -136,12 +150,17 @@ impl Net {
         let rules = rules(&options, Features::NONE);
         let shared = Arc::new(Shared::new(rules, pairs));
         port.connect(Inlet::new(Arc::clone(&shared)));
+        let linked = Linked {
+            port,
+            shared: Arc::clone(&shared),
+        };
         Self {
             offered,
             queue_sizes,
-            port,
+            port: Arc::new(linked),
             shared,
             transmitted: (0..pairs).map(|_| Arc::default()).collect(),
+            clock: None,
             limit: None,
             options,
         }
@@ -152,14 +171,33 @@ impl Net {
         self.shared.rules.lock().pairs
     }
 
+    /// Lets the driver say how long notifications wait, by `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.offered |= WITH_CLOCK.difference(self.options.without);
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Its link.
+    pub fn link(&self) -> Link {
+        Link::new(Arc::clone(&self.shared))
+    }
+
     fn config(&self) -> Config {
         let can = |feature, value| match self.offered.intersects(feature) {
             true => value,
             false => 0,
         };
+        let (speed, duplex) = match self.offered.contains(F::SPEED_DUPLEX) {
+            true => self.shared.link.speed(),
+            false => (0, 0),
+        };
         Config {
             mac: self.shared.rules.lock().mac,
-            status: U16::new(can(F::STATUS, LinkStatus::LINK_UP.bits())),
+            status: U16::new(can(F::STATUS, self.shared.link.status().bits())),
+            speed: U32::new(speed),
+            duplex,
             max_virtqueue_pairs: U16::new(can(F::MQ | F::RSS, self.options.pairs)),
             mtu: U16::new(self.options.mtu.unwrap_or(0)),
             // No more than 512.
@@ -171,6 +209,46 @@ impl Net {
             ),
             ..Config::default()
         }
+    }
+
+    /// The worker of the transmit queue of pair `pair`.
+    fn transmit(&self, pair: u16, features: Features) -> Transmit {
+        let agreed = self.options.mtu.filter(|_| features.contains(F::MTU));
+        let longest = self.limit.or(agreed);
+        Transmit {
+            pair,
+            features,
+            before: header_len(features),
+            longest: longest.map(|mtu| usize::from(mtu) + ETHERNET),
+            shared: Arc::clone(&self.shared),
+            port: Arc::clone(&self.port),
+            counts: self.counts(pair),
+            burst: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Has the notifications of queue `index`, which `worker` serves, wait.
+    fn coalesced(&self, worker: Box<dyn Worker>, index: u16, clock: &Arc<dyn Clock>) -> Coalesced {
+        let (shared, counts) = (Arc::clone(&self.shared), self.counts(index / 2));
+        let count: Box<dyn Fn() -> u64 + Send> = match index.is_multiple_of(2) {
+            true => Box::new(move || shared.received(index / 2)),
+            false => Box::new(move || counts.lock().basic().tx_packets.get()),
+        };
+        let shared = Arc::clone(&self.shared);
+        Coalesced::new(
+            worker,
+            index,
+            Arc::clone(&self.shared.waits),
+            Arc::clone(clock),
+            count,
+            Box::new(move || shared.due_queue(index)),
+        )
+    }
+
+    fn counts(&self, pair: u16) -> Arc<Mutex<TransmitCounts>> {
+        let counts = self.transmitted.get(usize::from(pair));
+        counts.cloned().unwrap_or_default()
     }
 
     /// How many pairs the driver reaches.
@@ -217,11 +295,12 @@ impl Device for Net {
     }
 
     fn presented(&mut self, notifier: Notifier) {
-        *self.shared.notifier.lock() = Some(notifier);
+        self.shared.notifier.call_once(|| notifier);
     }
 
     fn negotiated(&mut self, features: Features) {
         *self.shared.rules.lock() = rules(&self.options, features);
+        self.shared.link.settle(features);
     }
 
     fn worker(&mut self, index: u16, features: Features) -> Box<dyn Worker> {
@@ -236,26 +315,16 @@ impl Device for Net {
                 counts: CommandCounts::default(),
             });
         }
-        if index.is_multiple_of(2) {
-            return Box::new(Receive::new(pair, features, shared));
+        let worker: Box<dyn Worker> = match index.is_multiple_of(2) {
+            true => Box::new(Receive::new(pair, features, shared)),
+            false => Box::new(self.transmit(pair, features)),
+        };
+        match &self.clock {
+            Some(clock) if features.intersects(WITH_CLOCK) => {
+                Box::new(self.coalesced(worker, index, clock))
+            }
+            _ => worker,
         }
-        let agreed = self.options.mtu.filter(|_| features.contains(F::MTU));
-        let longest = self.limit.or(agreed);
-        Box::new(Transmit {
-            pair,
-            features,
-            before: header_len(features),
-            longest: longest.map(|mtu| usize::from(mtu) + ETHERNET),
-            shared,
-            port: Arc::clone(&self.port),
-            counts: self
-                .transmitted
-                .get(usize::from(pair))
-                .cloned()
-                .unwrap_or_default(),
-            burst: Vec::new(),
-            spare: Vec::new(),
-        })
     }
 
     fn network(&mut self) -> Option<&mut dyn Network> {
@@ -265,6 +334,8 @@ impl Device for Net {
     fn reset(&mut self) {
         self.limit = None;
         *self.shared.rules.lock() = rules(&self.options, Features::NONE);
+        self.shared.link.settle(Features::NONE);
+        self.shared.waits.reset();
     }
 }
 

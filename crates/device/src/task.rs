@@ -169,6 +169,9 @@ impl Task {
         if self.serve().is_err() {
             return Ran::Broken;
         }
+        if !self.worker.wants_chains() {
+            return Ran::Idle;
+        }
         self.asked = Asked::Kicks;
         if self.queue.arm() {
             Ran::More
@@ -204,6 +207,8 @@ impl Task {
         if !self.worker.is_busy() {
             if self.asked != Asked::Rest {
                 self.asked = Asked::Rest;
+                // Nothing that was to be told later is told any more.
+                self.tell();
                 self.queue.rest();
             }
             self.signal.quiet(self.index);
@@ -221,6 +226,7 @@ impl Task {
     pub fn finish(&mut self) -> Result<(), Violation> {
         let map = self.memory.map();
         let served = self.worker.serve(&mut self.queue.last_batch(&*map));
+        self.tell();
         self.served(served)
     }
 
@@ -231,15 +237,23 @@ impl Task {
             self.queue.disarm();
         }
         let served = self.worker.serve(&mut self.queue.batch(&*map));
+        if !self.worker.defers() {
+            self.tell();
+        }
         self.served(served)
     }
 
-    /// Tells of what a batch has led to.
+    /// Tells the driver of what was completed, if it wants to know.
     #[inline]
-    fn served(&mut self, served: Result<(), Violation>) -> Result<(), Violation> {
+    fn tell(&mut self) {
         if self.queue.interrupt_needed() {
             self.signal.used(self.index);
         }
+    }
+
+    /// Tells of what else a batch has led to.
+    #[inline]
+    fn served(&mut self, served: Result<(), Violation>) -> Result<(), Violation> {
         if let Some(missing) = self.queue.missing() {
             self.signal.missing(self.index, missing);
         }

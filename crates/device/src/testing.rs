@@ -413,11 +413,14 @@ impl Memory for View {
 /// What a queue told its carrier.
 #[derive(Default)]
 struct Told {
+    used: AtomicUsize,
     violation: Mutex<Option<Violation>>,
 }
 
 impl Signal for Told {
-    fn used(&self, _index: u16) {}
+    fn used(&self, _index: u16) {
+        self.used.fetch_add(1, Ordering::SeqCst);
+    }
 
     fn broken(&self, _index: u16, violation: Violation) {
         *self.violation.lock() = Some(violation);
@@ -483,6 +486,16 @@ impl Loop {
     /// Has the device serve one batch.
     pub(crate) fn run(&mut self) -> Ran {
         self.task.run()
+    }
+
+    /// How often the driver was told of what was completed since this was last asked.
+    pub(crate) fn used(&self) -> usize {
+        self.told.used.swap(0, Ordering::SeqCst)
+    }
+
+    /// Has the device complete what it can, and take nothing more.
+    pub(crate) fn finish(&mut self) {
+        self.task.finish().unwrap();
     }
 
     /// Whether the worker keeps chains.

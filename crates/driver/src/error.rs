@@ -121,17 +121,22 @@ pub enum RequestError {
         /// Whether there has to be a power of two of them.
         power_of_two: bool,
     },
-    /// The device has not so many pairs of queues, or fewer were asked for than one.
+    /// There are not so many pairs of queues, or not so many are set up, or fewer were asked for than
+    /// one.
     Pairs {
         /// How many were asked for.
         asked: u16,
-        /// How many it has.
+        /// How many there are.
         most: u16,
     },
+    /// No queue of this index is set up.
+    NotSetUp(u16),
     /// The pair of queues is not used now: the device was told of fewer.
     Inactive,
     /// Packets cannot be steered like this.
     Steering(&'static str),
+    /// What is left to do with a packet cannot be done with it.
+    Malformed(ringway_packet::Malformed),
 }
 
 /// What cannot be asked of a bus.
@@ -411,10 +416,12 @@ impl fmt::Display for RequestError {
                 write!(f, "queue of {asked} descriptors: it has {of}at most {most}")
             }
             Self::Pairs { asked, most } => {
-                write!(f, "{asked} pairs of queues: the device has 1 to {most}")
+                write!(f, "{asked} pairs of queues, where there are 1 to {most}")
             }
+            Self::NotSetUp(index) => write!(f, "queue {index} is not set up"),
             Self::Inactive => f.write_str("pair of queues is not used now"),
             Self::Steering(what) => write!(f, "steering by {what}"),
+            Self::Malformed(why) => write!(f, "{why}"),
         }
     }
 }

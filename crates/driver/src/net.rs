@@ -23,19 +23,26 @@ use crate::error::Result;
 use crate::platform::Platform;
 use crate::transport::Transport;
 
+mod answer;
+mod books;
 mod card;
 mod command;
 mod commands;
+mod counters;
 mod facts;
+mod fallback;
 mod offload;
 mod receive;
 mod transmit;
 
+pub use answer::{Answer, Answered, Failed};
+use books::Books;
 pub use card::{Card, Direction, HASHES, Limits, RECEIVE_OFFLOADS, USUAL};
 pub use command::{Command, Kind, Steering, Wait, Which};
-pub use commands::{Answered, Refused};
 use commands::{Commands, ControlQueue};
+pub use counters::Counters;
 pub use facts::{Duplex, Facts, Hashes, Link};
+pub use fallback::{Fallback, Sent};
 pub use offload::{Checksum, ChecksumAt, Congestion, Cut, Offload, Pieces, Received};
 pub use receive::{Burst, Packet, Receiver};
 pub use transmit::Transmitter;
@@ -82,11 +89,12 @@ impl<T: Transport, B: Bytes> Net<T, B> {
         control: Option<ControlQueue<T::Platform>>,
         used: Arc<AtomicU16>,
     ) -> Self {
+        let books = Books::new(pairs.len() as u16);
         Self {
             device,
             facts,
             pairs,
-            commands: Commands::new(control, used),
+            commands: Commands::new(control, used, books),
         }
     }
 
@@ -166,9 +174,15 @@ impl<T: Transport, B: Bytes> Net<T, B> {
         core::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The card's address, if it has one of its own.
+    /// The card's address: the one that it was [given](Command::Mac), or its own, if it has one.
     pub fn mac(&self) -> Option<Mac> {
-        self.facts.mac
+        self.commands.mac().or(self.facts.mac)
+    }
+
+    /// Whether the card receives a kind of packets because it was [told](Command::Receive) to, and
+    /// agreed. [`Kind::Any`] is promiscuity.
+    pub fn receives(&self, kind: Kind) -> bool {
+        self.commands.receives(kind)
     }
 
     /// The device.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The result of opening something of the host's.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a disk image cannot be used. Displays as one line that says what to do.
+/// Why a disk image, or a network interface, cannot be used. Displays as one line that says what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,6 +41,17 @@ pub enum Error {
     NotDirect(PathBuf),
     /// It is to be written, in a file system of huge pages, whose files calls do not write.
     HugePages(PathBuf),
+    /// No network interface can have this name.
+    InterfaceName(String),
+    /// This system has no interfaces of programs, or this user may not have any. What it said.
+    NoTun(io::Error),
+    /// A network interface cannot be had.
+    Tap {
+        /// What it is called.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system failed otherwise.
     Io {
         /// The image.
@@ -73,6 +84,15 @@ impl Error {
                 io::ErrorKind::WouldBlock => Self::InUse(path),
                 _ => Self::NoLock { path, source },
             }
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn tap(name: &str) -> impl FnOnce(io::Error) -> Self {
+        move |source| {
+            let name = name.to_owned();
+            Self::Tap { name, source }
         }
     }
 }
@@ -129,6 +149,29 @@ impl fmt::Display for Error {
                  move it to tmpfs",
                 path.display()
             ),
+            Self::InterfaceName(name) => write!(
+                f,
+                "no interface is called {name:?}: give 1 to 15 bytes without blanks, / and :"
+            ),
+            Self::NoTun(source) => write!(
+                f,
+                "/dev/net/tun cannot be opened: {source}; have the system load its module tun, and this \
+                 user be permitted to open that"
+            ),
+            Self::Tap { name, source } => {
+                let hint = match source.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "have an administrator make it for this user, with `ip tuntap add mode tap`"
+                    }
+                    io::ErrorKind::ResourceBusy => "stop the program that has it",
+                    io::ErrorKind::InvalidInput => {
+                        "give the name of a TAP interface, made with multi_queue if it is to have several \
+                         queues, and without if not"
+                    }
+                    _ => return write!(f, "interface {name} cannot be used: {source}"),
+                };
+                write!(f, "interface {name} cannot be used: {source}; {hint}")
+            }
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
         }
     }
@@ -137,7 +180,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } | Self::NoLock { source, .. } => Some(source),
+            Self::Io { source, .. }
+            | Self::NoLock { source, .. }
+            | Self::NoTun(source)
+            | Self::Tap { source, .. } => Some(source),
             _ => None,
         }
     }

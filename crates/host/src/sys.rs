@@ -1,11 +1,12 @@
 //! The system's calls that take memory shared with a peer: reads and writes of files, at once or
-//! through a ring of the kernel; and those that lock bytes of files.
+//! through a ring of the kernel; those that lock bytes of files; and those for network interfaces.
 //!
 //! The kernel copies to and from that memory while the peer may be writing it. To this program it is
 //! one more party that does: nothing here makes a reference to a byte of it.
 #![expect(
     unsafe_code,
-    reason = "memory shared with a peer, and what is said of locks, goes to the kernel by its address"
+    reason = "memory shared with a peer, and what is said of locks and interfaces, goes to the kernel \
+              by its address"
 )]
 
 use core::marker::PhantomData;
@@ -14,9 +15,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use io_uring::{IoUring, opcode, squeue, types};
-use libc::{c_int, iovec};
+use libc::{c_int, c_uint, iovec};
 use ringway_ring::shared::{Shared, View};
 use rustix::fs::FallocateFlags;
+use rustix::ioctl::{IntegerSetter, Opcode, Setter, Updater, ioctl};
 
 /// Most runs of memory that one call takes: the kernel's own limit.
 const RUNS_MAX: usize = 1024;
@@ -192,6 +194,47 @@ fn lock_call(file: impl AsFd, call: c_int, kind: c_int, byte: u64) -> io::Result
         return Err(io::Error::last_os_error());
     }
     Ok(lock.l_type.into())
+}
+
+/// Makes `tun`, an open `/dev/net/tun`, a queue of the network interface `name`. Returns the name that
+/// it has in truth. What is too long of one is left out.
+pub(crate) fn attach(tun: BorrowedFd<'_>, name: &str, flags: c_int) -> io::Result<String> {
+    const ATTACH: Opcode = libc::TUNSETIFF as Opcode;
+    // SAFETY: all zeroes are a valid value of this C structure: bytes, and a union of numbers and
+    // addresses.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    // The last byte stays zero.
+    let room = request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1);
+    for (to, from) in room.zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: the number is TUNSETIFF's, which takes a pointer to such a structure, reads it, and writes
+    // it anew with the name; it touches no other memory of ours. Other files than a tun's refuse it, or
+    // have another meaning for the number, of the same size and direction by the number itself.
+    unsafe { ioctl(tun, Updater::<ATTACH, _>::new(&mut request)) }?;
+    let name = request.ifr_name.iter().map(|&byte| byte as u8);
+    let name: Vec<u8> = name.take_while(|&byte| byte != 0).collect();
+    String::from_utf8(name).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Has packets of an interface's queue stand behind a header of so many bytes, little-endian.
+pub(crate) fn set_header(tun: BorrowedFd<'_>, bytes: c_int) -> io::Result<()> {
+    const BYTES: Opcode = libc::TUNSETVNETHDRSZ as Opcode;
+    const LITTLE: Opcode = libc::TUNSETVNETLE as Opcode;
+    // SAFETY: the number is TUNSETVNETHDRSZ's, which takes a pointer to an `int`, and only reads it.
+    unsafe { ioctl(tun, Setter::<BYTES, c_int>::new(bytes)) }?;
+    // SAFETY: the number is TUNSETVNETLE's, which takes the same.
+    unsafe { ioctl(tun, Setter::<LITTLE, c_int>::new(1)) }?;
+    Ok(())
+}
+
+/// Says what the kernel may leave to do of packets that it hands over: `TUN_F_…`.
+pub(crate) fn set_offloads(tun: BorrowedFd<'_>, offloads: c_uint) -> io::Result<()> {
+    const OFFLOADS: Opcode = libc::TUNSETOFFLOAD as Opcode;
+    // SAFETY: the number is TUNSETOFFLOAD's, which takes a number, any, and no memory.
+    unsafe { ioctl(tun, IntegerSetter::<OFFLOADS>::new_usize(offloads as usize)) }?;
+    Ok(())
 }
 
 /// A place in a file, as calls take it.
@@ -483,6 +526,18 @@ mod tests {
         let read = lent.read(file().as_fd(), u64::MAX, Wait::Maybe);
 
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_file_that_is_no_tun_becomes_no_interface() {
+        let file = file();
+
+        let attached = attach(file.as_fd(), "ringway%d", libc::IFF_TAP);
+        let told = set_header(file.as_fd(), 12).and(set_offloads(file.as_fd(), 0));
+
+        for refused in [attached.map(drop), told] {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+        }
     }
 
     #[test]

@@ -99,5 +99,34 @@ impl Toeplitz {
     }
 }
 
+/// A hash of the flow that a packet belongs to, of 16 bits, the same for both of its directions: for
+/// spreading flows over queues of one's own choice. None if it is of no flow: it has no ports.
+pub fn flow(packet: &[u8]) -> Option<u32> {
+    let headers = Headers::of(packet)?;
+    let (_, at) = headers.transport?;
+    let (from, to) = packet.get(at..)?.first_chunk::<4>()?.split_at(2);
+    let (source, destination): (&[u8], &[u8]) = match &headers.addresses {
+        Addresses::V4 {
+            source,
+            destination,
+        } => (source, destination),
+        Addresses::V6 {
+            source,
+            destination,
+            ..
+        } => (source, destination),
+    };
+    let end = |bytes: &[u8]| {
+        bytes.iter().fold(0_u32, |hash, &byte| {
+            hash.wrapping_mul(31).wrapping_add(byte.into())
+        })
+    };
+    // Sums, so that the order of the two ends is the same.
+    let addresses = end(source).wrapping_add(end(destination));
+    let ports = end(from).wrapping_add(end(to));
+    let both = addresses.wrapping_mul(31).wrapping_add(ports);
+    Some(both.wrapping_mul(0x9e37_79b1) >> 16)
+}
+
 #[cfg(test)]
 mod tests;

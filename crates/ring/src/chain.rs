@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::map::{Regions, Segment};
 use crate::shared::{Shared, View};
 use crate::slab::{At, BLOCK_SEGMENTS, Block, Blocks, Slab};
+use crate::walk::{Look, WRITE};
 
 /// A chain that the driver made available, as this end read it: its segments are with the queue.
 ///
@@ -82,6 +83,49 @@ impl Walked {
             }
             None
         })
+    }
+}
+
+/// A chain of one descriptor, whose bytes lie together: what most packets are.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'m> {
+    view: View<'m>,
+    is_writable: bool,
+}
+
+impl<'m> Plain<'m> {
+    /// The `len` bytes at `address`, if there are some and the region found last has them all.
+    #[inline(always)]
+    pub(crate) fn new(look: &Look<'m>, address: u64, len: u32, flags: u32) -> Option<Self> {
+        let view = look.found.view(address, len)?;
+        if len == 0 {
+            return None;
+        }
+        Some(Self {
+            view,
+            is_writable: flags & WRITE != 0,
+        })
+    }
+
+    /// The bytes, if the device may read them.
+    #[inline(always)]
+    pub fn readable(&self) -> Option<View<'m>> {
+        (!self.is_writable).then_some(self.view)
+    }
+
+    /// The bytes, if the device may write them.
+    #[inline(always)]
+    pub fn writable(&self) -> Option<View<'m>> {
+        self.is_writable.then_some(self.view)
+    }
+
+    #[inline(always)]
+    pub(crate) fn writable_bytes(&self) -> u32 {
+        match self.is_writable {
+            // As many as a descriptor says.
+            true => self.view.len() as u32,
+            false => 0,
+        }
     }
 }
 

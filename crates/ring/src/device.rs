@@ -34,7 +34,7 @@ use crate::slab::{Blocks, Slab};
 use crate::walk::{Look, Stop};
 use crate::{packed, split};
 
-pub use crate::chain::{Chain, Readable, Run, TooShort, Writable};
+pub use crate::chain::{Chain, Plain, Readable, Run, TooShort, Writable};
 
 /// A rule of the ring that the driver broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -572,6 +572,54 @@ impl<'q, S: Slab> Batch<'q, S> {
         }
         let queue = queue.number;
         Ok(Some(Chain { walked, queue }))
+    }
+
+    /// Serves the next chain at once, in few steps, if it is there, is [`Plain`], and comes after no
+    /// chain that it has to wait for. `serve` says how many bytes it wrote; with none said, the chain is
+    /// left where it is. Says whether a chain was served: if not, look for one by
+    /// [`next_chain`](Self::next_chain), which finds every kind, and what is wrong with some.
+    ///
+    /// The driver sees it as if it were [completed](Self::complete).
+    #[inline(always)]
+    pub fn serve_next(&mut self, serve: impl FnOnce(Plain<'q>) -> Option<u32>) -> bool {
+        let queue = &mut *self.queue;
+        let waits = match &queue.books {
+            Books::None => false,
+            Books::InOrder(in_order) => !in_order.is_empty(),
+            #[cfg(feature = "alloc")]
+            Books::Ledger(_) => true,
+        };
+        if waits {
+            return false;
+        }
+        let peeked = match &mut queue.ring {
+            Ring::Split(ring) => ring.peek(&mut self.look),
+            Ring::Packed(ring) => ring.peek(&mut self.look),
+        };
+        let Some((plain, id)) = peeked else {
+            return false;
+        };
+        let writable_bytes = plain.writable_bytes();
+        let Some(written) = serve(plain) else {
+            return false;
+        };
+        match &mut queue.ring {
+            Ring::Split(ring) => ring.take_peeked(),
+            Ring::Packed(ring) => ring.take_peeked(&mut self.look),
+        }
+        let used = Used {
+            id,
+            written: written.min(writable_bytes),
+            places: 1,
+        };
+        let ring = &mut queue.ring;
+        match &mut queue.books {
+            Books::InOrder(in_order) => {
+                in_order.done_at_once(used, writable_bytes, |used| ring.put(used));
+            }
+            _ => ring.put(used),
+        }
+        true
     }
 
     /// What the driver wrote for the device in `chain`, which was taken in this batch or an earlier

@@ -79,6 +79,24 @@ impl InOrder {
         }
     }
 
+    /// Notes a chain that is done as it is taken, while no other is in flight, and gives it back.
+    #[inline(always)]
+    pub(crate) fn done_at_once(
+        &mut self,
+        used: Used,
+        writable_bytes: u32,
+        mut give: impl FnMut(Used),
+    ) {
+        let is_whole = used.written == writable_bytes;
+        self.add(Done { used, is_whole }, &mut give);
+    }
+
+    /// Whether no chain is taken that was not given back, or is only to be.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
     /// Gives back the run, if there is one.
     #[inline(always)]
     pub(crate) fn give_back(&mut self, give: impl FnOnce(Used)) {

@@ -15,7 +15,7 @@ use crate::slab::{At, BLOCK_SEGMENTS, Blocks, Slab};
 const DESCRIPTOR_BYTES: u32 = 16;
 
 /// The flags of a descriptor that mean the same in both formats.
-const WRITE: u32 = DescriptorFlags::WRITE.bits() as u32;
+pub(crate) const WRITE: u32 = DescriptorFlags::WRITE.bits() as u32;
 pub(crate) const INDIRECT: u32 = DescriptorFlags::INDIRECT.bits() as u32;
 
 /// A descriptor, as it was read: where its bytes are, and its second word, whose lower half says

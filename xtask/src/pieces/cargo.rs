@@ -34,11 +34,13 @@ const MODELLED: [&str; 5] = [
     "target/models",
 ];
 /// The crates that must do without the standard library, and their folders.
-const NO_STD: [(&str, &str); 4] = [
+const NO_STD: [(&str, &str); 6] = [
     ("ringway-spec", "crates/spec"),
     ("ringway-packet", "crates/packet"),
     ("ringway-ring", "crates/ring"),
     ("ringway-driver", "crates/driver"),
+    ("ringway-stack", "crates/stack"),
+    ("ringway-smoltcp", "crates/smoltcp"),
 ];
 
 /// A call of cargo in the repository.

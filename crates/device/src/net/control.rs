@@ -8,16 +8,19 @@ use ringway_ring::device::{Batch, Readable, Violation, Writable};
 use ringway_spec::Features;
 use ringway_spec::le::{U16, U32, U64};
 use ringway_spec::net::{
-    Ack, Control, F, HashConfig, HashTypes, KEY_MIN, Mac, Offloads, PAIRS_MIN, Statistics,
-    StatisticsHeader, StatisticsWanted, SteeringHead, SteeringTail, control_queue,
+    Ack, Control, F, HashConfig, HashTypes, KEY_MIN, Mac, Offloads, PAIRS_MIN, SteeringHead,
+    SteeringTail,
 };
 use spin::Mutex;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::counts::{CommandCounts, TransmitCounts};
 use super::inlet::Shared;
 use super::rules::{ADDRESSES_MAX, Hashing, Rules, Steering, TABLE_MAX};
 use crate::model::Worker;
+
+mod coalesce;
+mod statistics;
 
 /// Most bytes of a command: two full tables of addresses, and no driver makes the device grow.
 const COMMAND_BYTES_MAX: u64 = 16 * 1024;
@@ -46,8 +49,11 @@ struct Data<'d>(&'d [u8]);
 impl Worker for Commands {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         while let Some(chain) = batch.next_chain()? {
+            self.counts.came();
             let answer = self.execute(batch.readable(&chain));
-            self.counts.command(answer.is_ok());
+            if answer.is_ok() {
+                self.counts.done();
+            }
             let written = give(batch.writable(&chain), answer);
             batch.complete(chain, written);
         }
@@ -87,6 +93,7 @@ impl Commands {
         match control {
             Control::STATS_QUERY => {
                 self.needs(F::DEVICE_STATS)?;
+                data.end()?;
                 Ok(U64::new(self.statistics().bits()).as_bytes().to_vec())
             }
             Control::STATS_GET => {
@@ -128,6 +135,13 @@ impl Commands {
                     false => Err(Refused),
                 })
                 .map(nothing)
+            }
+            Control::ANNOUNCE_ACK => {
+                self.needs(F::GUEST_ANNOUNCE)?;
+                data.end()?;
+                // Before the driver sees that the command is done (§5.1.9.5.4.2).
+                self.shared.link.announced();
+                Ok(Vec::new())
             }
             Control::MQ_VQ_PAIRS_SET => {
                 self.needs(F::MQ)?;
@@ -177,7 +191,7 @@ impl Commands {
                 })
                 .map(nothing)
             }
-            _ => Err(Refused),
+            control => self.coalesce(control, &mut data),
         }
     }
 
@@ -262,58 +276,6 @@ impl Commands {
             Ok(())
         })
     }
-
-    /// The groups of counters that there are.
-    fn statistics(&self) -> Statistics {
-        Statistics::CVQ | Statistics::RX_BASIC | Statistics::TX_BASIC
-    }
-
-    /// The counters that are asked for (§5.1.9.5.11.2). One that there is not fails them all.
-    fn count(&self, data: &mut Data<'_>) -> Answer {
-        let mut answer = Vec::new();
-        while !data.0.is_empty() {
-            let wanted: StatisticsWanted = data.value()?;
-            let groups = Statistics::from_bits_retain(wanted.types_bitmap.get());
-            let index = wanted.vq_index.get();
-            let possible = match index {
-                index if Some(index) == control_queue(self.pairs) => Statistics::CVQ,
-                index if u32::from(index) >= 2 * u32::from(self.pairs) => return Err(Refused),
-                index if index % 2 == 0 => Statistics::RX_BASIC,
-                _ => Statistics::TX_BASIC,
-            };
-            if groups.is_empty() || !possible.contains(groups) {
-                return Err(Refused);
-            }
-            let pair = usize::from(index / 2);
-            if groups == Statistics::CVQ {
-                group(&mut answer, groups, index, &self.counts.all());
-            } else if groups == Statistics::RX_BASIC {
-                let inbox = self.shared.boxes.get(pair).ok_or(Refused)?;
-                group(&mut answer, groups, index, &inbox.lock().counts.basic());
-            } else {
-                let counts = self.transmitted.get(pair).ok_or(Refused)?;
-                group(&mut answer, groups, index, &counts.lock().basic());
-            }
-        }
-        Ok(answer)
-    }
-}
-
-/// Adds a group of counters to an answer.
-fn group<T: IntoBytes + Immutable>(
-    answer: &mut Vec<u8>,
-    group: Statistics,
-    index: u16,
-    counters: &T,
-) {
-    let header = StatisticsHeader {
-        kind: group.bits().trailing_zeros() as u8,
-        vq_index: U16::new(index),
-        size: U16::new(size_of::<StatisticsHeader>().wrapping_add(size_of::<T>()) as u16),
-        ..StatisticsHeader::default()
-    };
-    answer.extend(header.as_bytes());
-    answer.extend(counters.as_bytes());
 }
 
 fn hash_types(types: U32) -> Result<HashTypes, Refused> {

@@ -4,7 +4,7 @@ use ringway_spec::le::U64;
 use ringway_spec::net::{Commands, ReceiveBasic, TransmitBasic};
 
 /// Of a receive queue. Wraps around (§5.1.9.5.11.12).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReceiveCounts {
     packets: u64,
     bytes: u64,
@@ -13,7 +13,7 @@ pub(super) struct ReceiveCounts {
 }
 
 /// Of a transmit queue.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TransmitCounts {
     packets: u64,
     bytes: u64,
@@ -91,15 +91,21 @@ impl TransmitCounts {
 }
 
 impl CommandCounts {
-    pub(super) fn command(&mut self, done: bool) {
+    /// A command came.
+    pub(super) fn came(&mut self) {
         self.commands = self.commands.wrapping_add(1);
-        self.done = self.done.wrapping_add(done.into());
     }
 
+    /// It was done.
+    pub(super) fn done(&mut self) {
+        self.done = self.done.wrapping_add(1);
+    }
+
+    /// All, with the command that asks for them, which will have gone well (§5.1.9.5.11.3).
     pub(super) fn all(&self) -> Commands {
         Commands {
             command_num: U64::new(self.commands),
-            ok_num: U64::new(self.done),
+            ok_num: U64::new(self.done.wrapping_add(1)),
         }
     }
 }

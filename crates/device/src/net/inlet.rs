@@ -6,12 +6,14 @@ use alloc::vec::Vec;
 use core::mem;
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use ringway_packet::{Addresses, Headers, Pieces, checksum};
+use ringway_packet::{Addresses, Headers, Pieces, checksum, hash};
 use ringway_spec::net::{GsoType, Header, Offloads, receive_queue};
-use spin::{Mutex, MutexGuard};
+use spin::{Mutex, MutexGuard, Once};
 
 use super::PAIRS_MAX;
+use super::coalesce::Waits;
 use super::counts::ReceiveCounts;
+use super::link;
 use super::packet::Packet;
 use super::rules::Rules;
 use crate::notifier::Notifier;
@@ -22,7 +24,7 @@ pub(super) const WAITING_MAX: usize = 1024;
 /// How many flows are remembered, by a hash, to answer on the queue that they were sent by.
 const FLOWS: usize = 1024;
 
-/// Most packets whose memory waits to be used again.
+/// Most packets whose memory waits to be used again, at one place: some megabytes, if all were large.
 const SPARE_MAX: usize = 64;
 
 /// Where packets for a card are delivered. A handle, which ports have.
@@ -44,7 +46,10 @@ pub(super) struct Shared {
     /// Which pair a flow was sent by last.
     flows: Vec<AtomicU16>,
     /// The way to the carrier, once there is one.
-    pub(super) notifier: Mutex<Option<Notifier>>,
+    pub(super) notifier: Once<Notifier>,
+    pub(super) link: link::State,
+    /// How long notifications wait.
+    pub(super) waits: Arc<Waits>,
 }
 
 /// What waits for a receive queue.
@@ -75,6 +80,9 @@ impl Inlet {
 
 impl Deliver for Shared {
     fn deliver(&self, packets: &mut Vec<Packet>) {
+        if !self.link.is_up() {
+            return;
+        }
         let rules = self.rules.lock();
         let mut open = Open::new(self);
         for packet in packets {
@@ -152,13 +160,23 @@ impl<'s> Open<'s> {
 }
 
 impl Inbox {
-    /// Takes what waits, and leaves the memory of those that were `taken` before.
-    pub(super) fn take(&mut self, taken: &mut Vec<Packet>) {
+    /// Takes what waits, and leaves the memory of those that were `taken` before. Adds what was counted
+    /// of those, and forgets it.
+    pub(super) fn take(&mut self, taken: &mut Vec<Packet>, counts: &mut ReceiveCounts) {
+        self.counts.add(&mem::take(counts));
         mem::swap(&mut self.packets, taken);
-        let room = SPARE_MAX.saturating_sub(self.spare.len());
-        let small = self.packets.drain(..).filter(Packet::is_small);
-        self.spare.extend(small.take(room));
+        keep(&mut self.packets, &mut self.spare);
     }
+}
+
+/// Keeps the memory of packets that are nobody's any more, as much as may wait.
+pub(super) fn keep(packets: &mut Vec<Packet>, spare: &mut Vec<Packet>) {
+    if spare.is_empty() {
+        mem::swap(packets, spare);
+    } else {
+        spare.append(packets);
+    }
+    spare.truncate(SPARE_MAX);
 }
 
 impl Shared {
@@ -167,16 +185,34 @@ impl Shared {
             rules: Mutex::new(rules),
             boxes: (0..pairs).map(|_| Mutex::default()).collect(),
             flows: (0..FLOWS).map(|_| AtomicU16::new(0)).collect(),
-            notifier: Mutex::new(None),
+            notifier: Once::new(),
+            link: link::State::new(),
+            waits: Arc::new(Waits::new(usize::from(pairs).saturating_mul(2))),
         }
     }
 
     /// Has the receive queue of pair `pair` served.
     pub(super) fn due(&self, pair: u16) {
-        // Not with the lock: it may run the worker.
-        let notifier = self.notifier.lock().clone();
-        if let Some(notifier) = notifier {
-            notifier.due(receive_queue(pair));
+        self.due_queue(receive_queue(pair));
+    }
+
+    /// Has queue `index` served.
+    pub(super) fn due_queue(&self, index: u16) {
+        if let Some(notifier) = self.notifier.get() {
+            notifier.due(index);
+        }
+    }
+
+    /// How many packets the driver was given by the receive queue of pair `pair`.
+    pub(super) fn received(&self, pair: u16) -> u64 {
+        let inbox = self.boxes.get(usize::from(pair));
+        inbox.map_or(0, |inbox| inbox.lock().counts.basic().rx_packets.get())
+    }
+
+    /// Tells the driver that the configuration has changed.
+    pub(super) fn config_changed(&self) {
+        if let Some(notifier) = self.notifier.get() {
+            notifier.config_changed();
         }
     }
 
@@ -222,7 +258,7 @@ impl Shared {
 
     /// Where the flow of a packet is remembered, if it is of any.
     fn flow(&self, packet: &[u8]) -> Option<&AtomicU16> {
-        self.flows.get(hash(packet)? as usize % FLOWS)
+        self.flows.get(hash::flow(packet)? as usize % FLOWS)
     }
 
     /// Which pair receives a packet. Notes its hash, if the driver wants to know.
@@ -271,37 +307,4 @@ fn takes(offloads: Offloads, gso: GsoType, packet: &[u8]) -> bool {
         false => Offloads::empty(),
     };
     offloads.contains(needed | ecn | Offloads::GUEST_CSUM)
-}
-
-/// A hash of the flow of a packet, the same for both of its directions. None if it is of none.
-fn hash(packet: &[u8]) -> Option<u32> {
-    let headers = Headers::of(packet)?;
-    let (_, at) = headers.transport?;
-    let (from, to) = packet.get(at..)?.first_chunk::<4>()?.split_at(2);
-    let (source, destination): (&[u8], &[u8]) = match &headers.addresses {
-        Addresses::V4 {
-            source,
-            destination,
-        } => (source, destination),
-        Addresses::V6 {
-            source,
-            destination,
-            ..
-        } => (source, destination),
-    };
-    let end = |bytes: &[u8]| {
-        bytes.iter().fold(0_u32, |hash, &byte| {
-            hash.wrapping_mul(31).wrapping_add(byte.into())
-        })
-    };
-    // Sums, so that the order of the two ends is the same.
-    let addresses = end(source).wrapping_add(end(destination));
-    let ports = end(from).wrapping_add(end(to));
-    Some(
-        addresses
-            .wrapping_mul(31)
-            .wrapping_add(ports)
-            .wrapping_mul(0x9e37_79b1)
-            >> 16,
-    )
 }

@@ -6,7 +6,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use ringway_spec::net::{HashReport, Header, ReportedHash};
-use spin::Mutex;
+use spin::Once;
 
 use super::inlet::Inlet;
 
@@ -16,9 +16,6 @@ pub const PACKET_BYTES_MAX: usize = 14 + 2 * 4 + 40 + 65535;
 
 /// Room before the bytes of a packet, for what drivers have there: so it all goes in one copy.
 const FRONT: usize = size_of::<Header>() + size_of::<ReportedHash>();
-
-/// Bytes that the memory of a packet that is used again has at most: long ones are few.
-const SPARE_BYTES_MAX: usize = 4096;
 
 /// A packet between a card and what it is connected to. Its bytes are nobody else's. A handle: moving
 /// it moves no bytes.
@@ -57,11 +54,6 @@ impl Packet {
         content.bytes.set(bytes);
         Self { content }
     }
-
-    /// Whether its memory is worth being kept.
-    pub(super) fn is_small(&self) -> bool {
-        self.bytes.all.capacity() <= SPARE_BYTES_MAX
-    }
 }
 
 impl Deref for Packet {
@@ -98,16 +90,6 @@ impl Bytes {
         self.all.resize(FRONT.saturating_add(len), 0);
         let from = FRONT.saturating_sub(front);
         self.all.get_mut(from..).unwrap_or_default()
-    }
-
-    /// Them, with `front` before.
-    #[inline]
-    pub(super) fn behind(&mut self, front: &[u8]) -> &[u8] {
-        let from = FRONT.saturating_sub(front.len());
-        if let Some(room) = self.all.get_mut(from..FRONT) {
-            room.copy_from_slice(front);
-        }
-        self.all.get(from..).unwrap_or_default()
     }
 }
 
@@ -166,16 +148,17 @@ impl Port for Nowhere {
 /// A port that returns what is sent to the card that sent it.
 #[derive(Default)]
 pub struct Loopback {
-    card: Mutex<Option<Inlet>>,
+    card: Once<Inlet>,
 }
 
 impl Port for Loopback {
     fn connect(&self, card: Inlet) {
-        *self.card.lock() = Some(card);
+        self.card.call_once(|| card);
     }
 
     fn send(&self, packets: &mut Vec<Packet>) {
-        let card = self.card.lock().clone();
-        card.into_iter().for_each(|card| card.deliver(packets));
+        if let Some(card) = self.card.get() {
+            card.deliver(packets);
+        }
     }
 }

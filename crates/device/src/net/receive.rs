@@ -96,6 +96,7 @@ impl Drop for Receive {
         self.inbox(|inbox| {
             inbox.open = false;
             inbox.packets.clear();
+            inbox.spare.clear();
         });
     }
 }
@@ -106,12 +107,19 @@ impl Worker for Receive {
         let mut taken = mem::take(&mut self.taken);
         let more = self.receive(batch, &mut taken, &mut counts);
         self.taken = taken;
-        self.inbox(|inbox| inbox.counts.add(&counts));
+        if counts != ReceiveCounts::default() {
+            self.inbox(|inbox| inbox.counts.add(&counts));
+        }
         if more? {
             // The others are served when it is run again.
             self.shared.due(self.pair);
         }
         Ok(())
+    }
+
+    /// Buffers are taken for packets that wait, and for nothing else.
+    fn wants_chains(&self) -> bool {
+        !self.taken.is_empty()
     }
 }
 
@@ -134,7 +142,7 @@ impl Receive {
                 self.received = self.received.saturating_add(1);
             }
             self.received = 0;
-            self.inbox(|inbox| inbox.take(taken));
+            self.inbox(|inbox| inbox.take(taken, counts));
             if taken.is_empty() {
                 return Ok(false);
             }
@@ -147,20 +155,31 @@ impl Receive {
     fn put(&mut self, batch: &mut Batch<'_>, packet: &mut Packet) -> Result<Put, Violation> {
         let needed = self.before.saturating_add(packet.bytes.len()) as u64;
         if self.held.is_empty() {
+            // Most buffers are in one piece, and long enough.
+            let before = self.before;
+            let served = batch.serve_next(|plain| {
+                let view = plain.writable()?;
+                if (view.len() as u64) < needed {
+                    return None;
+                }
+                let header = Before::new(packet, 1);
+                if before == size_of::<Header>() {
+                    view.write_value(0, &header.header).ok()?;
+                } else {
+                    let header = header.as_bytes().get(..before).unwrap_or_default();
+                    view.write(0, header).ok()?;
+                }
+                // Apart: a copy of both would read what was not written together, and wait for it.
+                view.write(before, &packet.bytes).ok()?;
+                // No longer than the view, whose length has 32 bits.
+                Some(needed as u32)
+            });
+            if served {
+                return Ok(Put::Done);
+            }
             let Some(chain) = batch.next_chain()? else {
                 return Ok(Put::Short);
             };
-            let mut to = batch.writable(&chain);
-            if to.remaining() >= needed {
-                let before = Before::new(packet, 1);
-                let before = before.as_bytes().get(..self.before).unwrap_or_default();
-                // There is room for it.
-                let written = to.write(packet.bytes.behind(before));
-                // No chain has 4 GiB.
-                let written = written.map_or(0, |()| needed as u32);
-                batch.complete(chain, written);
-                return Ok(Put::Done);
-            }
             self.held.push(chain);
         }
         self.put_into_several(batch, packet, needed)

@@ -2,15 +2,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use ringway_packet::{Pieces, checksum};
-use ringway_ring::device::{Batch, Readable, Violation};
+use ringway_ring::device::{Batch, Violation};
 use ringway_spec::Features;
 use ringway_spec::net::{F, GsoType, Header, HeaderFlags};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::counts::TransmitCounts;
-use super::inlet::Shared;
+use super::inlet::{Shared, keep};
 use super::packet::{PACKET_BYTES_MAX, Packet, Port};
 use crate::model::Worker;
 use spin::Mutex;
@@ -49,24 +50,45 @@ enum Refused {
 impl Worker for Transmit {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         let mut counts = TransmitCounts::default();
-        while let Some(chain) = batch.next_chain()? {
-            let mut packet = self.spare.pop().unwrap_or_default();
-            match self.take(batch.readable(&chain), &mut packet) {
+        let mut packet = self.spare.pop().unwrap_or_default();
+        loop {
+            let mut taken = Err(Refused::Length);
+            // Most packets are in one piece.
+            let served = batch.serve_next(|plain| {
+                let view = plain.readable()?;
+                let read = |room: &mut [u8]| view.read(0, room).ok();
+                taken = self.take(view.len(), read, &mut packet);
+                // Nothing is written (§5.1.9.2).
+                Some(0)
+            });
+            if !served {
+                let Some(chain) = batch.next_chain()? else {
+                    break;
+                };
+                let mut readable = batch.readable(&chain);
+                // Where that is not so, the driver gives as many bytes as there is no memory for.
+                let len = usize::try_from(readable.remaining()).unwrap_or(usize::MAX);
+                taken = self.take(len, |room| readable.read(room).ok(), &mut packet);
+                batch.complete(chain, 0);
+            }
+            match taken {
                 Ok(()) => {
                     counts.sent(packet.bytes.len());
-                    self.burst.push(packet);
+                    let next = self.spare.pop().unwrap_or_default();
+                    self.burst.push(mem::replace(&mut packet, next));
                 }
                 Err(Refused::Length | Refused::Header) => counts.malformed(),
             }
-            // Nothing is written (§5.1.9.2).
-            batch.complete(chain, 0);
             if self.burst.len() == BURST {
                 self.send();
                 batch.publish();
             }
         }
+        self.spare.push(packet);
         self.send();
-        self.counts.lock().add(&counts);
+        if counts != TransmitCounts::default() {
+            self.counts.lock().add(&counts);
+        }
         Ok(())
     }
 }
@@ -78,28 +100,30 @@ impl Transmit {
             return;
         }
         self.port.send(&mut self.burst);
-        let room = BURST.saturating_sub(self.spare.len());
-        let small = self.burst.drain(..).filter(Packet::is_small);
-        self.spare.extend(small.take(room));
+        keep(&mut self.burst, &mut self.spare);
     }
 
-    /// Copies a packet out of the driver's memory, once, and looks whether it can be.
-    #[inline]
-    fn take(&self, mut readable: Readable<'_>, packet: &mut Packet) -> Result<(), Refused> {
+    /// Copies a packet out of the driver's memory, once, by `read`, and looks whether it can be. With what
+    /// stands before, it is `all` bytes long.
+    #[inline(always)]
+    fn take(
+        &self,
+        all: usize,
+        read: impl FnOnce(&mut [u8]) -> Option<()>,
+        packet: &mut Packet,
+    ) -> Result<(), Refused> {
         let before = self.before;
-        let all = usize::try_from(readable.remaining()).map_err(|_| Refused::Length)?;
         let len = all.checked_sub(before).ok_or(Refused::Length)?;
         if !(PACKET_BYTES_MIN..=PACKET_BYTES_MAX).contains(&len) {
             return Err(Refused::Length);
         }
         let room = packet.bytes.with_front(before, len);
-        readable.read(room).map_err(|_| Refused::Length)?;
-        let mut header = Header::new_zeroed();
-        // What more stands there is for packets that are received.
-        let own = before.min(size_of::<Header>());
-        if let (Some(to), Some(from)) = (header.as_mut_bytes().get_mut(..own), room.get(..own)) {
-            to.copy_from_slice(from);
-        }
+        read(room).ok_or(Refused::Length)?;
+        // What more stands there is for packets that are received; less, before version 1.
+        let header = match Header::read_from_prefix(room) {
+            Ok((header, _)) if before >= size_of::<Header>() => header,
+            _ => legacy(room, before),
+        };
         packet.hash = None;
         packet.header = self.judge(&header, &packet.bytes)?;
         self.shared.sent(&packet.bytes, self.pair);
@@ -108,11 +132,23 @@ impl Transmit {
 
     /// What is left to do with a packet, if it was agreed that it may be, and can be. Flags that are
     /// not known are not looked at (§5.1.9.2.2), and neither is `hdr_len`.
+    #[inline]
     fn judge(&self, header: &Header, packet: &[u8]) -> Result<Header, Refused> {
         let too_long = self.longest.is_some_and(|longest| packet.len() > longest);
         if header.is_plain() && !too_long {
             return Ok(Header::default());
         }
+        self.judge_offloads(header, packet, too_long)
+    }
+
+    /// The same, where something is left to do.
+    #[inline(never)]
+    fn judge_offloads(
+        &self,
+        header: &Header,
+        packet: &[u8],
+        too_long: bool,
+    ) -> Result<Header, Refused> {
         let mut judged = Header {
             flags: header.flags & HeaderFlags::NEEDS_CSUM.bits(),
             ..Header::default()
@@ -152,6 +188,16 @@ impl Transmit {
             Err(_) => Err(Refused::Header),
         }
     }
+}
+
+/// The header of a packet of a driver from before version 1, of `len` bytes.
+#[cold]
+fn legacy(from: &[u8], len: usize) -> Header {
+    let mut header = Header::new_zeroed();
+    for (to, from) in header.as_mut_bytes().iter_mut().zip(from).take(len) {
+        *to = *from;
+    }
+    header
 }
 
 #[cfg(test)]

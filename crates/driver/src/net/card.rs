@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU16;
 
-use ringway_spec::net::{Ack, Control, F, PAIRS_MIN, control_queue, receive_queue, transmit_queue};
+use ringway_spec::net::{Control, F, PAIRS_MIN, control_queue, receive_queue, transmit_queue};
 use ringway_spec::{DeviceId, Features};
 
+use super::answer::Reply;
 use super::facts::{Facts, Link};
 use super::receive::Receiver;
 use super::transmit::Transmitter;
@@ -30,7 +31,7 @@ pub struct Card<T: Transport> {
 }
 
 /// The queue of commands, not live yet.
-type PendingControl<P> = Pending<P, DmaBuffer, Control, Ack>;
+type PendingControl<P> = Pending<P, DmaBuffer, Control, Reply>;
 
 /// Which of a pair's queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

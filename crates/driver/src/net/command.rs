@@ -6,10 +6,12 @@ use ringway_spec::Features;
 use ringway_spec::le::{U16, U32, U64};
 use ringway_spec::net::{
     Coalescing, Control, F, HashConfig, HashTypes, Mac, Offloads, PAIRS_MIN, QueueCoalescing,
-    QueueId, SteeringHead, SteeringTail,
+    QueueId, Statistics, StatisticsWanted, SteeringHead, SteeringTail, control_queue,
 };
 use zerocopy::{Immutable, IntoBytes};
 
+use super::answer::Effect;
+use super::books::Books;
 use super::facts::Facts;
 use crate::error::RequestError;
 
@@ -43,6 +45,16 @@ pub enum Command<'c> {
     Offloads(Offloads),
     /// How long to wait before a notification.
     Coalesce(Which, Wait),
+    /// Asks how long the notifications of a queue for packets wait, by its index
+    /// ([`Answer::Coalesced`](super::Answer::Coalesced)).
+    Coalesced(u16),
+    /// Asks which groups of counters there are
+    /// ([`Answer::Statistics`](super::Answer::Statistics)).
+    Statistics,
+    /// Asks for groups of counters of a queue, by its index
+    /// ([`Answer::Counters`](super::Answer::Counters)). Only for some of those that the device
+    /// [has said](Self::Statistics) it has.
+    Counters(u16, Statistics),
 }
 
 /// Kinds of packets.
@@ -106,13 +118,41 @@ pub(super) struct Encoded {
 }
 
 impl Command<'_> {
-    /// The command for a card like this, which uses `pairs` of its pairs of queues.
+    /// The command for a card like this, of which `books` are kept, and what follows from it.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Unsupported`] if the feature was not negotiated; [`RequestError::Steering`] and
-    /// [`RequestError::Pairs`] if what it says cannot be.
-    pub(super) fn encode(&self, facts: &Facts) -> Result<Encoded, RequestError> {
+    /// [`RequestError::Unsupported`] if the feature was not negotiated, or the device does not count
+    /// what is asked for; [`RequestError::Steering`], [`RequestError::Pairs`] and
+    /// [`RequestError::NotSetUp`] if what it says cannot be.
+    pub(super) fn encode(
+        &self,
+        facts: &Facts,
+        books: &Books,
+    ) -> Result<(Encoded, Effect), RequestError> {
+        Ok((self.data(facts, books)?, self.effect()))
+    }
+
+    /// What follows when it is done.
+    fn effect(&self) -> Effect {
+        match *self {
+            Self::Mac(mac) => Effect::Mac(mac),
+            Self::Receive(kind, on) => Effect::Receive(kind, on),
+            Self::Pairs(pairs) => Effect::Pairs(pairs),
+            Self::Steer(ref steering) => Effect::Pairs(steering.transmit),
+            Self::Coalesced(_) => Effect::Coalesced,
+            Self::Statistics => Effect::Statistics,
+            Self::Counters(index, groups) => Effect::Counters(index, groups),
+            Self::Filter { .. }
+            | Self::Vlan(..)
+            | Self::Announced
+            | Self::Hash(..)
+            | Self::Offloads(_)
+            | Self::Coalesce(..) => Effect::None,
+        }
+    }
+
+    fn data(&self, facts: &Facts, books: &Books) -> Result<Encoded, RequestError> {
         let needs = |feature: Features| match facts.features.contains(feature) {
             true => Ok(()),
             false => Err(RequestError::Unsupported),
@@ -154,15 +194,16 @@ impl Command<'_> {
             }
             Self::Pairs(pairs) => {
                 needs(F::MQ)?;
-                if !(PAIRS_MIN..=facts.pairs).contains(&pairs) {
-                    let most = facts.pairs;
+                // Those that are used are set up before (§5.1.9.5.6.1).
+                let most = books.pairs;
+                if !(PAIRS_MIN..=most).contains(&pairs) {
                     return Err(RequestError::Pairs { asked: pairs, most });
                 }
                 Ok(encoded(Control::MQ_VQ_PAIRS_SET, &U16::new(pairs)))
             }
             Self::Steer(ref steering) => {
                 needs(F::RSS)?;
-                steering.encode(facts)
+                steering.encode(facts, books.pairs)
             }
             Self::Hash(types, key) => {
                 needs(F::HASH_REPORT)?;
@@ -200,7 +241,7 @@ impl Command<'_> {
                     Which::Queue(index) => {
                         needs(F::VQ_NOTF_COAL)?;
                         let queue = QueueCoalescing {
-                            vq_index: U16::new(index),
+                            vq_index: packet_queue(index, books)?,
                             coal,
                             ..QueueCoalescing::default()
                         };
@@ -208,11 +249,61 @@ impl Command<'_> {
                     }
                 }
             }
+            Self::Coalesced(index) => {
+                needs(F::VQ_NOTF_COAL)?;
+                // The device writes the rest of what goes with the other command.
+                let reserved = U16::ZERO;
+                let queue = [packet_queue(index, books)?, reserved];
+                Ok(encoded(Control::NOTF_COAL_VQ_GET, &queue))
+            }
+            Self::Statistics => {
+                needs(F::DEVICE_STATS)?;
+                Ok(encoded(Control::STATS_QUERY, &()))
+            }
+            Self::Counters(index, groups) => {
+                needs(F::DEVICE_STATS)?;
+                let of_queue = counted(index, facts)?;
+                let told = books.statistics.unwrap_or(Statistics::empty());
+                let there = told & of_queue & Statistics::of(facts.features);
+                if groups.is_empty() || !there.contains(groups) {
+                    return Err(RequestError::Unsupported);
+                }
+                let wanted = StatisticsWanted {
+                    vq_index: U16::new(index),
+                    types_bitmap: U64::new(groups.bits()),
+                    ..StatisticsWanted::default()
+                };
+                Ok(encoded(Control::STATS_GET, &wanted))
+            }
         }
     }
 }
 
+/// The index of a queue for packets, if it is set up (§5.1.9.5.10.5).
+fn packet_queue(index: u16, books: &Books) -> Result<U16, RequestError> {
+    match index / 2 < books.pairs {
+        true => Ok(U16::new(index)),
+        false => Err(RequestError::NotSetUp(index)),
+    }
+}
+
+/// What can be counted of queue `index`.
+fn counted(index: u16, facts: &Facts) -> Result<Statistics, RequestError> {
+    if Some(index) == control_queue(facts.pairs) {
+        Ok(Statistics::CVQ)
+    } else if index / 2 >= facts.pairs {
+        Err(RequestError::NotSetUp(index))
+    } else if index.is_multiple_of(2) {
+        Ok(Statistics::RECEIVE)
+    } else {
+        Ok(Statistics::TRANSMIT)
+    }
+}
+
 impl Kind {
+    /// How many there are.
+    pub(super) const COUNT: usize = 6;
+
     fn control(self) -> (Control, Features) {
         match self {
             Self::Any => (Control::RX_PROMISC, F::CTRL_RX),
@@ -226,7 +317,8 @@ impl Kind {
 }
 
 impl Steering<'_> {
-    fn encode(&self, facts: &Facts) -> Result<Encoded, RequestError> {
+    /// `set_up` pairs of queues are: others are not enabled.
+    fn encode(&self, facts: &Facts, set_up: u16) -> Result<Encoded, RequestError> {
         let hashes = facts.hashes.ok_or(RequestError::Unsupported)?;
         let len = self.table.len();
         if !len.is_power_of_two() || len > usize::from(hashes.table_max) {
@@ -237,12 +329,12 @@ impl Steering<'_> {
         let pairs = [self.unclassified].into_iter();
         if pairs
             .chain(self.table.iter().copied())
-            .any(|pair| pair >= facts.pairs)
+            .any(|pair| pair >= set_up)
         {
-            return Err(RequestError::Steering("a pair that the device has not"));
+            return Err(RequestError::Steering("a pair that is not set up"));
         }
-        if !(1..=facts.pairs).contains(&self.transmit) {
-            let most = facts.pairs;
+        if !(PAIRS_MIN..=set_up).contains(&self.transmit) {
+            let most = set_up;
             return Err(RequestError::Pairs {
                 asked: self.transmit,
                 most,
@@ -272,6 +364,15 @@ impl Wait {
         Coalescing {
             max_packets: U32::new(self.packets),
             max_usecs: U32::new(self.micros),
+        }
+    }
+}
+
+impl From<Coalescing> for Wait {
+    fn from(coalescing: Coalescing) -> Self {
+        Self {
+            packets: coalescing.max_packets.get(),
+            micros: coalescing.max_usecs.get(),
         }
     }
 }

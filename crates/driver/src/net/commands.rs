@@ -1,14 +1,15 @@
 //! The queue of commands.
 
 use alloc::sync::Arc;
-use core::fmt;
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use ringway_spec::net::{Ack, Control};
+use ringway_spec::net::{Control, Mac};
 
-use super::command::{Command, Encoded};
+use super::answer::{Answered, Effect, Reply};
+use super::books::Books;
+use super::command::{Command, Encoded, Kind};
 use super::facts::Facts;
 use crate::bringup::Live;
 use crate::dma::{Completion, Data, DmaBuffer, Queue, Token};
@@ -17,64 +18,48 @@ use crate::platform::Platform;
 use crate::transport::Transport;
 
 /// Commands go in memory for devices, whatever the platform's trust is: they are short, and rare.
-pub(super) type ControlQueue<P> = Queue<P, DmaBuffer, Control, Ack>;
+pub(super) type ControlQueue<P> = Queue<P, DmaBuffer, Control, Reply>;
 
 /// The queue of commands of a card.
 #[derive(Debug)]
 pub(super) struct Commands<P: Platform> {
     queue: Option<ControlQueue<P>>,
-    /// How many pairs may be used, and what has been asked for meanwhile.
+    /// How many pairs may be used.
     pairs: Arc<AtomicU16>,
-    asked: Option<(Token, u16)>,
+    books: Books,
 }
-
-/// A command that the device has answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// What [`Net::command`](super::Net::command) called it.
-    pub token: Token,
-    /// How it went.
-    pub result: Result<(), Refused>,
-}
-
-/// A command that the device did not do. It does not say why (§5.1.9.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused(pub Ack);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "device refused the command, by {}", self.0.0)
-    }
-}
-
-impl core::error::Error for Refused {}
 
 impl<P: Platform> Commands<P> {
     /// As many as are sent one after the other.
     pub(super) const DEPTH: u16 = 64;
 
-    pub(super) fn new(queue: Option<ControlQueue<P>>, pairs: Arc<AtomicU16>) -> Self {
+    pub(super) fn new(queue: Option<ControlQueue<P>>, pairs: Arc<AtomicU16>, books: Books) -> Self {
         Self {
             queue,
             pairs,
-            asked: None,
+            books,
         }
     }
 
+    /// The address that the card was given last.
+    pub(super) fn mac(&self) -> Option<Mac> {
+        self.books.mac
+    }
+
+    /// Whether the card receives a kind of packets because it was told to.
+    pub(super) fn receives(&self, kind: Kind) -> bool {
+        self.books.receives(kind)
+    }
+
     pub(super) fn submit(&mut self, command: &Command<'_>, facts: &Facts) -> Result<Token> {
-        let asked = match *command {
-            Command::Pairs(pairs) => Some(pairs),
-            Command::Steer(ref steering) => Some(steering.transmit),
-            _ => None,
-        };
-        let encoded = command.encode(facts)?;
+        let (encoded, effect) = command.encode(facts, &self.books)?;
         let token = self.send(encoded)?;
-        if let Some(pairs) = asked {
+        if let Effect::Pairs(pairs) = effect {
             // Once it is asked for, no other queue is used (§5.1.9.5.6.1); those that are new are when
             // it is granted.
             self.pairs.fetch_min(pairs, Ordering::Relaxed);
-            self.asked = Some((token, pairs));
         }
+        self.books.sent(token, effect);
         Ok(token)
     }
 
@@ -128,15 +113,14 @@ impl<P: Platform> Commands<P> {
         self.queue.as_mut().ok_or(none)
     }
 
-    fn answered(&mut self, done: &Completion<DmaBuffer, Ack>) -> Answered {
-        let result = match done.answer {
-            Ack::OK => Ok(()),
-            other => Err(Refused(other)),
-        };
-        if let Some((_, pairs)) = self.asked.take_if(|(token, _)| *token == done.token)
-            && result.is_ok()
-        {
-            self.pairs.store(pairs, Ordering::Relaxed);
+    fn answered(&mut self, done: &Completion<DmaBuffer, Reply>) -> Answered {
+        let effect = self.books.take(done.token);
+        let result = done.answer.read(done.written, effect);
+        if let Ok(answer) = &result {
+            if let Effect::Pairs(pairs) = effect {
+                self.pairs.store(pairs, Ordering::Relaxed);
+            }
+            self.books.done(effect, answer);
         }
         Answered {
             token: done.token,

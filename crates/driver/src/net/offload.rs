@@ -143,6 +143,10 @@ impl Pieces {
 
     /// What the number of a received packet means, if it means anything with these features.
     fn of(number: GsoType, features: Features) -> Option<Self> {
+        // Tunnels are never agreed to.
+        if number.0 & (GsoType::UDP_TUNNEL_IPV4 | GsoType::UDP_TUNNEL_IPV6) != 0 {
+            return None;
+        }
         let congestion = match number.has(GsoType::ECN) {
             true => Congestion::Notified,
             false => Congestion::Silent,

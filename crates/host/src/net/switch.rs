@@ -1,9 +1,9 @@
 //! A switch: joins network cards, whoever's they are.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use ringway_device::net::{Inlet, Packet, Port};
+use ringway_device::net::{Deliver, Inlet, Packet, Port};
 use ringway_spec::net::Mac;
 
 /// Most addresses that a switch remembers: whoever sends from more of them makes it forget, and
@@ -40,6 +40,17 @@ impl Switch {
             switch: Arc::clone(self),
             index,
         })
+    }
+
+    /// Joins another network to this one: what comes from `port` goes to the ports here, and what is for
+    /// others there. The switch has it for as long as it is there itself.
+    pub fn uplink(self: &Arc<Self>, port: Arc<dyn Port>) {
+        let own = self.port();
+        port.connect(Inlet::new(Arc::new(FromUplink {
+            switch: Arc::downgrade(self),
+            index: own.index,
+        })));
+        own.connect(Inlet::new(Arc::new(ToUplink(port))));
     }
 
     /// Where packets for `destination` go to, if that is known. Learns where `source` is.
@@ -104,6 +115,32 @@ impl Port for SwitchPort {
     }
 }
 
+/// What comes from another network.
+struct FromUplink {
+    /// It has the way there, which leads here.
+    switch: Weak<Switch>,
+    index: usize,
+}
+
+/// What goes to another network.
+struct ToUplink(Arc<dyn Port>);
+
+impl Deliver for FromUplink {
+    fn deliver(&self, packets: &mut Vec<Packet>) {
+        let Some(switch) = self.switch.upgrade() else {
+            return;
+        };
+        let index = self.index;
+        SwitchPort { switch, index }.send(packets);
+    }
+}
+
+impl Deliver for ToUplink {
+    fn deliver(&self, packets: &mut Vec<Packet>) {
+        self.0.send(packets);
+    }
+}
+
 /// Packets for each port.
 struct Runs(Vec<Vec<Packet>>);
 
@@ -140,6 +177,8 @@ fn is_group(address: &Mac) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ringway_spec::net::Header;
+
     use super::*;
 
     const A: Mac = [2, 0, 0, 0, 0, 1];
@@ -189,5 +228,63 @@ mod tests {
 
         let counts = runs.into_iter().map(|(to, run)| (to, run.len()));
         assert_eq!(counts.collect::<Vec<_>>(), [(0, 2), (2, 1)]);
+    }
+    /// A network that says what comes to it, and a card to it.
+    #[derive(Default)]
+    struct Other {
+        come: Mutex<Vec<Packet>>,
+        card: Mutex<Option<Inlet>>,
+    }
+
+    impl Port for Other {
+        fn connect(&self, card: Inlet) {
+            *self.card.lock().unwrap() = Some(card);
+        }
+
+        fn send(&self, packets: &mut Vec<Packet>) {
+            self.come.lock().unwrap().append(packets);
+        }
+    }
+
+    impl Other {
+        fn say(&self, from: Mac, to: Mac) {
+            let card = self.card.lock().unwrap().clone().unwrap();
+            card.deliver(&mut vec![packet(from, to)]);
+        }
+    }
+
+    fn packet(from: Mac, to: Mac) -> Packet {
+        Packet::new(Header::default(), &[&to[..], &from, &[0; 48]].concat())
+    }
+
+    /// A loop would be a storm.
+    #[test]
+    fn an_uplink_gets_what_is_for_others_than_ours_and_nothing_comes_back() {
+        let (switch, up, down) = (
+            Switch::new(),
+            Arc::<Other>::default(),
+            Arc::<Other>::default(),
+        );
+        switch.uplink(up.clone());
+        switch.uplink(down.clone());
+
+        down.say(A, ALL);
+        up.say(B, A);
+        down.say(A, B);
+        up.say(A, B);
+
+        let come = |other: &Other| other.come.lock().unwrap().len();
+        assert_eq!((come(&up), come(&down)), (2, 1));
+    }
+
+    #[test]
+    fn a_network_goes_with_the_switch_that_it_was_joined_to() {
+        let (switch, up) = (Switch::new(), Arc::<Other>::default());
+        switch.uplink(up.clone());
+
+        drop(switch);
+        up.say(A, ALL);
+
+        assert_eq!(Arc::strong_count(&up), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! No thread and no kick: whoever has the machine looks at its queues.
 
 use core::fmt;
+use core::mem;
 use core::time::Duration;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -29,6 +30,8 @@ pub(crate) struct Polled<H> {
 struct State {
     off: bool,
     queues: Vec<Queue>,
+    /// Room for the tasks of a round, between rounds.
+    room: Vec<(Key, Box<Task>)>,
     /// A handler runs: it is not interrupted.
     interrupted: bool,
     /// How many do something that is not to be.
@@ -76,9 +79,9 @@ impl<H: Handle> Polled<H> {
     pub(crate) fn stop(&self, key: Key) {
         let this = thread::current().id();
         let state = lock(&self.state);
-        let served = |state: &mut State| match state.queues.iter().find(|queue| queue.key == key) {
-            Some(queue) => matches!(queue.held, Held::By(thread) if thread != this),
-            None => false,
+        let served = |state: &mut State| {
+            let queue = state.find(key);
+            queue.is_some_and(|queue| matches!(queue.held, Held::By(thread) if thread != this))
         };
         let waited = self.served.wait_while(state, served);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -103,12 +106,17 @@ impl<H: Handle> Polled<H> {
     /// anything to do.
     pub(crate) fn poll(&self) -> bool {
         let mut found = false;
-        let mut at = 0;
-        while let Some((key, mut task)) = self.take(&mut at) {
+        let mut round = self.take();
+        round.retain_mut(|(key, task)| {
             let looked = task.look();
             found |= looked != Looked::Nothing;
-            self.put(key, task, looked);
-        }
+            let is_broken = looked == Looked::Broken;
+            if is_broken {
+                self.broken(*key);
+            }
+            !is_broken
+        });
+        self.put(round);
         found | self.interrupt()
     }
 
@@ -133,34 +141,47 @@ impl<H: Handle> Polled<H> {
         self.began.elapsed()
     }
 
-    /// Takes the next task, from queue number `at` on, that is here.
-    fn take(&self, at: &mut usize) -> Option<(Key, Box<Task>)> {
+    /// Takes all tasks that are here.
+    fn take(&self) -> Vec<(Key, Box<Task>)> {
         let mut state = lock(&self.state);
-        loop {
-            let queue = state.queues.get_mut(*at)?;
-            *at += 1;
-            if let Held::Here(_) = queue.held {
-                let by = Held::By(thread::current().id());
-                if let Held::Here(task) = core::mem::replace(&mut queue.held, by) {
-                    return Some((queue.key, task));
-                }
+        let mut round = mem::take(&mut state.room);
+        let by = thread::current().id();
+        for queue in &mut state.queues {
+            if let Held::Here(_) = queue.held
+                && let Held::Here(task) = mem::replace(&mut queue.held, Held::By(by))
+            {
+                round.push((queue.key, task));
             }
         }
+        round
     }
 
-    /// Puts a task back, unless its queue was stopped meanwhile or is broken.
-    fn put(&self, key: Key, task: Box<Task>, looked: Looked) {
-        let mut task = Some(task);
+    /// Notes that nobody serves queue `key` any more.
+    #[cold]
+    fn broken(&self, key: Key) {
         let mut state = lock(&self.state);
-        if let Some(queue) = state.queues.iter_mut().find(|queue| queue.key == key) {
-            queue.held = match task.take_if(|_| looked != Looked::Broken) {
-                Some(task) => Held::Here(task),
-                None => Held::Broken,
-            };
+        if let Some(queue) = state.find(key) {
+            queue.held = Held::Broken;
         }
         drop(state);
         self.served.notify_all();
-        drop(task);
+    }
+
+    /// Puts tasks back, but those whose queues were stopped meanwhile.
+    fn put(&self, mut round: Vec<(Key, Box<Task>)>) {
+        let mut stopped = Vec::new();
+        let mut state = lock(&self.state);
+        for (key, task) in round.drain(..) {
+            match state.find(key) {
+                Some(queue) => queue.held = Held::Here(task),
+                None => stopped.push(task),
+            }
+        }
+        state.room = round;
+        drop(state);
+        self.served.notify_all();
+        // Not with the lock: what a worker holds may do anything when it goes.
+        drop(stopped);
     }
 
     /// Delivers the interrupts that there are now, one after the other.
@@ -183,6 +204,12 @@ impl<H: Handle> Polled<H> {
         }
         lock(&self.state).interrupted = false;
         true
+    }
+}
+
+impl State {
+    fn find(&mut self, key: Key) -> Option<&mut Queue> {
+        self.queues.iter_mut().find(|queue| queue.key == key)
     }
 }
 

@@ -134,3 +134,21 @@ fn a_key_that_is_too_short_is_followed_by_zeroes_and_one_too_long_is_cut() {
     assert_eq!(short, Toeplitz::new(&filled));
     assert_eq!(Toeplitz::new(&long), Toeplitz::new(&KEY));
 }
+
+#[test]
+fn a_flow_has_one_hash_both_ways_and_flows_that_follow_each_other_are_spread() {
+    let mut spread = [0_u32; 4];
+    for port in 0..64 {
+        let (here, there) = (
+            ([192, 0, 2, 1], 50_000 + port),
+            ([192, 0, 2, 2], 4000 + port),
+        );
+
+        let (go, come) = (flow(&tcp4(here, there)), flow(&tcp4(there, here)));
+
+        assert_eq!(go, come);
+        spread[go.unwrap() as usize % 4] += 1;
+    }
+    assert!(spread.iter().all(|&flows| flows >= 8), "{spread:?}");
+    assert_eq!(flow(&[0; 60]), None);
+}

@@ -12,7 +12,7 @@ use ringway_spec::{F, Features};
 
 use super::{Cursor, Position, TURN_BITS, Tail, Wish};
 use crate::barrier::Order;
-use crate::chain::Walked;
+use crate::chain::{Plain, Walked};
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
@@ -151,6 +151,32 @@ impl Device {
         // No more than the ring has descriptors.
         self.in_flight = self.in_flight.wrapping_add(1);
         Some(walked)
+    }
+
+    /// The next chain, if it is there and is one descriptor of bytes of the region that was found last.
+    #[inline(always)]
+    pub(crate) fn peek<'m>(&mut self, look: &mut Look<'m>) -> Option<(Plain<'m>, u16)> {
+        if self.broken.is_some() || look.left == 0 || self.room == 0 {
+            return None;
+        }
+        let (slot, word) = self.look_for_available()?;
+        let flags = (word >> FLAGS) as u32;
+        if flags & (NEXT | INDIRECT) != 0 {
+            return None;
+        }
+        // As in `next_chain`.
+        self.order.consume();
+        let plain = Plain::new(look, slot.first(), word as u32, flags)?;
+        Some((plain, id(word)))
+    }
+
+    /// Takes the chain that was just looked at.
+    #[inline(always)]
+    pub(crate) fn take_peeked(&mut self, look: &mut Look<'_>) {
+        look.left = look.left.wrapping_sub(1);
+        self.next_available.advance(1, self.size);
+        self.room = self.room.wrapping_sub(1);
+        self.in_flight = self.in_flight.wrapping_add(1);
     }
 
     /// Writes a used descriptor, of chains that are in flight; or holds it, if it is the first that

@@ -11,7 +11,7 @@ use ringway_spec::{F, Features};
 
 use super::passed;
 use crate::barrier::Order;
-use crate::chain::Walked;
+use crate::chain::{Plain, Walked};
 use crate::device::{Used, Violation};
 use crate::driver::Areas;
 use crate::map::Regions;
@@ -148,6 +148,27 @@ impl Device {
         let walked = walk(look, blocks, first, source, head)?;
         self.next_available = self.next_available.wrapping_add(1);
         Some(walked)
+    }
+
+    /// The next chain, if it is there and is one descriptor of bytes of the region that was found last.
+    #[inline(always)]
+    pub(crate) fn peek<'m>(&mut self, look: &mut Look<'m>) -> Option<(Plain<'m>, u16)> {
+        if self.next_available == self.available_seen && !self.look_for_available(look) {
+            return None;
+        }
+        let id = self.available.load(usize::from(self.next_available));
+        let (address, word) = self.descriptors.table().load(id.into())?;
+        let flags = (word >> FLAGS) as u32;
+        if flags & (NEXT | INDIRECT) != 0 {
+            return None;
+        }
+        Some((Plain::new(look, address, word as u32, flags)?, id))
+    }
+
+    /// Takes the chain that was just looked at.
+    #[inline(always)]
+    pub(crate) fn take_peeked(&mut self) {
+        self.next_available = self.next_available.wrapping_add(1);
     }
 
     /// Writes a used element, of chains that are in flight.

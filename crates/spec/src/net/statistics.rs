@@ -5,6 +5,8 @@
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::F;
+use crate::Features;
 use crate::le::{U16, U64};
 
 bitflags! {
@@ -40,6 +42,42 @@ bitflags! {
         const CVQ = 1 << 32;
 
         const _ = !0;
+    }
+}
+
+impl Statistics {
+    /// Those of a receive queue.
+    pub const RECEIVE: Self = Self::RX_BASIC
+        .union(Self::RX_CSUM)
+        .union(Self::RX_GSO)
+        .union(Self::RX_SPEED);
+    /// Those of a transmit queue.
+    pub const TRANSMIT: Self = Self::TX_BASIC
+        .union(Self::TX_CSUM)
+        .union(Self::TX_GSO)
+        .union(Self::TX_SPEED);
+
+    /// Those that can be asked for when `features` are negotiated (§5.1.9.5.11.12): of checksums and of
+    /// segments, only where the other end may leave them.
+    pub fn of(features: Features) -> Self {
+        let with = |needed: Features, group: Self| match features.intersects(needed) {
+            true => group,
+            false => Self::empty(),
+        };
+        let always = Self::CVQ | Self::RX_BASIC | Self::TX_BASIC | Self::RX_SPEED | Self::TX_SPEED;
+        always
+            | with(F::GUEST_CSUM, Self::RX_CSUM)
+            | with(F::CSUM, Self::TX_CSUM)
+            | with(F::GUEST_TSO4 | F::GUEST_TSO6, Self::RX_GSO)
+            | with(F::HOST_TSO4 | F::HOST_TSO6 | F::HOST_USO, Self::TX_GSO)
+    }
+
+    /// The group of this number: of its bit. None if there is no such bit.
+    pub const fn of_kind(kind: u8) -> Option<Self> {
+        match kind {
+            0..64 => Some(Self::from_bits_retain(1 << kind)),
+            _ => None,
+        }
     }
 }
 
@@ -218,5 +256,29 @@ counters! {
         packets_allowance_exceeded = 0,
         /// Bytes.
         bytes_allowance_exceeded = 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_there_with_the_features_that_they_count_for() {
+        let basic = Statistics::CVQ | Statistics::RX_BASIC | Statistics::TX_BASIC;
+        let of = |features| Statistics::of(features) - Statistics::RX_SPEED - Statistics::TX_SPEED;
+
+        assert_eq!(of(Features::NONE), basic);
+        assert_eq!(of(F::GUEST_CSUM), basic | Statistics::RX_CSUM);
+        assert_eq!(of(F::CSUM), basic | Statistics::TX_CSUM);
+        assert_eq!(of(F::GUEST_TSO6), basic | Statistics::RX_GSO);
+        assert_eq!(of(F::HOST_USO), basic | Statistics::TX_GSO);
+    }
+
+    #[test]
+    fn a_group_has_the_number_of_its_bit() {
+        assert_eq!(Statistics::of_kind(32), Some(Statistics::CVQ));
+        assert_eq!(Statistics::of_kind(19), Some(Statistics::TX_SPEED));
+        assert_eq!(Statistics::of_kind(64), None);
     }
 }

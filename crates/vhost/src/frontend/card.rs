@@ -17,8 +17,7 @@ use ringway_driver::transport::QueueSetup;
 use ringway_ring::device::{Queue, Violation};
 use ringway_ring::map::{Map, Region};
 use ringway_spec::Features;
-use ringway_spec::le::U16;
-use ringway_spec::net::{Config, F, LinkStatus, Mac, PAIRS_MIN, control_queue};
+use ringway_spec::net::{Config, F, Mac, PAIRS_MIN, control_queue};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::error::{Error, Result};
@@ -35,7 +34,8 @@ const OWN: Features = Features(
         | F::CTRL_RX.0
         | F::CTRL_RX_EXTRA.0
         | F::CTRL_VLAN.0
-        | F::CTRL_MAC_ADDR.0,
+        | F::CTRL_MAC_ADDR.0
+        | F::GUEST_ANNOUNCE.0,
 );
 
 /// Features that take both ends.
@@ -45,7 +45,6 @@ const SHARED: Features = Features(F::MQ.0 | F::MTU.0);
 /// drivers nor hear of them. Those that are not among [`OWN`] nobody has.
 pub(crate) const KEPT: Features = Features(
     OWN.0
-        | F::GUEST_ANNOUNCE.0
         | F::CTRL_GUEST_OFFLOADS.0
         | F::DEVICE_STATS.0
         | F::HASH_TUNNEL.0
@@ -175,27 +174,33 @@ impl Card {
         self.net.reset();
     }
 
-    /// Reads configuration space. While the back-end is `away`, there is no link.
-    pub(crate) fn read_config(&self, offset: usize, into: &mut [u8], away: bool) -> Result<()> {
+    /// The back-end has come, or gone, and the link with it.
+    pub(crate) fn set_up(&self, up: bool) {
+        self.net.link().set_up(up);
+    }
+
+    /// Has the driver announce itself to the network, if it can. Otherwise it is for the back-end to
+    /// announce this address, if there is one.
+    pub(crate) fn announce(&self) -> Option<Mac> {
+        match self.net.link().announce() {
+            true => None,
+            false => self.mac.map(|_| self.config().mac),
+        }
+    }
+
+    /// Reads configuration space.
+    pub(crate) fn read_config(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         let len = into.len();
-        let config = self.config(away);
+        let config = self.config();
         let end = offset.checked_add(len);
         let bytes = end.and_then(|end| config.as_bytes().get(offset..end));
         into.copy_from_slice(bytes.ok_or(Error::NoConfig { offset, len })?);
         Ok(())
     }
 
-    /// The address that the network knows it by, if it has one.
-    pub(crate) fn mac(&self) -> Option<Mac> {
-        self.mac.map(|_| self.config(false).mac)
-    }
-
-    fn config(&self, away: bool) -> Config {
+    fn config(&self) -> Config {
         let mut config = Config::new_zeroed();
         self.net.read_config(0, config.as_mut_bytes());
-        if away {
-            config.status = U16::new(config.status.get() & !LinkStatus::LINK_UP.bits());
-        }
         config
     }
 }

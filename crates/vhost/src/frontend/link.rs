@@ -419,8 +419,8 @@ impl State {
             failed: 0,
             next,
         });
-        if self.card.is_some() {
-            // There is no link.
+        if let Some(card) = &self.card {
+            card.set_up(false);
             self.config_changed();
         }
     }
@@ -537,10 +537,9 @@ impl State {
             self.still_holds(&self.terms_of(&session, said.as_ref()))?;
             self.told
                 .replay(&mut session, self.platform.share(), &self.broken)?;
-            if let Some(mac) = self.card.as_ref().and_then(Card::mac)
-                && self.told.is_live()
-            {
-                // Who is behind this one may have known another way to it.
+            let card = self.card.as_ref().filter(|_| self.told.is_live());
+            // Who is behind this one may have known another way to it.
+            if let Some(mac) = card.and_then(Card::announce) {
                 session.announce(mac)?;
             }
         }
@@ -597,6 +596,9 @@ impl State {
                 _ => {}
             }
             ring.call.signal();
+        }
+        if let Some(card) = &self.card {
+            card.set_up(true);
         }
         self.tell(Event::Resumed { failed, after });
         // It may have another configuration than the one before.

@@ -279,7 +279,7 @@ impl transport::Transport for Transport {
     fn read_config(&mut self, offset: usize, into: &mut [u8]) -> Result<()> {
         let mut state = self.link.state();
         if let Some(card) = &state.card {
-            return Ok(card.read_config(offset, into, !state.is_connected())?);
+            return Ok(card.read_config(offset, into)?);
         }
         Ok(state.ask(|session, _| session.read_config(offset, into))?)
     }

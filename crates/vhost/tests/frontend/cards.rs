@@ -7,7 +7,7 @@ use ringway_device::net::{Bytes, Inlet, Loopback, Net, Options as CardModel, Pac
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::dma::DmaBuffer;
 use ringway_driver::error::{RequestError, Violation};
-use ringway_driver::net::{Card, Command, Kind, Net as Nic, Offload, Pair};
+use ringway_driver::net::{Answer, Card, Command, Kind, Net as Nic, Offload, Pair};
 use ringway_driver::platform::Platform as _;
 use ringway_driver::{Error, Result};
 use ringway_spec::net::{F as Of, Mac};
@@ -61,20 +61,31 @@ fn options(pairs: u16) -> Options {
     }
 }
 
+/// Opens a card, and has it not do what `without` says.
+fn open_without(
+    platform: &Platform,
+    folder: &Folder,
+    options: Options,
+    ring: Features,
+    without: Features,
+) -> Result<Card<Transport>> {
+    let transport = Transport::connect(platform, folder.socket(), options).unwrap();
+    let wanted = Wanted {
+        required: ring,
+        optional: F::EVENT_IDX,
+        without: ((F::RING_PACKED | F::IN_ORDER) - ring) | without,
+        ..Wanted::default()
+    };
+    Card::open(Acknowledged::new(transport)?.driver()?, &wanted)
+}
+
 fn open(
     platform: &Platform,
     folder: &Folder,
     options: Options,
     ring: Features,
 ) -> Result<Card<Transport>> {
-    let transport = Transport::connect(platform, folder.socket(), options).unwrap();
-    let wanted = Wanted {
-        required: ring,
-        optional: F::EVENT_IDX,
-        without: (F::RING_PACKED | F::IN_ORDER) - ring,
-        ..Wanted::default()
-    };
-    Card::open(Acknowledged::new(transport)?.driver()?, &wanted)
+    open_without(platform, folder, options, ring, Features::NONE)
 }
 
 /// A card at work, with so many pairs, whose receive queues are full of buffers.
@@ -98,7 +109,7 @@ fn fill(platform: &Platform, pair: &mut Pair<Platform, DmaBuffer>) {
 fn tell(net: &mut Driven, command: &Command<'_>) {
     let token = net.command(command).unwrap();
     let answered = net.wait(LIMIT).unwrap();
-    assert_eq!((answered.token, answered.result), (token, Ok(())));
+    assert_eq!((answered.token, answered.result), (token, Ok(Answer::Done)));
 }
 
 /// A packet of UDP of a flow of its own, for which a card with several pairs has a queue.
@@ -330,7 +341,7 @@ impl Port for Watched {
     }
 
     fn send(&self, packets: &mut Vec<Packet>) {
-        let announcements = packets.iter().map(|packet| bytes(packet));
+        let announcements = packets.iter().map(bytes);
         let macs = announcements.filter_map(|bytes| {
             let from: Mac = bytes.get(6..12)?.try_into().ok()?;
             (bytes.get(12..14)? == RARP).then_some(from)
@@ -347,7 +358,10 @@ fn bytes(packet: &Packet) -> &[u8] {
 
 #[test]
 fn packets_go_on_over_the_next_back_end_which_is_told_of_pairs_limit_and_address() {
-    for ring in RINGS {
+    for (ring, without) in RINGS
+        .into_iter()
+        .zip([Features::NONE, Of::GUEST_ANNOUNCE].repeat(2))
+    {
         let (folder, platform) = (Folder::new(), platform());
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
@@ -360,7 +374,7 @@ fn packets_go_on_over_the_next_back_end_which_is_told_of_pairs_limit_and_address
             observer: Some(Arc::new(move |event| heard.lock().unwrap().push(event))),
             ..options(2)
         };
-        let card = open(&platform, &folder, options, ring).unwrap();
+        let card = open_without(&platform, &folder, options, ring, without).unwrap();
         let mut net = start(&platform, card, 2);
         let before = net.link().unwrap();
 
@@ -386,8 +400,16 @@ fn packets_go_on_over_the_next_back_end_which_is_told_of_pairs_limit_and_address
                 send(&platform, pair, &sent).unwrap();
                 assert_eq!(receive(&platform, pair), sent, "{ring:?}, round {round}");
             }
-            assert!(before.up && !away.up && net.link().unwrap().up);
-            assert_eq!(*port.announced.lock().unwrap(), [MAC]);
+            let after = net.link().unwrap();
+            assert!(before.up && !away.up && after.up);
+            // By the driver, if it can.
+            let by_driver = without.is_empty();
+            let by_back_end = if by_driver { &[][..] } else { &[MAC] };
+            assert_eq!(after.announce, by_driver);
+            assert_eq!(*port.announced.lock().unwrap(), by_back_end);
+            if by_driver {
+                tell(&mut net, &Command::Announced);
+            }
         }
         let resumed = |event: &&Event| matches!(event, Event::Resumed { .. });
         assert_eq!(events.lock().unwrap().iter().filter(resumed).count(), 5);

@@ -197,8 +197,9 @@ mod tests {
     fn all_is_well_if_all_came_back_in_their_turn() {
         let mut ledger = ledger(70, 70);
 
-        (0..70).for_each(|number| drop(ledger.came(whole(number), 60)));
+        let mut waited_for = (0..70).map(|number| ledger.came(whole(number), 60));
 
+        assert!(waited_for.all(|it| it));
         assert!(ledger.is_done() && ledger.counts.are_good());
     }
 }

@@ -7,7 +7,7 @@ mod report;
 mod stream;
 
 use std::io::{self, Write};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_driver::Error;
@@ -54,9 +54,32 @@ pub(super) fn packets(args: &Drive, packets: &Packets) -> Result<bool> {
     let facts = *card.facts();
     check(packets, &facts)?;
     let mut net = card.start().map_err(does_not_come_up)?;
-    let done = exchange(&mut net, &facts, args, packets, &progress);
+    let mut streams = streams(&mut net, &facts, packets)?;
+    let mut depths = Vec::new();
+    for sizes in &packets.bytes {
+        depths.push(depth(&mut streams, &facts, packets, sizes)?);
+    }
+    let mut rows = Vec::new();
+    let mut why = None;
+    for (number, (sizes, depth)) in packets.bytes.iter().zip(depths).enumerate() {
+        progress.begin(format!("packets of {sizes} bytes"));
+        let run = Run::new(
+            frames(packets, &facts, number, sizes),
+            ledgers(packets),
+            (packets.burst, depth),
+            packets.checksum,
+            args.poll,
+            packets.patience(),
+        );
+        let (row, failed) = exchange(&mut streams, &run, sizes);
+        rows.push(row);
+        // What the device says of itself says more.
+        why = net.device().check().err().or(failed);
+        if why.is_some() {
+            break;
+        }
+    }
     progress.end();
-    let (rows, why) = done;
     let report = Report {
         pairs: packets.pairs,
         polls: args.poll,
@@ -123,36 +146,6 @@ fn check(packets: &Packets, facts: &Facts) -> Result<()> {
     }
 }
 
-/// Sends all rows. Says why it went no further, if it did not.
-fn exchange(
-    net: &mut Nic,
-    facts: &Facts,
-    args: &Drive,
-    packets: &Packets,
-    progress: &Progress,
-) -> (Vec<Row>, Option<String>) {
-    let mut rows = Vec::new();
-    let mut streams = match streams(net, facts, packets) {
-        Ok(streams) => streams,
-        Err(error) => return (rows, Some(error.to_string())),
-    };
-    for (number, sizes) in packets.bytes.iter().enumerate() {
-        progress.begin(format!("packets of {sizes} bytes"));
-        match row(&mut streams, facts, args, packets, (number, sizes)) {
-            Ok((row, failed)) => {
-                rows.push(row);
-                // What the device says of itself says more.
-                let gone = net.device().check().err();
-                if let Some(why) = gone.or(failed) {
-                    return (rows, Some(why.to_string()));
-                }
-            }
-            Err(refusal) => return (rows, Some(refusal.to_string())),
-        }
-    }
-    (rows, None)
-}
-
 /// The pairs of queues that are to be used, with buffers.
 fn streams(net: &mut Nic, facts: &Facts, packets: &Packets) -> Result<Vec<Stream>> {
     if packets.pairs > 1 {
@@ -170,72 +163,49 @@ fn streams(net: &mut Nic, facts: &Facts, packets: &Packets) -> Result<Vec<Stream
         .collect()
 }
 
-/// Sends the packets of one row, and says what became of them, and what went wrong.
-fn row(
-    streams: &mut [Stream],
-    facts: &Facts,
-    args: &Drive,
-    packets: &Packets,
-    (number, sizes): (usize, &Sizes),
-) -> Result<(Row, Option<Error>)> {
-    let pairs = u64::from(packets.pairs);
-    let share = |pair: u64| packets.count / pairs + u64::from(pair < packets.count % pairs);
-    let frames = Frames {
-        mark: mark(number),
+/// The packets of a row.
+fn frames(packets: &Packets, facts: &Facts, row: usize, sizes: &Sizes) -> Frames {
+    Frames {
+        mark: mark(row),
         sizes: sizes.0.clone(),
         from: packets.mac.map(|it| it.0).or(facts.mac).unwrap_or(OURS),
         to: packets.to.map_or(NOBODYS, |address| address.0),
-    };
-    let depth = streams
-        .iter_mut()
-        .map(|stream| depth(stream, facts, packets, sizes))
-        .min()
-        .unwrap_or_default();
-    if depth == 0 {
-        return Err(Refusal::new(format_args!(
-            "packets of {} bytes take more buffers than a queue has: use a larger --buffer",
-            sizes.0.end()
-        )));
     }
-    let run = Run::new(
-        frames,
-        (0..packets.pairs)
-            .map(|pair| Ledger::new(pair, share(pair.into())))
-            .collect(),
-        (packets.burst, depth),
-        packets.checksum,
-        args.poll,
-        packets.patience(),
-    );
+}
+
+/// One for each pair, which share the packets among them.
+fn ledgers(packets: &Packets) -> Vec<Ledger> {
+    let pairs = u64::from(packets.pairs);
+    let share = |pair: u64| packets.count / pairs + u64::from(pair < packets.count % pairs);
+    (0..packets.pairs)
+        .map(|pair| Ledger::new(pair, share(pair.into())))
+        .collect()
+}
+
+/// Sends the packets of one row, and says what became of them, and what went wrong.
+fn exchange(streams: &mut [Stream], run: &Run, sizes: &Sizes) -> (Row, Option<Error>) {
     let before: Vec<_> = streams.iter_mut().map(notified).collect();
     let start = Instant::now();
     let ended = thread::scope(|scope| {
         let spawn = |stream| {
-            let run = &run;
             scope.spawn(move || {
                 let ended = Stream::run(stream, run);
                 ended.inspect_err(|_| run.end())
             })
         };
         let threads: Vec<_> = streams.iter_mut().map(spawn).collect();
-        let ended = threads.into_iter().map(|thread| thread.join());
+        let ended = threads.into_iter().map(ScopedJoinHandle::join);
         // One that panicked has told why.
-        ended
-            .map(|it| it.unwrap_or(Err(Error::Gone)))
-            .collect::<Vec<_>>()
+        let ended = ended.map(|it| it.unwrap_or(Err(Error::Gone)));
+        ended.collect::<Vec<_>>()
     });
     let time = start.elapsed();
+    let (mut kicks, mut interrupts) = (0, 0);
+    for (after, before) in streams.iter_mut().map(notified).zip(before) {
+        kicks += after.0 - before.0;
+        interrupts += u64::from(after.1.wrapping_sub(before.1));
+    }
     let counts = run.ledgers.iter().map(|ledger| lock(ledger).counts);
-    let after = streams.iter_mut().map(notified);
-    let (kicks, interrupts) =
-        after
-            .zip(before)
-            .fold((0, 0), |(kicks, interrupts), (after, before)| {
-                (
-                    kicks + after.0 - before.0,
-                    interrupts + u64::from(after.1.wrapping_sub(before.1)),
-                )
-            });
     let row = Row {
         sizes: sizes.clone(),
         counts: counts.collect(),
@@ -243,7 +213,7 @@ fn row(
         kicks,
         interrupts,
     };
-    Ok((row, ended.into_iter().find_map(|ended| ended.err())))
+    (row, ended.into_iter().find_map(Result::err))
 }
 
 /// How often a pair has told, and was told.
@@ -254,13 +224,21 @@ fn notified(stream: &mut Stream) -> (u64, u32) {
 }
 
 /// How many packets of a pair may be on their way: all have room when they come back.
-fn depth(stream: &mut Stream, facts: &Facts, packets: &Packets, sizes: &Sizes) -> u64 {
-    let bytes = facts.header_len + sizes.0.end();
-    let each = bytes.div_ceil(buffer(packets, facts));
-    let pair = stream.pair();
-    let room = usize::from(pair.receiver.depth()) / each;
-    let most = room.min(pair.transmitter.depth().into()) as u64;
-    packets.depth.map_or(most, |depth| most.min(depth.into()))
+fn depth(streams: &mut [Stream], facts: &Facts, packets: &Packets, sizes: &Sizes) -> Result<u64> {
+    let longest = sizes.0.end();
+    let each = (facts.header_len + longest).div_ceil(buffer(packets, facts));
+    let room = streams.iter_mut().map(|stream| {
+        let pair = stream.pair();
+        let room = pair.receiver.depth() as usize / each;
+        room.min(pair.transmitter.depth().into()) as u64
+    });
+    let most = room.min().unwrap_or_default();
+    if most == 0 {
+        return Err(Refusal::new(format_args!(
+            "packets of {longest} bytes take more buffers than a queue has: use a larger --buffer"
+        )));
+    }
+    Ok(packets.depth.map_or(most, |depth| most.min(depth.into())))
 }
 
 /// Bytes of a buffer to receive into.

@@ -10,6 +10,7 @@ use super::*;
 use crate::model::Device;
 use crate::net::inlet::WAITING_MAX;
 use crate::net::{Deliver, FEATURES, Net, Nowhere, Options};
+use crate::task::Ran;
 use crate::testing::Loop;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -182,4 +183,33 @@ fn offloads_can_be_turned_off_later() {
     let (_, bytes) = bench.serve(&[100]).pop().unwrap();
 
     assert_eq!(header(&bytes).flags, 0);
+}
+
+/// Buffers that wait for packets are nothing to do; packets that wait for buffers are.
+#[test]
+fn a_queue_with_buffers_and_no_packets_rests_and_kicks_are_wanted_when_packets_wait() {
+    let mut bench = bench(FEATURES);
+    for _ in 0..4 {
+        bench.queue.submit(&[], &[1600]);
+    }
+    let mut turn = |packets: usize, buffers: usize| {
+        (0..packets).for_each(|_| bench.deliver(packet(1000)));
+        let ran = bench.queue.run();
+        for _ in 0..buffers {
+            let room = bench.queue.ram.holding(&[0; 1600]);
+            bench.queue.driver.submit(&[], &[room], ()).unwrap();
+        }
+        (ran, bench.queue.driver.kick_needed())
+    };
+
+    let at_first = turn(0, 1);
+    let then = turn(3, 1);
+    let short = turn(5, 1);
+    let served = turn(0, 2);
+    let last = turn(0, 1);
+
+    let rests = (Ran::Idle, false);
+    assert_eq!([at_first, then], [rests; 2]);
+    assert_eq!((short, served), ((Ran::Idle, true), (Ran::Idle, true)));
+    assert_eq!(last, rests);
 }

@@ -20,8 +20,15 @@ fn facts(features: Features) -> Facts {
     }
 }
 
+/// Of a card with four pairs of queues, three of which are set up, that counts all there is.
+fn books(statistics: Option<Statistics>) -> Books {
+    let mut books = Books::new(3);
+    books.statistics = statistics;
+    books
+}
+
 fn encode(command: &Command<'_>, features: Features) -> Result<(Control, Vec<u8>), RequestError> {
-    let encoded = command.encode(&facts(features))?;
+    let (encoded, _) = command.encode(&facts(features), &books(Some(Statistics::all())))?;
     Ok((encoded.control, encoded.data))
 }
 
@@ -54,7 +61,11 @@ fn every_command_needs_its_feature() {
         (Command::Hash(HashTypes::IPV4, &[1; 40]), F::HASH_REPORT),
         (Command::Offloads(Offloads::empty()), F::CTRL_GUEST_OFFLOADS),
         (Command::Coalesce(Which::Receive, wait), F::NOTF_COAL),
+        (Command::Coalesce(Which::Transmit, wait), F::NOTF_COAL),
         (Command::Coalesce(Which::Queue(1), wait), F::VQ_NOTF_COAL),
+        (Command::Coalesced(1), F::VQ_NOTF_COAL),
+        (Command::Statistics, F::DEVICE_STATS),
+        (Command::Counters(0, Statistics::RX_BASIC), F::DEVICE_STATS),
     ] {
         let without = Features(u128::MAX) - feature;
         assert_eq!(
@@ -81,12 +92,12 @@ fn a_filter_is_two_tables_each_behind_its_number() {
 }
 
 #[test]
-fn pairs_that_the_card_has_not_are_refused_and_so_are_none() {
-    for asked in [0, 5, u16::MAX] {
+fn pairs_that_are_not_set_up_are_refused_and_so_are_none() {
+    for asked in [0, 4, 5, u16::MAX] {
         let refused = encode(&Command::Pairs(asked), F::MQ);
-        assert_eq!(refused, Err(RequestError::Pairs { asked, most: 4 }));
+        assert_eq!(refused, Err(RequestError::Pairs { asked, most: 3 }));
     }
-    assert_eq!(encode(&Command::Pairs(4), F::MQ).unwrap().1, [4, 0]);
+    assert_eq!(encode(&Command::Pairs(3), F::MQ).unwrap().1, [3, 0]);
 }
 
 #[test]
@@ -94,15 +105,15 @@ fn steering_is_laid_out_as_the_specification_has_it() {
     let steering = Steering {
         types: HashTypes::TCPV4,
         key: &[9, 8],
-        table: &[3, 2],
+        table: &[0, 2],
         unclassified: 1,
-        transmit: 4,
+        transmit: 3,
     };
 
     let (control, data) = encode(&Command::Steer(steering), F::RSS).unwrap();
 
     assert_eq!(control, Control::MQ_RSS_CONFIG);
-    assert_eq!(data, [2, 0, 0, 0, 1, 0, 1, 0, 3, 0, 2, 0, 4, 0, 2, 9, 8]);
+    assert_eq!(data, [2, 0, 0, 0, 1, 0, 1, 0, 0, 0, 2, 0, 3, 0, 2, 9, 8]);
 }
 
 #[test]
@@ -128,11 +139,11 @@ fn steering_that_cannot_be_is_refused() {
         ..good
     })));
     assert!(steering(refused(Steering {
-        table: &[0, 4],
+        table: &[0, 3],
         ..good
     })));
     assert!(steering(refused(Steering {
-        unclassified: 4,
+        unclassified: 3,
         ..good
     })));
     assert!(steering(refused(Steering {
@@ -143,10 +154,10 @@ fn steering_that_cannot_be_is_refused() {
         types: HashTypes::IPV6,
         ..good
     })));
-    let pairs = RequestError::Pairs { asked: 5, most: 4 };
+    let pairs = RequestError::Pairs { asked: 4, most: 3 };
     assert_eq!(
         refused(Steering {
-            transmit: 5,
+            transmit: 4,
             ..good
         }),
         pairs
@@ -162,4 +173,55 @@ fn no_offload_is_enabled_that_was_not_agreed_to() {
 
     assert_eq!(more, Err(RequestError::Unsupported));
     assert_eq!(agreed.unwrap().1, [2, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn no_queue_that_is_not_set_up_is_told_how_long_to_wait_or_asked() {
+    let wait = Wait {
+        packets: 8,
+        micros: 50,
+    };
+    let told = |index| {
+        encode(
+            &Command::Coalesce(Which::Queue(index), wait),
+            F::VQ_NOTF_COAL,
+        )
+    };
+    let asked = |index| encode(&Command::Coalesced(index), F::VQ_NOTF_COAL);
+
+    for index in [6, 7, 8, u16::MAX] {
+        let refused = Err(RequestError::NotSetUp(index));
+        assert_eq!((told(index), asked(index)), (refused.clone(), refused));
+    }
+    let data = [5, 0, 0, 0, 8, 0, 0, 0, 50, 0, 0, 0];
+    assert_eq!(told(5).unwrap().1, data);
+    let asks = (Control::NOTF_COAL_VQ_GET, data[..4].to_vec());
+    assert_eq!(asked(5).unwrap(), asks);
+}
+
+#[test]
+fn counters_are_asked_for_only_of_a_queue_that_has_them_and_if_the_device_said_so() {
+    let facts = facts(F::DEVICE_STATS | F::GUEST_CSUM);
+    let with = |books: &Books, index, groups| {
+        let encoded = Command::Counters(index, groups).encode(&facts, books);
+        encoded.map(|(encoded, _)| encoded.data)
+    };
+    let (receive, checksums) = (Statistics::RX_BASIC, Statistics::RX_CSUM);
+    let all = books(Some(Statistics::all()));
+
+    let unsupported = Err(RequestError::Unsupported);
+    assert_eq!(with(&books(None), 2, receive), unsupported);
+    assert_eq!(with(&books(Some(receive)), 2, checksums), unsupported);
+    assert_eq!(with(&all, 2, Statistics::empty()), unsupported);
+    assert_eq!(with(&all, 3, receive), unsupported);
+    assert_eq!(with(&all, 8, receive), unsupported);
+    // The features that it would count for were not agreed to.
+    assert_eq!(with(&all, 2, Statistics::RX_GSO), unsupported);
+    assert_eq!(with(&all, 9, receive), Err(RequestError::NotSetUp(9)));
+    assert!(with(&all, 8, Statistics::CVQ).is_ok());
+    let data = with(&all, 2, receive | checksums);
+    assert_eq!(
+        data.unwrap(),
+        [2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
+    );
 }

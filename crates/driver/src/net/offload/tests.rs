@@ -112,6 +112,10 @@ fn a_received_packet_that_cannot_be_is_refused() {
     assert_eq!(of(&header(0, 1, 100), 100), None);
     assert_eq!(of(&header(1, 4, 100), 100), None);
     assert_eq!(of(&header(1, 9, 100), 100), None);
+    for tunnel in [0x20, 0x40, 0x60] {
+        assert_eq!(of(&header(1, tunnel, 100), 100), None);
+        assert_eq!(of(&header(1, tunnel | 1, 100), 100), None);
+    }
     assert!(of(&header(1, 1, 100), 100).is_some());
 }
 
