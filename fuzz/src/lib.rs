@@ -11,6 +11,8 @@ mod chance;
 mod format;
 mod input;
 pub mod mmio_device;
+pub mod net_driver;
+pub mod net_queue;
 pub mod pci_device;
 pub mod pci_driver;
 mod registers;
@@ -29,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     Target {
         name: "split_driver",
         run: ring_driver::split,
@@ -61,6 +63,14 @@ pub const TARGETS: [Target; 11] = [
     Target {
         name: "blk_queue",
         run: blk_queue::run,
+    },
+    Target {
+        name: "net_queue",
+        run: net_queue::run,
+    },
+    Target {
+        name: "net_driver",
+        run: net_driver::run,
     },
     Target {
         name: "vhost_messages",

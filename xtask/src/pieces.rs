@@ -15,6 +15,7 @@ mod notify;
 mod own_type;
 mod pattern;
 mod report;
+mod tap;
 mod uml;
 mod up;
 
@@ -143,6 +144,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "uml",
         "Linux's drivers over our vhost-user back-ends, as a process",
         uml::run,
+    ),
+    piece(
+        "tap",
+        "our card on a TAP interface: Linux's own network pings it, and moves bytes over TCP",
+        tap::run,
     ),
     piece(
         "linux-guest",

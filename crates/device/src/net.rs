@@ -224,7 +224,6 @@ impl Net {
             port: Arc::clone(&self.port),
             counts: self.counts(pair),
             burst: Vec::new(),
-            spare: Vec::new(),
         }
     }
 

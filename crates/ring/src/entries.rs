@@ -243,6 +243,24 @@ impl InOrder {
         self.batch.is_some()
     }
 
+    /// Takes the oldest chain, if a batch ends with it, which is then all of the batch: the device has
+    /// given back chain `last`, if that [may be taken](View::take). None if it is not so.
+    #[inline(always)]
+    pub(crate) fn take_only<T>(
+        &mut self,
+        entries: &mut View<'_, T>,
+        last: u32,
+        written: impl FnOnce(u32) -> Option<u32>,
+    ) -> Option<Returned<T>> {
+        if last != u32::from(self.oldest) {
+            return None;
+        }
+        let returned = entries.take(last, written)?;
+        // Always there: it was put with the chain.
+        self.oldest = entries.link(returned.last).map_or(0, Link::id);
+        Some(returned)
+    }
+
     /// Begins the batch that ends with chain `last`, if that [may be taken](View::take). Says whether
     /// it may.
     #[inline(always)]

@@ -7,7 +7,7 @@ use super::cargo::{FUZZ, LIMIT, cargo};
 use crate::failure::{Failure, Result};
 
 /// The targets, as `replay` knows them.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 13] = [
     "split_driver",
     "packed_driver",
     "split_device",
@@ -16,6 +16,8 @@ const TARGETS: [&str; 11] = [
     "pci_device",
     "mmio_device",
     "blk_queue",
+    "net_queue",
+    "net_driver",
     "vhost_messages",
     "vhost_session",
     "vhost_records",

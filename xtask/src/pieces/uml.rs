@@ -91,20 +91,47 @@ impl Tools {
             servers: Servers::new(desk)?,
         })
     }
+}
 
-    /// The folder of the kernel's modules: packed beside it, by release.
-    fn modules(&self) -> Result<PathBuf> {
-        let program = fs::canonicalize(&self.uml.program);
-        let program = program.map_err(Failure::io("find", &self.uml.program))?;
-        let prefix = program.parent().and_then(Path::parent).unwrap_or(&program);
-        let folder = prefix.join("lib/uml/modules");
-        let entries = fs::read_dir(&folder).map_err(Failure::io("list", &folder))?;
-        let releases = entries.flatten().map(|entry| entry.path().join("kernel"));
-        releases
-            .filter(|kernel| kernel.is_dir())
-            .max()
-            .ok_or_else(|| Failure::new(format!("no modules in {}", folder.display())))
-    }
+/// The folder of the modules of a kernel: packed beside it, by release.
+pub(super) fn modules(linux: &Found) -> Result<PathBuf> {
+    let program = fs::canonicalize(&linux.program);
+    let program = program.map_err(Failure::io("find", &linux.program))?;
+    let prefix = program.parent().and_then(Path::parent).unwrap_or(&program);
+    let folder = prefix.join("lib/uml/modules");
+    let entries = fs::read_dir(&folder).map_err(Failure::io("list", &folder))?;
+    let releases = entries.flatten().map(|entry| entry.path().join("kernel"));
+    releases
+        .filter(|kernel| kernel.is_dir())
+        .max()
+        .ok_or_else(|| Failure::new(format!("no modules in {}", folder.display())))
+}
+
+/// Starts a kernel on the host's root, with a first program, and what is its own in `place`.
+pub(super) fn linux(linux: &Found, place: &Path, init: &Path) -> Command {
+    let mut command = Command::new(&linux.path);
+    command
+        .args(["mem=256M", "rootfstype=hostfs", "rootflags=/", "ro"])
+        .arg(format!("init={}", init.display()))
+        .arg(format!("uml_dir={}", place.display()))
+        .args(["con=null", "con0=null,fd:1", "quiet"])
+        // Its memory is a file there.
+        .env("TMPDIR", place);
+    command
+}
+
+/// Writes the first program of a guest into `place`: what comes before every script, and `script`.
+pub(super) fn write_init(place: &Path, busybox: &Found, script: &str) -> Result<PathBuf> {
+    // Where no path has a blank in it: the kernel takes its interpreter from a line of words.
+    let own = place.join("busybox");
+    fs::copy(&busybox.program, &own).map_err(Failure::io("copy", &own))?;
+    let own = own.display().to_string();
+    let begin = variables(&[("BUSYBOX", &own), ("OWN", OWN)]);
+    let script = format!("#!{own} sh\n{begin}{START}{script}");
+    let init = place.join("init");
+    fs::write(&init, script).map_err(Failure::io("write", &init))?;
+    fetch::executable(&init)?;
+    Ok(init)
 }
 
 impl Case {
@@ -119,19 +146,12 @@ impl Case {
 
         let (servers, served) = (&tools.servers, self.served);
         let backend = servers.start(desk, server, served, &image, &socket)?;
-        let mut linux = Command::new(&tools.uml.path);
-        linux
-            .args(["mem=256M", "rootfstype=hostfs", "rootflags=/", "ro"])
-            .arg(format!("init={}", init.display()))
-            .arg(format!(
-                "virtio_uml.device={}:{}",
-                socket.display(),
-                self.id
-            ))
-            .arg(format!("uml_dir={}", place.display()))
-            .args(["con=null", "con0=null,fd:1", "quiet"])
-            // Its memory is a file there.
-            .env("TMPDIR", place);
+        let mut linux = linux(&tools.uml, place, &init);
+        linux.arg(format!(
+            "virtio_uml.device={}:{}",
+            socket.display(),
+            self.id
+        ));
         let done = desk.run.run(&mut linux, LIMIT);
         let report = done.and_then(|done| check(&done, self.expect));
         let report = report.map_err(|e| backend.explain(e))?;
@@ -144,19 +164,13 @@ impl Case {
 
     /// Writes the first program of the guest, and all that it needs, into `place`.
     fn write_init(&self, desk: &Desk<'_>, tools: &Tools, place: &Path) -> Result<PathBuf> {
-        // Where no path has a blank in it: the kernel takes its interpreter from a line of words.
-        let busybox = place.join("busybox");
-        fs::copy(&tools.busybox.program, &busybox).map_err(Failure::io("copy", &busybox))?;
         let e2fsck = tools.mke2fs.path.with_file_name("e2fsck");
         let tree = desk.repo.join("crates");
         let text = |path: &Path| path.display().to_string();
-        let modules = tools.modules()?;
+        let modules = modules(&tools.uml)?;
         let script = format!(
-            "#!{} sh\n{}{START}{REPORT}{}{}finish\n",
-            busybox.display(),
+            "{}{REPORT}{}{}finish\n",
             variables(&[
-                ("BUSYBOX", &text(&busybox)),
-                ("OWN", OWN),
                 ("TREE", &text(&tree)),
                 ("MKE2FS", &text(&tools.mke2fs.path)),
                 ("E2FSCK", &text(&e2fsck)),
@@ -172,9 +186,6 @@ impl Case {
                 .collect::<String>(),
             self.script,
         );
-        let init = place.join("init");
-        fs::write(&init, script).map_err(Failure::io("write", &init))?;
-        fetch::executable(&init)?;
-        Ok(init)
+        write_init(place, &tools.busybox, &script)
     }
 }

@@ -85,9 +85,15 @@ impl Deliver for Shared {
         }
         let rules = self.rules.lock();
         let mut open = Open::new(self);
-        for packet in packets {
-            if rules.wants(&packet.bytes) {
-                self.adapt(&rules, packet, &mut open);
+        let is_plain = |packet: &Packet| packet.header.is_plain() && rules.wants(&packet.bytes);
+        // Most often all are for the driver as they are.
+        if rules.are_simple() && packets.iter().all(is_plain) {
+            open.put_all(packets);
+        } else {
+            for packet in packets {
+                if rules.wants(&packet.bytes) {
+                    self.adapt(&rules, packet, &mut open);
+                }
             }
         }
         let due = open.close();
@@ -134,6 +140,25 @@ impl<'s> Open<'s> {
         }
         let spare = inbox.spare.pop().unwrap_or_default();
         inbox.packets.push(mem::replace(packet, spare));
+    }
+
+    /// Puts packets before the first receive queue. Leaves memory for others.
+    fn put_all(&mut self, packets: &mut Vec<Packet>) {
+        self.turn(0);
+        let Some((_, inbox)) = &mut self.inbox else {
+            return;
+        };
+        let count = packets.len();
+        if !inbox.open || inbox.packets.len().saturating_add(count) > WAITING_MAX {
+            return packets.iter_mut().for_each(|packet| self.put(0, packet));
+        }
+        if inbox.packets.is_empty() {
+            mem::swap(&mut inbox.packets, packets);
+        } else {
+            inbox.packets.append(packets);
+        }
+        let kept = inbox.spare.len().saturating_sub(count);
+        packets.extend(inbox.spare.drain(kept..));
     }
 
     /// Turns to the inbox of `pair`.

@@ -7,7 +7,7 @@ use core::mem;
 use ringway_ring::device::{Batch, Chain, Violation};
 use ringway_spec::Features;
 use ringway_spec::le::{U16, U32};
-use ringway_spec::net::{F, Header, HeaderFlags, ReportedHash, header_len};
+use ringway_spec::net::{F, GsoType, Header, HeaderFlags, ReportedHash, header_len};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::counts::ReceiveCounts;
@@ -26,6 +26,17 @@ struct Before {
     header: Header,
     hash: ReportedHash,
 }
+
+/// That of a packet with which there is nothing left to do, in one buffer.
+const PLAIN: Header = Header {
+    flags: 0,
+    gso_type: GsoType::NONE,
+    hdr_len: U16::ZERO,
+    gso_size: U16::ZERO,
+    csum_start: U16::ZERO,
+    csum_offset: U16::ZERO,
+    num_buffers: U16::new(1),
+};
 
 impl Before {
     /// That of a packet which is in `buffers` buffers.
@@ -157,23 +168,26 @@ impl Receive {
         if self.held.is_empty() {
             // Most buffers are in one piece, and long enough.
             let before = self.before;
-            let served = batch.serve_next(|plain| {
-                let view = plain.writable()?;
-                if (view.len() as u64) < needed {
-                    return None;
-                }
-                let header = Before::new(packet, 1);
-                if before == size_of::<Header>() {
-                    view.write_value(0, &header.header).ok()?;
-                } else {
-                    let header = header.as_bytes().get(..before).unwrap_or_default();
-                    view.write(0, header).ok()?;
-                }
-                // Apart: a copy of both would read what was not written together, and wait for it.
-                view.write(before, &packet.bytes).ok()?;
-                // No longer than the view, whose length has 32 bits.
-                Some(needed as u32)
-            });
+            let served = batch.serve_next(
+                #[inline(always)]
+                |plain| {
+                    let view = plain.writable()?;
+                    if (view.len() as u64) < needed {
+                        return None;
+                    }
+                    if before == size_of::<Header>() && packet.header.is_plain() {
+                        view.write_value(0, &PLAIN).ok()?;
+                    } else {
+                        let header = Before::new(packet, 1);
+                        let header = header.as_bytes().get(..before).unwrap_or_default();
+                        view.write(0, header).ok()?;
+                    }
+                    // Apart: a copy of both would read what was not written together, and wait for it.
+                    view.write(before, &packet.bytes).ok()?;
+                    // No longer than the view, whose length has 32 bits.
+                    Some(needed as u32)
+                },
+            );
             if served {
                 return Ok(Put::Done);
             }

@@ -80,7 +80,14 @@ impl Rules {
         }
     }
 
+    /// Whether all packets are for the first pair, and none is hashed.
+    #[inline]
+    pub(super) fn are_simple(&self) -> bool {
+        self.pairs == 1 && self.hashing.is_none()
+    }
+
     /// Whether a packet is received.
+    #[inline]
     pub(super) fn wants(&self, packet: &[u8]) -> bool {
         let Some(destination) = packet.first_chunk::<6>() else {
             return false;

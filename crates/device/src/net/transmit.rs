@@ -11,7 +11,7 @@ use ringway_spec::net::{F, GsoType, Header, HeaderFlags};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::counts::TransmitCounts;
-use super::inlet::{Shared, keep};
+use super::inlet::Shared;
 use super::packet::{PACKET_BYTES_MAX, Packet, Port};
 use crate::model::Worker;
 use spin::Mutex;
@@ -33,9 +33,8 @@ pub(super) struct Transmit {
     pub(super) shared: Arc<Shared>,
     pub(super) port: Arc<dyn Port>,
     pub(super) counts: Arc<Mutex<TransmitCounts>>,
+    /// Memory for packets that are sent on at once.
     pub(super) burst: Vec<Packet>,
-    /// Memory for packets.
-    pub(super) spare: Vec<Packet>,
 }
 
 /// Why a packet is not sent.
@@ -50,57 +49,94 @@ enum Refused {
 impl Worker for Transmit {
     fn serve(&mut self, batch: &mut Batch<'_>) -> Result<(), Violation> {
         let mut counts = TransmitCounts::default();
-        let mut packet = self.spare.pop().unwrap_or_default();
-        loop {
-            let mut taken = Err(Refused::Length);
-            // Most packets are in one piece.
-            let served = batch.serve_next(|plain| {
-                let view = plain.readable()?;
-                let read = |room: &mut [u8]| view.read(0, room).ok();
-                taken = self.take(view.len(), read, &mut packet);
-                // Nothing is written (§5.1.9.2).
-                Some(0)
-            });
-            if !served {
-                let Some(chain) = batch.next_chain()? else {
-                    break;
-                };
-                let mut readable = batch.readable(&chain);
-                // Where that is not so, the driver gives as many bytes as there is no memory for.
-                let len = usize::try_from(readable.remaining()).unwrap_or(usize::MAX);
-                taken = self.take(len, |room| readable.read(room).ok(), &mut packet);
-                batch.complete(chain, 0);
-            }
-            match taken {
-                Ok(()) => {
-                    counts.sent(packet.bytes.len());
-                    let next = self.spare.pop().unwrap_or_default();
-                    self.burst.push(mem::replace(&mut packet, next));
+        let mut burst = mem::take(&mut self.burst);
+        // How many of them are packets: the others are memory for such.
+        let mut filled = 0;
+        let served = loop {
+            let Some(packet) = burst.get_mut(filled) else {
+                if filled < BURST {
+                    burst.push(Packet::default());
+                } else {
+                    self.send(&mut burst, &mut filled);
+                    batch.publish();
                 }
-                Err(Refused::Length | Refused::Header) => counts.malformed(),
+                continue;
+            };
+            match self.next(batch, packet) {
+                Ok(Some(Ok(()))) => {
+                    counts.sent(packet.bytes.len());
+                    filled = filled.saturating_add(1);
+                }
+                Ok(Some(Err(Refused::Length | Refused::Header))) => counts.malformed(),
+                Ok(None) => break Ok(()),
+                Err(violation) => break Err(violation),
             }
-            if self.burst.len() == BURST {
-                self.send();
-                batch.publish();
-            }
-        }
-        self.spare.push(packet);
-        self.send();
+        };
+        self.send(&mut burst, &mut filled);
+        self.burst = burst;
         if counts != TransmitCounts::default() {
             self.counts.lock().add(&counts);
         }
-        Ok(())
+        served
     }
 }
 
 impl Transmit {
-    /// Sends what is there on, and keeps memory for other packets.
-    fn send(&mut self) {
-        if self.burst.is_empty() {
+    /// Sends the first `filled` of a burst on. What is there then is memory for others.
+    fn send(&self, burst: &mut Vec<Packet>, filled: &mut usize) {
+        if *filled == 0 {
             return;
         }
-        self.port.send(&mut self.burst);
-        keep(&mut self.burst, &mut self.spare);
+        let mut rest = match burst.len() == *filled {
+            true => Vec::new(),
+            false => burst.split_off(*filled),
+        };
+        *filled = 0;
+        self.port.send(burst);
+        burst.append(&mut rest);
+        burst.truncate(BURST);
+    }
+
+    /// Takes the next packet, if there is one, and says whether it can be.
+    #[inline(always)]
+    fn next(
+        &self,
+        batch: &mut Batch<'_>,
+        packet: &mut Packet,
+    ) -> Result<Option<Result<(), Refused>>, Violation> {
+        let mut taken = Err(Refused::Length);
+        // Most are in one piece.
+        let served = batch.serve_next(
+            #[inline(always)]
+            |plain| {
+                let view = plain.readable()?;
+                let read = |room: &mut [u8]| view.read(0, room).ok();
+                taken = self.take(view.len(), read, packet);
+                // Nothing is written (§5.1.9.2).
+                Some(0)
+            },
+        );
+        if served {
+            return Ok(Some(taken));
+        }
+        self.next_of_any_kind(batch, packet)
+    }
+
+    #[inline(never)]
+    fn next_of_any_kind(
+        &self,
+        batch: &mut Batch<'_>,
+        packet: &mut Packet,
+    ) -> Result<Option<Result<(), Refused>>, Violation> {
+        let Some(chain) = batch.next_chain()? else {
+            return Ok(None);
+        };
+        let mut readable = batch.readable(&chain);
+        // Where that is not so, the driver gives as many bytes as there is no memory for.
+        let len = usize::try_from(readable.remaining()).unwrap_or(usize::MAX);
+        let taken = self.take(len, |room| readable.read(room).ok(), packet);
+        batch.complete(chain, 0);
+        Ok(Some(taken))
     }
 
     /// Copies a packet out of the driver's memory, once, by `read`, and looks whether it can be. With what

@@ -242,7 +242,7 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// Takes a buffer of which `written` bytes were filled. Yields the packet that it completes.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, buffer: B, written: usize) -> Result<Option<Packet<B>>> {
         if self.begun.is_some() {
             return self.go_on(buffer, written);
@@ -291,7 +291,7 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// A packet whose buffers are all there, of which `bytes` were filled.
-    #[inline]
+    #[inline(always)]
     fn whole(
         &mut self,
         header: &Header,

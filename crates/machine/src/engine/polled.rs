@@ -36,6 +36,8 @@ struct State {
     interrupted: bool,
     /// How many do something that is not to be.
     masked: usize,
+    /// How many wait until a queue is not served any more.
+    waiting: usize,
 }
 
 struct Queue {
@@ -78,13 +80,15 @@ impl<H: Handle> Polled<H> {
 
     pub(crate) fn stop(&self, key: Key) {
         let this = thread::current().id();
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
+        state.waiting += 1;
         let served = |state: &mut State| {
             let queue = state.find(key);
             queue.is_some_and(|queue| matches!(queue.held, Held::By(thread) if thread != this))
         };
         let waited = self.served.wait_while(state, served);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
         let at = state.queues.iter().position(|queue| queue.key == key);
         let stopped = at.map(|at| state.queues.remove(at));
         drop(state);
@@ -178,8 +182,11 @@ impl<H: Handle> Polled<H> {
             }
         }
         state.room = round;
+        let is_awaited = state.waiting != 0;
         drop(state);
-        self.served.notify_all();
+        if is_awaited {
+            self.served.notify_all();
+        }
         // Not with the lock: what a worker holds may do anything when it goes.
         drop(stopped);
     }

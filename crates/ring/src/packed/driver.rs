@@ -198,6 +198,8 @@ impl<T, S: Slab<T>> Driver<T, S> {
                     entries.set_link(returned.last, self.free_id);
                     self.free_id = returned.completion.token.id;
                 })
+            } else if let Some(only) = self.batch.take_only(&mut entries, id, written(tail)) {
+                Some(only)
             } else if self.batch.begin(&entries, id, written(tail)) {
                 self.batch.take(&mut entries)
             } else {
