@@ -129,6 +129,13 @@ pub enum RequestError {
         /// How many there are.
         most: u16,
     },
+    /// Packets cannot be limited to so many bytes after the Ethernet header.
+    Mtu {
+        /// How many were asked for.
+        asked: u16,
+        /// How many the device carries.
+        most: u16,
+    },
     /// No queue of this index is set up.
     NotSetUp(u16),
     /// The pair of queues is not used now: the device was told of fewer.
@@ -417,6 +424,9 @@ impl fmt::Display for RequestError {
             }
             Self::Pairs { asked, most } => {
                 write!(f, "{asked} pairs of queues, where there are 1 to {most}")
+            }
+            Self::Mtu { asked, most } => {
+                write!(f, "packets of {asked} bytes, where there are 68 to {most}")
             }
             Self::NotSetUp(index) => write!(f, "queue {index} is not set up"),
             Self::Inactive => f.write_str("pair of queues is not used now"),

@@ -9,17 +9,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU16;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
 use ringway_spec::DeviceId;
-use ringway_spec::net::Mac;
+use ringway_spec::net::{MTU_MIN, Mac};
 
 use crate::bringup::{Config as DeviceConfig, Live, Probed, Wanted};
 use crate::bus::{AnyTransport, Class, Driver};
 use crate::dma::{Bytes, Token};
-use crate::error::Result;
+use crate::error::{RequestError, Result};
 use crate::platform::Platform;
 use crate::transport::Transport;
 
@@ -31,6 +30,7 @@ mod commands;
 mod counters;
 mod facts;
 mod fallback;
+mod in_use;
 mod offload;
 mod receive;
 mod transmit;
@@ -43,6 +43,7 @@ use commands::{Commands, ControlQueue};
 pub use counters::Counters;
 pub use facts::{Duplex, Facts, Hashes, Link};
 pub use fallback::{Fallback, Sent};
+use in_use::InUse;
 pub use offload::{Checksum, ChecksumAt, Congestion, Cut, Offload, Pieces, Received};
 pub use receive::{Burst, Packet, Receiver};
 pub use transmit::Transmitter;
@@ -54,6 +55,7 @@ pub struct Net<T: Transport, B: Bytes = alloc::boxed::Box<[u8]>> {
     facts: Facts,
     pairs: Vec<Pair<T::Platform, B>>,
     commands: Commands<T::Platform>,
+    in_use: Arc<InUse>,
 }
 
 /// A pair of queues. Each is a handle of its own.
@@ -87,14 +89,15 @@ impl<T: Transport, B: Bytes> Net<T, B> {
         facts: Facts,
         pairs: Vec<Pair<T::Platform, B>>,
         control: Option<ControlQueue<T::Platform>>,
-        used: Arc<AtomicU16>,
+        in_use: Arc<InUse>,
     ) -> Self {
         let books = Books::new(pairs.len() as u16);
         Self {
             device,
             facts,
             pairs,
-            commands: Commands::new(control, used, books),
+            commands: Commands::new(control, Arc::clone(&in_use), books),
+            in_use,
         }
     }
 
@@ -177,6 +180,27 @@ impl<T: Transport, B: Bytes> Net<T, B> {
     /// The card's address: the one that it was [given](Command::Mac), or its own, if it has one.
     pub fn mac(&self) -> Option<Mac> {
         self.commands.mac().or(self.facts.mac)
+    }
+
+    /// Longest packet after the Ethernet header that is sent, unless it is cut, in bytes, if there is a
+    /// limit.
+    pub fn mtu(&self) -> Option<u16> {
+        self.in_use.mtu()
+    }
+
+    /// Has no longer packets be sent from here on, by any pair. What may be received is as before.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Mtu`]: 68 bytes are the least, and the most what the card says, if it does
+    /// (§5.1.4.2).
+    pub fn set_mtu(&mut self, mtu: u16) -> Result<()> {
+        let most = self.facts.mtu.unwrap_or(u16::MAX);
+        if !(MTU_MIN..=most).contains(&mtu) {
+            return Err(RequestError::Mtu { asked: mtu, most }.into());
+        }
+        self.in_use.set_mtu(mtu);
+        Ok(())
     }
 
     /// Whether the card receives a kind of packets because it was [told](Command::Receive) to, and

@@ -220,6 +220,10 @@ impl Worker for Coalesced {
         self.worker.ready()
     }
 
+    fn wants_chains(&self) -> bool {
+        self.worker.wants_chains()
+    }
+
     fn defers(&self) -> bool {
         self.defers
     }

@@ -146,7 +146,7 @@ impl Receive {
         for _ in 0..LOOKS_MAX {
             while let Some(packet) = taken.get_mut(self.received) {
                 match self.put(batch, packet)? {
-                    Put::Done => counts.received(packet.bytes.len()),
+                    Put::Done => counts.received(&packet.header, packet.bytes.len()),
                     Put::TooLong => counts.dropped(),
                     Put::Short => return Ok(false),
                 }

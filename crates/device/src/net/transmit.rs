@@ -64,7 +64,7 @@ impl Worker for Transmit {
             };
             match self.next(batch, packet) {
                 Ok(Some(Ok(()))) => {
-                    counts.sent(packet.bytes.len());
+                    counts.sent(&packet.header, packet.bytes.len());
                     filled = filled.saturating_add(1);
                 }
                 Ok(Some(Err(Refused::Length | Refused::Header))) => counts.malformed(),

@@ -2,13 +2,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU16;
 
 use ringway_spec::net::{Control, F, PAIRS_MIN, control_queue, receive_queue, transmit_queue};
 use ringway_spec::{DeviceId, Features};
 
 use super::answer::Reply;
 use super::facts::{Facts, Link};
+use super::in_use::InUse;
 use super::receive::Receiver;
 use super::transmit::Transmitter;
 use super::{Commands, Net, Pair};
@@ -221,14 +221,14 @@ impl<T: Transport> Card<T> {
         }
         let control = self.control()?;
         let (device, (queues, control)) = self.device.start((queues, control))?;
-        let pairs = Arc::new(AtomicU16::new(PAIRS_MIN));
         let facts = self.facts;
+        let in_use = Arc::new(InUse::new(facts.mtu));
         let pair = |(number, (receive, transmit))| Pair {
             receiver: Receiver::new(receive, facts.features, facts.header_len),
-            transmitter: Transmitter::new(transmit, facts, number, Arc::clone(&pairs)),
+            transmitter: Transmitter::new(transmit, facts, number, Arc::clone(&in_use)),
         };
         let queues = (0..).zip(queues).map(pair).collect();
-        Ok(Net::new(device, facts, queues, control, pairs))
+        Ok(Net::new(device, facts, queues, control, in_use))
     }
 
     fn queue<B: Bytes>(

@@ -1,7 +1,7 @@
 //! The queue of commands.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
@@ -11,6 +11,7 @@ use super::answer::{Answered, Effect, Reply};
 use super::books::Books;
 use super::command::{Command, Encoded, Kind};
 use super::facts::Facts;
+use super::in_use::InUse;
 use crate::bringup::Live;
 use crate::dma::{Completion, Data, DmaBuffer, Queue, Token};
 use crate::error::{Error, RequestError, Result};
@@ -24,8 +25,7 @@ pub(super) type ControlQueue<P> = Queue<P, DmaBuffer, Control, Reply>;
 #[derive(Debug)]
 pub(super) struct Commands<P: Platform> {
     queue: Option<ControlQueue<P>>,
-    /// How many pairs may be used.
-    pairs: Arc<AtomicU16>,
+    in_use: Arc<InUse>,
     books: Books,
 }
 
@@ -33,10 +33,10 @@ impl<P: Platform> Commands<P> {
     /// As many as are sent one after the other.
     pub(super) const DEPTH: u16 = 64;
 
-    pub(super) fn new(queue: Option<ControlQueue<P>>, pairs: Arc<AtomicU16>, books: Books) -> Self {
+    pub(super) fn new(queue: Option<ControlQueue<P>>, in_use: Arc<InUse>, books: Books) -> Self {
         Self {
             queue,
-            pairs,
+            in_use,
             books,
         }
     }
@@ -57,7 +57,7 @@ impl<P: Platform> Commands<P> {
         if let Effect::Pairs(pairs) = effect {
             // Once it is asked for, no other queue is used (§5.1.9.5.6.1); those that are new are when
             // it is granted.
-            self.pairs.fetch_min(pairs, Ordering::Relaxed);
+            self.in_use.pairs.fetch_min(pairs, Ordering::Relaxed);
         }
         self.books.sent(token, effect);
         Ok(token)
@@ -118,7 +118,7 @@ impl<P: Platform> Commands<P> {
         let result = done.answer.read(done.written, effect);
         if let Ok(answer) = &result {
             if let Effect::Pairs(pairs) = effect {
-                self.pairs.store(pairs, Ordering::Relaxed);
+                self.in_use.pairs.store(pairs, Ordering::Relaxed);
             }
             self.books.done(effect, answer);
         }

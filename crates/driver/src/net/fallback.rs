@@ -185,7 +185,7 @@ impl<P: Platform, B: Bytes> Fallback<P, B> {
             return Ok(0);
         };
         let longest = pieces.longest();
-        if let Some(mtu) = self.facts.mtu
+        if let Some(mtu) = self.transmitter.mtu()
             && longest - network > usize::from(mtu)
         {
             let (len, limit) = (longest, network + usize::from(mtu));

@@ -1,12 +1,13 @@
 //! Packets that go out.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::Ordering;
 
 use ringway_spec::net::Header;
 use zerocopy::IntoBytes;
 
 use super::facts::Facts;
+use super::in_use::InUse;
 use super::offload::Offload;
 use crate::dma::{Bytes, Counts, Data, Queue, Rejected, Token};
 use crate::error::{RequestError, Result};
@@ -32,23 +33,17 @@ pub struct Transmitter<P: Platform, B: Bytes> {
     facts: Facts,
     /// Which pair it is of, counted from 0.
     pair: u16,
-    /// How many pairs may be used now.
-    pairs: Arc<AtomicU16>,
+    in_use: Arc<InUse>,
 }
 
 impl<P: Platform, B: Bytes> Transmitter<P, B> {
-    pub(super) fn new(
-        mut queue: Queue<P, B>,
-        facts: Facts,
-        pair: u16,
-        pairs: Arc<AtomicU16>,
-    ) -> Self {
+    pub(super) fn new(mut queue: Queue<P, B>, facts: Facts, pair: u16, in_use: Arc<InUse>) -> Self {
         queue.disarm();
         Self {
             queue,
             facts,
             pair,
-            pairs,
+            in_use,
         }
     }
 
@@ -132,6 +127,13 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
         self.queue.counts()
     }
 
+    /// Longest packet after the Ethernet header that is sent, unless it is cut, in bytes, if there is a
+    /// limit: that of the card, or what the [whole of it](super::Net::set_mtu) was told.
+    #[inline]
+    pub fn mtu(&self) -> Option<u16> {
+        self.in_use.mtu()
+    }
+
     /// The queue, for taking buffers back after a reset.
     pub fn queue(&mut self) -> &mut Queue<P, B> {
         &mut self.queue
@@ -149,7 +151,7 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
         if offload.cut.is_none() {
             self.check_len(buffer, len - self.facts.header_len)?;
         }
-        if self.pair >= self.pairs.load(Ordering::Relaxed) {
+        if self.pair >= self.in_use.pairs.load(Ordering::Relaxed) {
             return Err(RequestError::Inactive);
         }
         if self.facts.header_len == size_of::<Header>() {
@@ -167,7 +169,7 @@ impl<P: Platform, B: Bytes> Transmitter<P, B> {
 
     /// Whether the network carries a packet of `len` bytes (§5.1.4.2).
     fn check_len(&self, buffer: &B, len: usize) -> Result<(), RequestError> {
-        let Some(mtu) = self.facts.mtu.map(usize::from) else {
+        let Some(mtu) = self.mtu().map(usize::from) else {
             return Ok(());
         };
         if len <= mtu + ETHERNET {

@@ -145,6 +145,36 @@ fn an_address_and_what_is_received_are_as_the_card_was_told_last() {
 }
 
 #[test]
+fn packets_are_no_longer_than_the_card_or_whoever_has_it_says() {
+    let way = ways().next().unwrap();
+    let (machine, _, mut net) = with_link(way, 2);
+    let before = net.facts().header_len;
+    let send = |net: &mut Nic, pair: usize, len| {
+        let packet = buffer(&machine, &tcp(before, len));
+        let sent = net.pairs()[pair].transmitter.send(packet, &TCP);
+        sent.map(drop).map_err(Error::from)
+    };
+    tell(&mut net, &Command::Pairs(2));
+
+    let at_first = (net.mtu(), [0, 1].map(|pair| send(&mut net, pair, 1460)));
+    net.set_mtu(1000).unwrap();
+    let longer = [0, 1].map(|pair| send(&mut net, pair, 961));
+    let not_longer = [0, 1].map(|pair| send(&mut net, pair, 960));
+    let refused = [67, 1501].map(|mtu| net.set_mtu(mtu));
+
+    assert_eq!(at_first, (Some(1500), [Ok(()); 2]));
+    let too_large = RequestError::TooLarge {
+        len: 1015,
+        limit: 1014,
+    };
+    assert_eq!(longer, [Err(Error::Request(too_large)); 2]);
+    assert_eq!((not_longer, net.mtu()), ([Ok(()); 2], Some(1000)));
+    let most = 1500;
+    let cannot = [67, 1501].map(|asked| Err(RequestError::Mtu { asked, most }.into()));
+    assert_eq!(refused, cannot);
+}
+
+#[test]
 fn counters_are_asked_for_when_the_card_has_said_which_there_are() {
     for way in ways() {
         let (machine, _, mut net) = with_link(way, 2);
@@ -184,8 +214,10 @@ fn counters_are_asked_for_when_the_card_has_said_which_there_are() {
             (received.rx_packets.get(), received.rx_bytes.get()),
             (1, 100)
         );
-        let sent = sent.transmit.unwrap();
+        let (sent, sent_checksums) = (sent.transmit.unwrap(), sent.transmit_checksums);
         assert_eq!((sent.tx_packets.get(), sent.tx_bytes.get()), (1, 100));
+        let checksums = sent_checksums.unwrap();
+        assert_eq!(checksums.tx_needs_csum.get(), 1, "{way:?}");
         // The query, the rules, two queues, and this one.
         let commands = commands.commands.unwrap();
         assert_eq!(

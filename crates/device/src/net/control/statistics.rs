@@ -10,8 +10,10 @@ use super::{Answer, Commands, Data, Refused};
 
 /// What is counted. Nothing is slowed down, so that there is nothing to count of what was too fast.
 const COUNTED: Statistics = Statistics::CVQ
-    .union(Statistics::RX_BASIC)
-    .union(Statistics::TX_BASIC);
+    .union(Statistics::RECEIVE)
+    .union(Statistics::TRANSMIT)
+    .difference(Statistics::RX_SPEED)
+    .difference(Statistics::TX_SPEED);
 
 impl Commands {
     /// The groups of counters that there are.
@@ -50,34 +52,49 @@ impl Commands {
         groups: Statistics,
     ) -> Result<(), Refused> {
         let pair = usize::from(index / 2);
-        if groups.contains(Statistics::CVQ) {
-            group(answer, Statistics::CVQ, index, &self.counts.all());
-        }
-        if groups.intersects(Statistics::RECEIVE) {
+        let mut add = Adder {
+            answer,
+            index,
+            groups,
+        };
+        if groups.intersects(Statistics::CVQ) {
+            add.group(Statistics::CVQ, &self.counts.all());
+        } else if groups.intersects(Statistics::RECEIVE) {
             let counts = self.shared.boxes.get(pair).ok_or(Refused)?.lock().counts;
-            group(answer, Statistics::RX_BASIC, index, &counts.basic());
-        }
-        if groups.intersects(Statistics::TRANSMIT) {
+            add.group(Statistics::RX_BASIC, &counts.basic());
+            add.group(Statistics::RX_CSUM, &counts.checksums());
+            add.group(Statistics::RX_GSO, &counts.segments());
+        } else {
             let counts = *self.transmitted.get(pair).ok_or(Refused)?.lock();
-            group(answer, Statistics::TX_BASIC, index, &counts.basic());
+            add.group(Statistics::TX_BASIC, &counts.basic());
+            add.group(Statistics::TX_CSUM, &counts.checksums());
+            add.group(Statistics::TX_GSO, &counts.segments());
         }
         Ok(())
     }
 }
 
-/// Adds a group of counters to an answer.
-fn group<T: IntoBytes + Immutable>(
-    answer: &mut Vec<u8>,
-    group: Statistics,
+/// An answer to which groups of counters of one queue are added.
+struct Adder<'a> {
+    answer: &'a mut Vec<u8>,
     index: u16,
-    counters: &T,
-) {
-    let header = StatisticsHeader {
-        kind: group.bits().trailing_zeros() as u8,
-        vq_index: U16::new(index),
-        size: U16::new(size_of::<StatisticsHeader>().wrapping_add(size_of::<T>()) as u16),
-        ..StatisticsHeader::default()
-    };
-    answer.extend(header.as_bytes());
-    answer.extend(counters.as_bytes());
+    /// Those that are asked for.
+    groups: Statistics,
+}
+
+impl Adder<'_> {
+    /// Adds a group, if it is asked for.
+    fn group<T: IntoBytes + Immutable>(&mut self, group: Statistics, counters: &T) {
+        if !self.groups.contains(group) {
+            return;
+        }
+        let header = StatisticsHeader {
+            kind: group.bits().trailing_zeros() as u8,
+            vq_index: U16::new(self.index),
+            size: U16::new(size_of::<StatisticsHeader>().wrapping_add(size_of::<T>()) as u16),
+            ..StatisticsHeader::default()
+        };
+        self.answer.extend(header.as_bytes());
+        self.answer.extend(counters.as_bytes());
+    }
 }

@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 use super::*;
 use crate::model::Device;
 use crate::net::inlet::WAITING_MAX;
-use crate::net::{Deliver, FEATURES, Net, Nowhere, Options};
+use crate::net::{Deliver, FEATURES, Net, Nowhere, Options, PACKET_BYTES_MAX};
 use crate::task::Ran;
 use crate::testing::Loop;
 
@@ -212,4 +212,46 @@ fn a_queue_with_buffers_and_no_packets_rests_and_kicks_are_wanted_when_packets_w
     assert_eq!([at_first, then], [rests; 2]);
     assert_eq!((short, served), ((Ran::Idle, true), (Ran::Idle, true)));
     assert_eq!(last, rests);
+}
+
+/// No driver should give such, and each gets what it gave (§5.1.9.3.1).
+#[test]
+fn buffers_shorter_than_what_stands_before_a_packet_are_filled_or_given_back_empty() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+
+    bench.deliver(packet(60));
+    let short = bench.serve(&[2; 36]);
+    bench.deliver(packet(60));
+    let tiny = bench.serve(&[1; 63]);
+    let full = bench.serve(&[1]);
+    bench.deliver(packet(60));
+    let last = bench.serve(&[200]);
+
+    let whole: Vec<u8> = short.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    assert!(short.iter().all(|(written, _)| *written == 2));
+    assert_eq!(header(&whole).num_buffers.get(), 36);
+    assert_eq!(whole[12..], packet(60).bytes[..]);
+    // Too few yet, and then as many as may be.
+    assert_eq!(tiny, []);
+    assert_eq!((full[0].0, last[0].0), (0, 72));
+    let counts = bench.net.shared.boxes[0].lock().counts.basic();
+    assert_eq!((counts.rx_packets.get(), counts.rx_drops.get()), (2, 1));
+}
+
+#[test]
+fn the_longest_packet_fills_as_many_buffers_as_it_takes_and_the_shortest_one() {
+    let mut bench = bench(FEATURES - F::HASH_REPORT);
+
+    bench.deliver(packet(PACKET_BYTES_MAX));
+    bench.deliver(packet(14));
+    let done = bench.serve(&[2048; 64]);
+
+    let written: Vec<u32> = done.iter().map(|(written, _)| *written).collect();
+    let buffers = (PACKET_BYTES_MAX + 12).div_ceil(2048);
+    assert_eq!(usize::from(header(&done[0].1).num_buffers.get()), buffers);
+    assert_eq!(
+        written[..buffers].iter().sum::<u32>() as usize,
+        PACKET_BYTES_MAX + 12
+    );
+    assert_eq!(written[buffers..], [26]);
 }
