@@ -4,6 +4,7 @@
 mod bad_input;
 pub(crate) mod cargo;
 mod devices;
+mod dpdk_net;
 mod drive;
 mod faults;
 mod fuzz;
@@ -141,6 +142,11 @@ pub(crate) const PIECES: &[Piece] = &[
         drive::run,
     ),
     piece(
+        "dpdk-net",
+        "our network driver over DPDK's vhost, which counts and returns packets: rings, pairs, sizes",
+        dpdk_net::run,
+    ),
+    piece(
         "uml",
         "Linux's drivers over our vhost-user back-ends, as a process",
         uml::run,
@@ -184,6 +190,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-devices-2",
         "`guest-devices` with every combination of what is offered and not taken",
         devices::run_long,
+    ),
+    long(
+        "dpdk-net-2",
+        "`dpdk-net` with every ring, in every number of pairs and sizes of buffers and packets",
+        dpdk_net::run_long,
     ),
     long(
         "linux-guest-2",
