@@ -15,7 +15,7 @@ use ringway_spec::{F, Features};
 
 use crate::command_line::CommandLine;
 use crate::platform::{Interrupts, Lines, Machine, Reach};
-use crate::{serial, watchdog};
+use crate::{net, serial, watchdog};
 
 /// What the ways are called of noticing that a read is done; the first is the usual one.
 const WAYS: [(&str, Way); 3] = [
@@ -46,6 +46,9 @@ const WITHOUT: [(&str, Features); 4] = [
 /// | `messages=N`, `lines=cut` | the most messages that devices have at a time; no interrupt lines |
 /// | `reads=N`, `way=polled`, `blocking` or `async` | disks are read so often, so, and nothing else |
 /// | `departures=N` | devices that come to slots are used until so many have gone, and nothing else is done |
+/// | `net=client` | cards fetch `bytes=N` from the port `http=N` of their router, and nothing else is done |
+/// | `net=watch` | `changes=N` of a card's link are waited for, and nothing else is done |
+/// | `net=listen`, `net=connect` | `bytes=N` go to another machine and come from it, and nothing else is done |
 /// | `legacy-first` | devices on PCI that have a legacy interface are driven through that |
 /// | `window` | no registers are mapped: those of PCI are behind windows in configuration space |
 ///
@@ -71,6 +74,9 @@ pub fn run(command_line: &CommandLine) -> Result<bool, String> {
         watchdog::pet();
         serial::line(&event.to_line());
     };
+    if let Some(task) = task(command_line)? {
+        return net::run(task, &machine, (preference, &slots), &options, &mut sink);
+    }
     if let Some(departures) = number(command_line, "departures")? {
         let report = exercise::in_slots(&machine, departures, &options, &mut sink);
         return Ok(report.checks.iter().all(|check| check.ok));
@@ -119,6 +125,26 @@ fn options(command_line: &CommandLine) -> Result<Options, String> {
         without: without.try_fold(Features::NONE, |all, one| Ok::<_, String>(all | one?))?,
         reads: reads.transpose()?,
     })
+}
+
+/// What is to be done with network cards, if that is all.
+fn task(command_line: &CommandLine) -> Result<Option<net::Task>, String> {
+    let Some(task) = command_line.value("net") else {
+        return Ok(None);
+    };
+    let bytes = number(command_line, "bytes")?.unwrap_or_default();
+    Ok(Some(match task {
+        "client" => net::Task::Client {
+            port: number(command_line, "http")?.unwrap_or_default(),
+            bytes,
+        },
+        "watch" => net::Task::Watch {
+            changes: number(command_line, "changes")?.unwrap_or_default(),
+        },
+        "listen" => net::Task::Listen { bytes },
+        "connect" => net::Task::Connect { bytes },
+        other => return Err(format!("there is no {other} of cards")),
+    }))
 }
 
 fn interrupts(command_line: &CommandLine) -> Result<Interrupts, String> {

@@ -10,20 +10,20 @@
 //!
 //! | file | |
 //! | --- | --- |
-//! | [`command_line`], [`start_info`], [`json`] | what comes in and goes out; tested on any machine |
+//! | [`command_line`], [`start_info`], [`json`], [`http`] | what comes in and goes out; tested on any machine |
 //! | [`memory`], `paging`, `layout`, `compiler` | RAM, protection, the image's own extent, `memcpy` and its kin |
 //! | [`serial`], [`failure`], [`exit`] | how results leave |
 //! | [`interrupts`], [`time`], [`watchdog`] | handlers by vector, the clock, the guard against hangs |
 //! | [`pci`] | configuration space |
-//! | [`platform`], [`exercise`] | what all of it provides to the drivers, and the drivers at work |
+//! | [`platform`], [`exercise`], `net` | what all of it provides to the drivers, and the drivers at work |
 
 #![cfg_attr(not(test), no_std)]
 
-#[cfg(not(test))]
 extern crate alloc;
 
 pub mod command_line;
 pub mod error;
+pub mod http;
 pub mod json;
 pub mod start_info;
 
@@ -46,6 +46,8 @@ mod layout;
 pub mod lock;
 #[cfg(not(test))]
 pub mod memory;
+#[cfg(not(test))]
+mod net;
 #[cfg(not(test))]
 mod paging;
 #[cfg(not(test))]

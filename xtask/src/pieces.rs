@@ -12,6 +12,7 @@ mod hotplug;
 mod image;
 mod linux;
 mod linux_guest;
+mod net;
 mod notify;
 mod own_type;
 mod pattern;
@@ -126,6 +127,11 @@ pub(crate) const PIECES: &[Piece] = &[
         hotplug::run,
     ),
     piece(
+        "guest-net",
+        "our driver's packets under QEMU's card: every interface, a network, another machine",
+        net::run,
+    ),
+    piece(
         "guest-notify",
         "reads take no more notifications and registers than they may, counted by QEMU",
         notify::short,
@@ -195,6 +201,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "dpdk-net-2",
         "`dpdk-net` with every ring, in every number of pairs and sizes of buffers and packets",
         dpdk_net::run_long,
+    ),
+    long(
+        "guest-net-all",
+        "`guest-net` with every combination of interface, interrupts, ring and buffers",
+        net::run_long,
     ),
     long(
         "linux-guest-2",

@@ -66,8 +66,8 @@ impl Cards {
         let mut card: Net<_, _> = card.start()?;
         let mut pair = card.take_pairs().pop().ok_or("no pair of queues")?;
         let count = 2 * usize::from(SIZE) + BURST;
-        let mut free = DmaBuffer::several(&platform, count, ROOM)
-            .map_err(ringway_driver::Error::from)?;
+        let mut free =
+            DmaBuffer::several(&platform, count, ROOM).map_err(ringway_driver::Error::from)?;
         pair.receiver.fill(|| free.pop())?;
         let mut this = Self {
             platform,
@@ -104,15 +104,19 @@ impl Cards {
     #[inline(never)]
     fn receive(&mut self) -> Result<(), ringway_driver::Error> {
         let (burst, free) = (&mut self.burst, &mut self.free);
-        let each = |packet: ringway_driver::net::Packet<DmaBuffer>| {
-            let len = packet.len();
-            if let Ok(mut buffer) = packet.into_single()
-                && buffer.set_len(HEADER + len).is_ok()
-            {
-                burst.push(buffer);
-            }
-        };
-        let received = self.pair.receiver.receive(BURST, each, || free.pop())?;
+        let received = self.pair.receiver.receive(
+            BURST,
+            #[inline(always)]
+            |packet| {
+                let len = packet.len();
+                if let Ok(mut buffer) = packet.into_single()
+                    && buffer.set_len(HEADER + len).is_ok()
+                {
+                    burst.push(buffer);
+                }
+            },
+            || free.pop(),
+        )?;
         assert_eq!(received.packets, BURST, "packets were lost");
         Ok(())
     }

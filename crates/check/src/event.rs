@@ -57,6 +57,15 @@ pub enum Event {
         /// How many requests a device had when it was to go.
         in_flight: u16,
     },
+    /// The link of a network card is so, or has become so.
+    Link {
+        /// What the card is called.
+        device: String,
+        /// Whether there is one.
+        up: bool,
+        /// Whether the driver is asked to announce itself.
+        announce: bool,
+    },
     /// The exercise of a bus is over.
     Bus(Box<BusReport>),
     /// All is done. Said by a machine that was started, before it is switched off.

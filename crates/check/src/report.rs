@@ -69,6 +69,33 @@ pub struct DeviceReport {
     /// More about it, if it is a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskReport>,
+    /// More about it, if it is a network card with a stack on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardReport>,
+}
+
+/// What only network cards have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardReport {
+    /// Its address, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Longest packet after the Ethernet header, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// The address that the network has lent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Packets that were sent.
+    pub packets_sent: u64,
+    /// Packets that were received.
+    pub packets_received: u64,
+    /// The SHA-256 of the bytes that were sent, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+    /// The SHA-256 of the bytes that came, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub came: Option<String>,
 }
 
 /// What only disks have.

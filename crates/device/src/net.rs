@@ -171,6 +171,14 @@ impl Net {
         self.shared.rules.lock().pairs
     }
 
+    /// The same card, each of whose queues is `size` large at most, a power of two: for carriers whose other
+    /// end chooses how large a queue is.
+    #[must_use]
+    pub fn with_queue_size(mut self, size: u16) -> Self {
+        self.queue_sizes.fill(size);
+        self
+    }
+
     /// Lets the driver say how long notifications wait, by `clock`.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {

@@ -612,12 +612,12 @@ impl<'q, S: Slab> Batch<'q, S> {
             written: written.min(writable_bytes),
             places: 1,
         };
-        let ring = &mut queue.ring;
-        match &mut queue.books {
-            Books::InOrder(in_order) => {
-                in_order.done_at_once(used, writable_bytes, |used| ring.put(used));
-            }
-            _ => ring.put(used),
+        let used = match &mut queue.books {
+            Books::InOrder(in_order) => in_order.done_at_once(used, writable_bytes),
+            _ => Some(used),
+        };
+        if let Some(used) = used {
+            queue.ring.put(used);
         }
         true
     }

@@ -79,16 +79,23 @@ impl InOrder {
         }
     }
 
-    /// Notes a chain that is done as it is taken, while no other is in flight, and gives it back.
+    /// Notes a chain that is done as it is taken, while no other is in flight. Yields what is to be given
+    /// back now, of it and of those before it.
     #[inline(always)]
-    pub(crate) fn done_at_once(
-        &mut self,
-        used: Used,
-        writable_bytes: u32,
-        mut give: impl FnMut(Used),
-    ) {
-        let is_whole = used.written == writable_bytes;
-        self.add(Done { used, is_whole }, &mut give);
+    pub(crate) fn done_at_once(&mut self, used: Used, writable_bytes: u32) -> Option<Used> {
+        let before = self.run.places;
+        let run = Used {
+            places: before.wrapping_add(used.places),
+            ..used
+        };
+        if used.written == writable_bytes {
+            self.run = run;
+            return None;
+        }
+        if before != 0 {
+            self.run = Used::default();
+        }
+        Some(run)
     }
 
     /// Whether no chain is taken that was not given back, or is only to be.

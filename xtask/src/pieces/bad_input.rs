@@ -233,6 +233,18 @@ const CASES: &[Case] = &[
         says: &["--mac", "even"],
     },
     Case {
+        what: "a peer at no address",
+        args: &[
+            "serve",
+            "net",
+            "--vhost-user",
+            "new.sock",
+            "--peer",
+            "192.0.2.1/33",
+        ],
+        says: &["--peer", "192.0.2.1/24"],
+    },
+    Case {
         what: "a feature that network cards have not",
         args: &[
             "serve",

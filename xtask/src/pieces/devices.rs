@@ -12,8 +12,8 @@
 
 mod boot;
 mod declined;
-mod product;
-mod row;
+pub(super) mod product;
+pub(super) mod row;
 mod special;
 
 use super::{Desk, cargo};

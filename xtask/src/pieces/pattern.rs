@@ -33,6 +33,13 @@ pub(super) fn holds(path: &Path, seed: u64, bytes: u64) -> std::io::Result<bool>
     Ok(file.read(&mut found)? == 0)
 }
 
+/// The first `len` bytes of the pattern of `seed`.
+pub(super) fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Pattern::new(seed).fill(&mut bytes);
+    bytes
+}
+
 /// Bytes that no two sectors share, the same each time (xorshift64).
 struct Pattern(u64);
 

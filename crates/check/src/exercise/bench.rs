@@ -92,7 +92,7 @@ pub(crate) fn probe<T: Transport>(transport: T) -> Result<Probed<T>, Error> {
 }
 
 /// Notes what is known of a device that has come up.
-pub(crate) fn note_up<T: Transport>(report: &mut DeviceReport, queue_size: u16, device: &Live<T>) {
+pub fn note_up<T: Transport>(report: &mut DeviceReport, queue_size: u16, device: &Live<T>) {
     let names = device.features().names(device.device_id());
     report.features = names.map(|name| name.to_string()).collect();
     if device.features().contains(F::RING_PACKED) {

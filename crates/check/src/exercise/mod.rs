@@ -38,6 +38,7 @@ use ringway_spec::{DeviceId, Features};
 use crate::event::Event;
 use crate::report::DeviceReport;
 
+pub use bench::note_up;
 pub use bus::on_bus;
 pub use executor::block_on;
 pub use plan::{RANGES_MAX, Range, ranges};
@@ -112,7 +113,7 @@ impl Options {
     }
 
     /// What drivers want of a device's features.
-    pub(crate) fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> Wanted {
         Wanted {
             without: self.without,
             administration: 1,

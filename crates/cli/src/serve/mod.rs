@@ -24,8 +24,12 @@ use ringway_vhost::event_loop::{self, EventLoop};
 use crate::refusal::{Refusal, Result};
 use args::{Blk, Device, Serve};
 use meeting::Meeting;
+use net::{Neighbour, Planned};
 use stop::Stop;
 use voice::{Form, Voice};
+
+/// Devices, in the order in which front-ends for them are met.
+type Models = Vec<Box<dyn Model>>;
 
 /// Does what `ringway serve` does. Says whether it stopped because it was told to.
 pub(crate) fn serve(args: &Serve) -> Result<bool> {
@@ -34,7 +38,7 @@ pub(crate) fn serve(args: &Serve) -> Result<bool> {
     // Before anything else has the numbers of those that are given.
     let places = meetings.iter().map(|meeting| meeting.place());
     let places = places.collect::<Result<Vec<_>>>()?;
-    let models = models(&args.device)?;
+    let (models, planned) = models(&args.device)?;
     let offer = Offer::NOTHING.with(way.offer()?);
     let stop = Stop::on_signals().map_err(cannot("wait for signals"))?;
     let form = if way.json { Form::Json } else { Form::Lines };
@@ -45,6 +49,8 @@ pub(crate) fn serve(args: &Serve) -> Result<bool> {
         sandbox::close_files(meetings.iter().filter_map(|meeting| meeting.folder()))?;
     }
 
+    let neighbours = planned.into_iter().map(Planned::start);
+    let neighbours = neighbours.collect::<Result<Vec<_>>>()?;
     let queues = models.iter().map(|model| model.queue_sizes().len()).sum();
     let threads = way.threads.map_or(processors, usize::from).min(queues);
     let loops = loops(threads)?;
@@ -75,7 +81,7 @@ pub(crate) fn serve(args: &Serve) -> Result<bool> {
     // In this order: what is served is stopped before those who serve it.
     drop(served);
     drop(loops);
-    let stopped = stopped?;
+    let stopped = stopped? && neighbours.iter().all(Neighbour::stayed);
     if stopped {
         voice.stopped();
     }
@@ -134,13 +140,14 @@ fn serve_all(all: &mut [Served<'_>], stop: &Stop, confined: bool) -> Result<bool
     })
 }
 
-/// The devices.
-fn models(device: &Device) -> Result<Vec<Box<dyn Model>>> {
-    Ok(match device {
-        Device::Blk(args) => vec![Box::new(blk::Blk::new(disk(args)?, args.queues))],
-        Device::Entropy(_) => vec![Box::new(Entropy::new(OsEntropy))],
-        Device::Net(args) => net::cards(args)?,
-    })
+/// The devices, and who is to be beside them.
+fn models(device: &Device) -> Result<(Models, Vec<Planned>)> {
+    let alone: Box<dyn Model> = match device {
+        Device::Blk(args) => Box::new(blk::Blk::new(disk(args)?, args.queues)),
+        Device::Entropy(_) => Box::new(Entropy::new(OsEntropy)),
+        Device::Net(args) => return net::cards(args),
+    };
+    Ok((vec![alone], Vec::new()))
 }
 
 fn disk(args: &Blk) -> Result<Arc<dyn Disk>> {

@@ -87,7 +87,10 @@ impl Bytes {
     /// Has them be `len` bytes of whatever value, and yields them with the `front` bytes before.
     #[inline]
     pub(super) fn with_front(&mut self, front: usize, len: usize) -> &mut [u8] {
-        self.all.resize(FRONT.saturating_add(len), 0);
+        let all = FRONT.saturating_add(len);
+        if self.all.len() != all {
+            self.all.resize(all, 0);
+        }
         let from = FRONT.saturating_sub(front);
         self.all.get_mut(from..).unwrap_or_default()
     }

@@ -34,6 +34,13 @@ fn a_card_offers_several_queues_and_a_longest_packet_only_if_it_has_them() {
 }
 
 #[test]
+fn all_queues_of_a_card_are_as_large_as_its_carrier_wants() {
+    let net = net(2, None).with_queue_size(1024);
+
+    assert_eq!(net.queue_sizes(), [1024; 5]);
+}
+
+#[test]
 fn what_a_card_says_of_itself_is_what_one_may_say() {
     for pairs in [0, 1, 16, 17, u16::MAX] {
         for mtu in [None, Some(0), Some(67), Some(68), Some(u16::MAX)] {

@@ -22,6 +22,9 @@ pub struct Receiver<P: Platform, B: Bytes> {
     queue: Queue<P, B>,
     features: Features,
     header_len: usize,
+    /// Whether packets come with hashes, and whether in several buffers.
+    has_hash: bool,
+    is_mergeable: bool,
     /// The beginning of a packet whose other buffers were not seen yet.
     begun: Option<Begun<B>>,
     /// A buffer that found no room.
@@ -83,6 +86,8 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
             queue,
             features,
             header_len,
+            has_hash: features.contains(F::HASH_REPORT),
+            is_mergeable: features.contains(F::MRG_RXBUF),
             begun: None,
             spare: None,
             wakes: Wakes::Never,
@@ -132,7 +137,20 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
                 burst.more = self.rest();
                 break;
             };
-            if let Some(packet) = self.take(buffer, written as usize)? {
+            let written = written as usize;
+            if self.is_plain(&buffer, written) {
+                burst.packets += 1;
+                each(Packet {
+                    received: Received::default(),
+                    buffers: Buffers {
+                        first: (buffer, written),
+                        more: Vec::new(),
+                    },
+                    header_len: self.header_len,
+                    // It has what stands before the packet.
+                    len: written - self.header_len,
+                });
+            } else if let Some(packet) = self.take(buffer, written)? {
                 burst.packets += 1;
                 each(packet);
             }
@@ -217,7 +235,7 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// Gives the device a buffer. Says whether there was room for it: if not, it is kept for later.
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, buffer: B) -> Result<bool> {
         match self.queue.give(buffer, Direction::FromDevice) {
             Ok(_) => Ok(true),
@@ -241,8 +259,23 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
         }
     }
 
-    /// Takes a buffer of which `written` bytes were filled. Yields the packet that it completes.
+    /// Whether a buffer of which `written` bytes were filled is a packet for itself of which there is
+    /// nothing to say: what most are.
     #[inline(always)]
+    fn is_plain(&self, buffer: &B, written: usize) -> bool {
+        if self.begun.is_some() || self.has_hash || written < self.header_len {
+            return false;
+        }
+        let mut header = Header::new_zeroed();
+        let is_modern = self.header_len == size_of::<Header>();
+        is_modern
+            && buffer.read_at(0, header.as_mut_bytes()).is_ok()
+            && header.is_plain()
+            && (!self.is_mergeable || header.num_buffers.get() == 1)
+    }
+
+    /// Takes a buffer of which `written` bytes were filled. Yields the packet that it completes.
+    #[inline(never)]
     fn take(&mut self, buffer: B, written: usize) -> Result<Option<Packet<B>>> {
         if self.begun.is_some() {
             return self.go_on(buffer, written);
@@ -291,7 +324,6 @@ impl<P: Platform, B: Bytes> Receiver<P, B> {
     }
 
     /// A packet whose buffers are all there, of which `bytes` were filled.
-    #[inline(always)]
     fn whole(
         &mut self,
         header: &Header,

@@ -279,7 +279,8 @@ fn a_saved_index_that_is_wrong_is_not_believed() {
 }
 
 /// Drivers' defect 2: without a store-load fence in `kick_needed` and in the device's `arm`, the
-/// driver reads the old event while the device reads the old index, and both wait.
+/// driver reads the old event while the device reads the old index, and both wait. Devices' defect 15: a
+/// device that took more after it was armed, and is not armed again, is told of nothing.
 #[test]
 fn a_kick_is_never_lost_between_a_driver_that_polls_and_a_device_that_sleeps() {
     for (pair, features) in races() {

@@ -6,7 +6,7 @@ use crate::pieces::image::Machine;
 
 /// The interfaces that a device presents, and by which of them it is to be driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presented {
+pub(in crate::pieces) enum Presented {
     /// PCI, as specified.
     Modern,
     /// PCI, as specified and as before: to be driven as specified.
@@ -25,7 +25,7 @@ pub(super) enum Presented {
 
 /// How many messages a device has for its interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Messages {
+pub(in crate::pieces) enum Messages {
     /// For the configuration, and for each of its queues: more than the driver uses.
     Plenty,
     /// One, for all.
@@ -36,28 +36,28 @@ pub(super) enum Messages {
 
 /// The format of rings, and features of them, as they are agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rings {
-    pub(super) packed: Switch,
-    pub(super) event_idx: Switch,
-    pub(super) indirect: Switch,
+pub(in crate::pieces) struct Rings {
+    pub(in crate::pieces) packed: Switch,
+    pub(in crate::pieces) event_idx: Switch,
+    pub(in crate::pieces) indirect: Switch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Switch {
+pub(in crate::pieces) enum Switch {
     On,
     Off,
 }
 
-pub(super) const PCI: [Presented; 3] = [
+pub(in crate::pieces) const PCI: [Presented; 3] = [
     Presented::Modern,
     Presented::Transitional,
     Presented::Legacy,
 ];
-pub(super) const MMIO: [Presented; 2] = [Presented::Mmio, Presented::MmioLegacy];
+pub(in crate::pieces) const MMIO: [Presented; 2] = [Presented::Mmio, Presented::MmioLegacy];
 const MESSAGES: [Messages; 3] = [Messages::Plenty, Messages::Scarce, Messages::None];
 
 /// All of it.
-pub(super) fn rows() -> Vec<Row> {
+pub(in crate::pieces) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for presented in PCI.into_iter().chain([Presented::LegacyFirst]) {
         for messages in MESSAGES {
@@ -110,7 +110,7 @@ fn row(presented: Presented, messages: Messages, rings: Rings) -> Row {
 
 impl Presented {
     /// What it is called.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::pieces) fn name(self) -> &'static str {
         match self {
             Self::Modern => "modern",
             Self::Transitional => "transitional",
@@ -122,7 +122,7 @@ impl Presented {
         }
     }
 
-    pub(super) fn machine(self) -> Machine {
+    pub(in crate::pieces) fn machine(self) -> Machine {
         match self {
             Self::Modern | Self::Transitional | Self::Window | Self::Legacy | Self::LegacyFirst => {
                 Machine::Q35
@@ -133,7 +133,7 @@ impl Presented {
     }
 
     /// What the image is asked for, to have it driven so.
-    pub(super) fn asked(self) -> &'static str {
+    pub(in crate::pieces) fn asked(self) -> &'static str {
         match self {
             Self::LegacyFirst => " legacy-first",
             Self::Window => " window",
@@ -142,7 +142,7 @@ impl Presented {
     }
 
     /// What has QEMU present it.
-    pub(super) fn switches(self) -> &'static str {
+    pub(in crate::pieces) fn switches(self) -> &'static str {
         match self {
             Self::Modern | Self::Window => ",disable-legacy=on,disable-modern=off",
             Self::Transitional | Self::LegacyFirst => ",disable-legacy=off,disable-modern=off",
@@ -153,7 +153,7 @@ impl Presented {
     }
 
     /// What it is driven by.
-    pub(super) fn demands(self) -> Vec<Demand> {
+    pub(in crate::pieces) fn demands(self) -> Vec<Demand> {
         let (transport, version) = match self {
             Self::Modern | Self::Transitional => ("pci-modern", Demand::With("VERSION_1")),
             Self::Window => ("pci-window", Demand::With("VERSION_1")),
@@ -164,8 +164,13 @@ impl Presented {
         vec![Demand::Transport(transport), version]
     }
 
+    /// Whether it is on MMIO.
+    pub(in crate::pieces) fn is_mmio(self) -> bool {
+        MMIO.contains(&self)
+    }
+
     /// Whether it can have packed rings.
-    pub(super) fn can_pack(self) -> bool {
+    pub(in crate::pieces) fn can_pack(self) -> bool {
         matches!(
             self,
             Self::Modern | Self::Transitional | Self::Window | Self::Mmio
@@ -174,7 +179,7 @@ impl Presented {
 }
 
 impl Messages {
-    fn name(self, presented: Presented) -> &'static str {
+    pub(in crate::pieces) fn name(self, presented: Presented) -> &'static str {
         match self {
             _ if MMIO.contains(&presented) => "",
             Self::Plenty => ", messages for all",
@@ -185,7 +190,7 @@ impl Messages {
 
     /// Switches of both devices, and of the disk: queues that the driver has no use for, which are
     /// told of no message.
-    fn switches(self, presented: Presented) -> (&'static str, &'static str) {
+    pub(in crate::pieces) fn switches(self, presented: Presented) -> (&'static str, &'static str) {
         match self {
             _ if MMIO.contains(&presented) => ("", ""),
             Self::Plenty => (",vectors=5", ",num-queues=4"),
@@ -194,7 +199,8 @@ impl Messages {
         }
     }
 
-    fn demand(self) -> Demand {
+    /// What its interrupts must have been.
+    pub(in crate::pieces) fn demand(self) -> Demand {
         Demand::Interrupts(match self {
             Self::Plenty => "msix-each",
             Self::Scarce => "msix-one",
@@ -205,7 +211,7 @@ impl Messages {
 
 impl Rings {
     /// Every combination that a device can have.
-    pub(super) fn all(presented: Presented) -> impl Iterator<Item = Self> {
+    pub(in crate::pieces) fn all(presented: Presented) -> impl Iterator<Item = Self> {
         let formats = if presented.can_pack() {
             &[Switch::Off, Switch::On][..]
         } else {
@@ -226,7 +232,12 @@ impl Rings {
         })
     }
 
-    pub(super) fn name(self) -> String {
+    /// Whether both features are there.
+    pub(in crate::pieces) fn is_full(&self) -> bool {
+        (self.event_idx, self.indirect) == (Switch::On, Switch::On)
+    }
+
+    pub(in crate::pieces) fn name(self) -> String {
         let format = match self.packed {
             Switch::On => "packed",
             Switch::Off => "split",
@@ -236,7 +247,7 @@ impl Rings {
     }
 
     /// What they must have been.
-    pub(super) fn demands(self) -> Vec<Demand> {
+    pub(in crate::pieces) fn demands(self) -> Vec<Demand> {
         let agreed = |switch, name| match switch {
             Switch::On => Demand::With(name),
             Switch::Off => Demand::Without(name),
@@ -255,7 +266,7 @@ impl Rings {
 
 impl Switch {
     /// As QEMU spells it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::pieces) fn name(self) -> &'static str {
         match self {
             Self::On => "on",
             Self::Off => "off",

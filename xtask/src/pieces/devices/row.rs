@@ -6,32 +6,32 @@ use crate::pieces::image::Machine;
 
 /// A disk and an entropy device, presented in one way.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(in crate::pieces) struct Row {
     /// What it is called.
-    pub(super) name: String,
-    pub(super) machine: Machine,
+    pub(in crate::pieces) name: String,
+    pub(in crate::pieces) machine: Machine,
     /// What the image is asked for. Rows that ask for the same can share a machine.
-    pub(super) asked: String,
+    pub(in crate::pieces) asked: String,
     /// Switches of both devices.
-    pub(super) both: String,
+    pub(in crate::pieces) both: String,
     /// Switches of the disk alone.
-    pub(super) disk: String,
+    pub(in crate::pieces) disk: String,
     /// Whether the disk can be written.
-    pub(super) access: Access,
+    pub(in crate::pieces) access: Access,
     /// What must be so of both devices.
-    pub(super) demands: Vec<Demand>,
+    pub(in crate::pieces) demands: Vec<Demand>,
 }
 
 /// Whether a disk can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(in crate::pieces) enum Access {
     ReadWrite,
     ReadOnly,
 }
 
 /// What must be so of a device's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(in crate::pieces) enum Demand {
     /// The interface by which it is driven.
     Transport(&'static str),
     /// How its interrupts arrive.
@@ -48,15 +48,23 @@ pub(super) enum Demand {
     Checked(&'static str),
     /// A number of the disk's.
     Disk(&'static str, u64),
+    /// A number of the network card's.
+    Card(&'static str, u64),
 }
 
 /// The part of the exercise in which a queue is reset alone.
-pub(super) const RESIZED: Demand = Demand::Checked("can have its queue reset and resized");
+pub(in crate::pieces) const RESIZED: Demand =
+    Demand::Checked("can have its queue reset and resized");
 
 impl Row {
     /// What is wrong with the reports of its two devices, if anything. `serial` is the name of its
     /// disk.
-    pub(super) fn fault(&self, entropy: &Value, disk: &Value, serial: &str) -> Option<String> {
+    pub(in crate::pieces) fn fault(
+        &self,
+        entropy: &Value,
+        disk: &Value,
+        serial: &str,
+    ) -> Option<String> {
         let read_only = self.access == Access::ReadOnly;
         if disk["disk"]["id"] != serial || disk["disk"]["read_only"] != read_only {
             return Some(format!("another disk than asked for: {disk}"));
@@ -92,7 +100,7 @@ impl Row {
 }
 
 impl Demand {
-    fn holds(self, device: &Value) -> bool {
+    pub(in crate::pieces) fn holds(self, device: &Value) -> bool {
         let has = |name: &str| {
             let features = device["features"].as_array();
             features.is_some_and(|all| all.iter().any(|feature| feature == name))
@@ -109,10 +117,12 @@ impl Demand {
                     .any(|check| check["what"] == what && check["ok"] == true)
             }),
             Self::Disk(key, value) => device["type"] != "blk" || device["disk"][key] == value,
+            Self::Card(key, value) => device["card"][key] == value,
         }
     }
 
-    fn text(self) -> String {
+    /// It, in words.
+    pub(in crate::pieces) fn text(self) -> String {
         match self {
             Self::Transport(name) => format!("driven by {name}"),
             Self::Interrupts(how) | Self::DiskInterrupts(how) => format!("interrupts by {how}"),
@@ -120,7 +130,7 @@ impl Demand {
             Self::With(name) => format!("with {name}"),
             Self::Without(name) => format!("without {name}"),
             Self::Checked(what) => format!("that it {what}"),
-            Self::Disk(key, value) => format!("{key} {value}"),
+            Self::Disk(key, value) | Self::Card(key, value) => format!("{key} {value}"),
         }
     }
 }

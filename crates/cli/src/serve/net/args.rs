@@ -6,10 +6,13 @@ use clap::Args;
 use ringway_device::net::{FEATURES, PAIRS_MAX};
 use ringway_spec::net::{MTU_MIN, Mac, PAIRS_MIN};
 use ringway_spec::{DeviceId, Features};
+use smoltcp::config::IFACE_MAX_ADDR_COUNT;
+use smoltcp::wire::IpCidr;
 
 use crate::refusal::{Refusal, Result};
 use crate::serve::args::{Way, exit_codes};
 use crate::serve::meeting::Meeting;
+use crate::serve::net::peer;
 
 /// After the help of `ringway serve net`.
 pub(crate) const NET_EXAMPLES: &str = concat!(
@@ -23,6 +26,11 @@ Examples:
                                         a pair of queues for each of four processors
   ringway serve net --vhost-user a.sock --without host_tso4,host_tso6,host_uso
                                         the driver is to cut its packets itself
+  ringway serve net --vhost-user a.sock --peer 192.0.2.1/24
+                                        somebody to talk with. In the machine, with 192.0.2.2:
+                                          ping 192.0.2.1
+                                          nc 192.0.2.1 9 <file      its SHA-256 and length
+                                          echo 1000000 | nc 192.0.2.1 19    so many bytes, and theirs
   ringway serve net --vhost-user a.sock --vhost-user b.sock --sandbox --json
                                         confined, and what happens to each card, for programs
 
@@ -42,6 +50,9 @@ QEMU tells its driver address and MTU itself: of its own `mac=` and `host_mtu=`.
 
 /// Where addresses begin that nobody chose: a block that is nobody's.
 const MAC: Mac = [0x02, b'r', b'w', 0, 0, 0];
+
+/// Most addresses of a peer: smoltcp has room for as many.
+const PEER_ADDRESSES_MAX: usize = IFACE_MAX_ADDR_COUNT;
 
 /// Network cards.
 #[derive(Args, Debug)]
@@ -101,6 +112,15 @@ pub(crate) struct Net {
     )]
     without: Vec<Features>,
 
+    /// A peer on the same switch, at this address: our own driver, on a machine in this process
+    ///
+    /// It answers ARP, neighbour discovery and pings, and serves three ports of TCP. 7 returns what comes.
+    /// 9 takes what comes and, at its end, tells its SHA-256 and length in a line. 19 reads a line with a
+    /// number, sends as many bytes, and then a line with their SHA-256. A second address is for the same
+    /// peer: one may be of IPv4 and the other of IPv6.
+    #[arg(long, value_name = "ADDRESS/BITS", value_parser = peer::address)]
+    pub(super) peer: Vec<IpCidr>,
+
     #[command(flatten)]
     pub(crate) way: Way,
 }
@@ -128,13 +148,23 @@ impl Net {
                 }
             }));
         }
+        if self.peer.len() > PEER_ADDRESSES_MAX {
+            return Err(Refusal::new(
+                "--peer has one address or two: a peer answers for no more",
+            ));
+        }
         self.macs().map(drop)
     }
 
-    /// The address of each card.
+    /// Whether there is a peer.
+    pub(super) fn has_peer(&self) -> bool {
+        !self.peer.is_empty()
+    }
+
+    /// The address of each card: the last one is the peer's, if there is one.
     pub(super) fn macs(&self) -> Result<Vec<Mac>> {
         let Address(first) = self.mac;
-        let cards = self.vhost_user.len() + self.fd.len();
+        let cards = self.vhost_user.len() + self.fd.len() + usize::from(self.has_peer());
         (0..cards as u64)
             .map(|number| nth(first, number))
             .collect::<Option<_>>()
