@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 pub(crate) use kernel::modules;
 use program::Program;
 pub(crate) use program::executable;
-pub(crate) use tools::{BUSYBOX, DPDK, E2FSPROGS, LINUX, QEMU, STORAGE_DAEMON, TOOLS, UML};
+pub(crate) use tools::{BUSYBOX, DPDK, E2FSPROGS, IPERF3, LINUX, QEMU, STORAGE_DAEMON, TOOLS, UML};
 pub(crate) use version::Version;
 
 /// Where what was fetched is kept, below the repository.

@@ -5,7 +5,7 @@ use super::version::Version;
 use super::{Kind, Tool};
 
 /// All of them, in the order in which they are shown.
-pub(crate) const TOOLS: [&Tool; 7] = [
+pub(crate) const TOOLS: [&Tool; 8] = [
     &QEMU,
     &DPDK,
     &LINUX,
@@ -13,6 +13,7 @@ pub(crate) const TOOLS: [&Tool; 7] = [
     &BUSYBOX,
     &STORAGE_DAEMON,
     &E2FSPROGS,
+    &IPERF3,
 ];
 
 /// The machine emulator, for x86-64. The oldest offers the devices as we test them.
@@ -146,6 +147,24 @@ pub(crate) const E2FSPROGS: Tool = Tool {
         programs: &["mke2fs", "e2fsck"],
         ask: &["-V"],
         before_version: "mke2fs ",
+        data: &[],
+        linking: Linking::Any,
+    }),
+};
+
+/// What measures how much goes through a network. The oldest can be told how many bytes.
+pub(crate) const IPERF3: Tool = Tool {
+    name: "iperf3",
+    title: "iperf3",
+    variable: "RINGWAY_IPERF3",
+    package: "iperf3",
+    ahead: false,
+    oldest: Version { major: 3, minor: 1 },
+    elsewhere: "Debian, Ubuntu, Fedora, Arch: iperf3",
+    kind: Kind::Program(Program {
+        programs: &["iperf3"],
+        ask: &["--version"],
+        before_version: "iperf ",
         data: &[],
         linking: Linking::Any,
     }),

@@ -233,6 +233,23 @@ const CASES: &[Case] = &[
         says: &["--mac", "even"],
     },
     Case {
+        what: "an interface that none can be called",
+        args: &["serve", "net", "--vhost-user", "new.sock", "--tap", "a/b"],
+        says: &["a/b", "15 bytes"],
+    },
+    Case {
+        what: "a capture in a folder that is missing",
+        args: &[
+            "serve",
+            "net",
+            "--vhost-user",
+            "new.sock",
+            "--pcap",
+            "missing/cards.pcapng",
+        ],
+        says: &["missing/cards.pcapng"],
+    },
+    Case {
         what: "a peer at no address",
         args: &[
             "serve",

@@ -51,6 +51,9 @@ pub(crate) fn serve(args: &Serve) -> Result<bool> {
 
     let neighbours = planned.into_iter().map(Planned::start);
     let neighbours = neighbours.collect::<Result<Vec<_>>>()?;
+    for interface in neighbours.iter().filter_map(Neighbour::interface) {
+        voice.joined(interface);
+    }
     let queues = models.iter().map(|model| model.queue_sizes().len()).sum();
     let threads = way.threads.map_or(processors, usize::from).min(queues);
     let loops = loops(threads)?;

@@ -61,6 +61,12 @@ impl Voice {
         self.tell(&line, &event);
     }
 
+    /// The host is reached by this interface.
+    pub(super) fn joined(&self, interface: &str) {
+        let event = json!({ "event": "joined", "interface": interface });
+        self.tell(&format!("joined to the interface {interface}"), &event);
+    }
+
     /// All is over.
     pub(super) fn stopped(&self) {
         self.tell("stopped", &json!({ "event": "stopped" }));

@@ -63,8 +63,8 @@ struct State {
     waiting: Vec<u8>,
     /// Whether more is taken.
     open: bool,
-    /// Whether the thread that writes has come to its end.
-    written: bool,
+    /// Whether a thread writes.
+    writing: bool,
     /// Of each port.
     counts: Vec<Counts>,
 }
@@ -77,39 +77,49 @@ struct In {
 }
 
 impl Capture {
-    /// Writes no more than the first `snap` bytes of each packet to `file`. `failed` is told, once, why no
-    /// more is written.
+    /// A capture that no file was given yet: what comes waits for one, as far as there is room. No more
+    /// than the first `snap` bytes of each packet are written.
+    pub fn new(snap: u32) -> Arc<Self> {
+        let mut waiting = Vec::new();
+        format::begin(&mut waiting);
+        let state = Mutex::new(State {
+            waiting,
+            open: true,
+            writing: false,
+            counts: Vec::new(),
+        });
+        Arc::new(Self {
+            film: Arc::new(Film {
+                snap,
+                state,
+                changed: Condvar::new(),
+            }),
+        })
+    }
+
+    /// Writes to `file` from here on. `failed` is told, once, why no more is written. Called once.
     ///
     /// # Errors
     ///
     /// The system has no room for a thread.
-    pub fn new(
+    pub fn write_to(
+        &self,
         file: impl Write + Send + 'static,
-        snap: u32,
         failed: impl FnOnce(io::Error) + Send + 'static,
-    ) -> io::Result<Arc<Self>> {
-        let mut waiting = Vec::new();
-        format::begin(&mut waiting);
-        let film = Arc::new(Film {
-            snap,
-            state: Mutex::new(State {
-                waiting,
-                open: true,
-                written: false,
-                counts: Vec::new(),
-            }),
-            changed: Condvar::new(),
-        });
-        let own = Arc::clone(&film);
+    ) -> io::Result<()> {
+        self.film.lock().writing = true;
+        let film = Arc::clone(&self.film);
         let thread = thread::Builder::new().name("capture".to_owned());
-        thread.spawn(move || {
-            if let Err(error) = own.write(file) {
+        let started = thread.spawn(move || {
+            if let Err(error) = film.write(file) {
                 failed(error);
             }
-            own.lock().written = true;
-            own.changed.notify_all();
-        })?;
-        Ok(Arc::new(Self { film }))
+            film.written();
+        });
+        if started.is_err() {
+            self.film.written();
+        }
+        started.map(drop)
     }
 
     /// Stands before `port`, which the capture knows by this name.
@@ -161,11 +171,17 @@ impl Drop for Capture {
         let changed = &self.film.changed;
         changed.notify_all();
         // Or it goes on alone, to a file that takes nothing.
-        let _ = changed.wait_timeout_while(state, END_MAX, |state| !state.written);
+        let _ = changed.wait_timeout_while(state, END_MAX, |state| state.writing);
     }
 }
 
 impl Film {
+    /// Nobody writes any more.
+    fn written(&self) {
+        self.lock().writing = false;
+        self.changed.notify_all();
+    }
+
     /// One more interface.
     fn interface(&self, name: &str) -> usize {
         let mut state = self.lock();

@@ -3,10 +3,11 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use libc::{c_int, c_uint};
@@ -76,7 +77,7 @@ impl Default for TapOptions {
 }
 
 /// A TAP interface, as a port. What is sent comes in by the interface on the host; what the host sends
-/// by the interface is delivered to the card, by a thread for each queue.
+/// by the interface is delivered to the card, from when it is connected, by a thread for each queue.
 ///
 /// The interface has the host's end of the cable: its addresses, whether it is up, and which bridge it
 /// is on are set there (`ip link set NAME up`). While it is down, what is sent is dropped. An interface
@@ -87,7 +88,7 @@ impl Default for TapOptions {
 pub struct Tap {
     name: String,
     link: Arc<Link>,
-    readers: Vec<JoinHandle<()>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What senders and readers share.
@@ -96,12 +97,14 @@ struct Link {
     before: Before,
     /// Readable once readers are to end.
     end: OwnedFd,
-    /// None if there will not be any.
-    card: OnceLock<Option<Inlet>>,
     counters: Counters,
     /// For fragments of IPv6 that are cut here.
     identification: AtomicU32,
+    failed: Mutex<Option<Failed>>,
 }
+
+/// Is told why packets can be received no more.
+type Failed = Box<dyn FnOnce(io::Error) + Send>;
 
 /// What stands before each packet, on its way to the kernel and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,7 @@ enum Before {
 impl Tap {
     /// Opens the interface `name`, or makes it: at most 15 bytes, and with `%d` in it the first number
     /// that is free. `failed` is told, once, if packets can be received no more: the interface has been
-    /// removed.
+    /// removed, or the system has no room for a thread.
     ///
     /// # Errors
     ///
@@ -156,34 +159,19 @@ impl Tap {
         name: String,
         failed: impl FnOnce(io::Error) + Send + 'static,
     ) -> io::Result<Self> {
-        let link = Arc::new(Link {
+        let link = Link {
             queues,
             before,
             end: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            card: OnceLock::new(),
             counters: Counters::default(),
             identification: AtomicU32::new(0),
-        });
-        let mut tap = Self {
-            name,
-            link,
-            readers: Vec::new(),
+            failed: Mutex::new(Some(Box::new(failed))),
         };
-        let failed = Arc::new(Mutex::new(Some(failed)));
-        for index in 0..tap.link.queues.len() {
-            let (reader, failed) = (Reader::new(tap.link.clone(), index), failed.clone());
-            let thread = thread::Builder::new().name(format!("{} {index}", tap.name));
-            // If this fails, those that were started end as the port is dropped.
-            let started = thread.spawn(move || {
-                if let Err(error) = reader.go_on()
-                    && let Some(failed) = failed.lock().ok().and_then(|mut failed| failed.take())
-                {
-                    failed(error);
-                }
-            })?;
-            tap.readers.push(started);
-        }
-        Ok(tap)
+        Ok(Self {
+            name,
+            link: Arc::new(link),
+            readers: Mutex::default(),
+        })
     }
 
     /// What the interface is called.
@@ -199,8 +187,20 @@ impl Tap {
 
 impl Port for Tap {
     fn connect(&self, card: Inlet) {
-        // One card only.
-        let _ = self.link.card.set(Some(card));
+        for index in 0..self.link.queues.len() {
+            let link = Arc::clone(&self.link);
+            let reader = Reader::new(Arc::clone(&link), index, card.clone());
+            let thread = thread::Builder::new().name(format!("{} {index}", self.name));
+            let started = thread.spawn(move || {
+                if let Err(error) = reader.go_on() {
+                    link.fail(error);
+                }
+            });
+            match started {
+                Ok(reader) => lock(&self.readers).push(reader),
+                Err(error) => self.link.fail(error),
+            }
+        }
     }
 
     fn send(&self, packets: &mut Vec<Packet>) {
@@ -215,11 +215,10 @@ impl Port for Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let _ = self.link.card.set(None);
         // A counter at 0 has room for it.
         let _ = rustix::io::write(&self.link.end, &1_u64.to_ne_bytes());
         let this = thread::current().id();
-        for reader in self.readers.drain(..) {
+        for reader in mem::take(&mut *lock(&self.readers)) {
             // The last handle of a carrier may go while it is told of packets.
             if reader.thread().id() != this {
                 let _ = reader.join();
@@ -229,6 +228,14 @@ impl Drop for Tap {
 }
 
 impl Link {
+    /// Tells it, unless something was told before.
+    fn fail(&self, error: io::Error) {
+        let failed = lock(&self.failed).take();
+        if let Some(failed) = failed {
+            failed(error);
+        }
+    }
+
     /// The queue that this thread sends by: always the same, so that the order of a flow, which a card
     /// sends from one thread, is kept, and answers come by the same.
     fn queue(&self) -> Option<&OwnedFd> {
@@ -281,6 +288,10 @@ impl Link {
             Err(_) => self.counters.refused.add(),
         }
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One more queue of the interface `name`, and what that is called in truth.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringway_device::net::{FEATURES, PAIRS_MAX};
+use ringway_host::net::{SNAP_MAX, TAP_QUEUES_MAX};
 use ringway_spec::net::{MTU_MIN, Mac, PAIRS_MIN};
 use ringway_spec::{DeviceId, Features};
 use smoltcp::config::IFACE_MAX_ADDR_COUNT;
@@ -26,6 +27,12 @@ Examples:
                                         a pair of queues for each of four processors
   ringway serve net --vhost-user a.sock --without host_tso4,host_tso6,host_uso
                                         the driver is to cut its packets itself
+  ringway serve net --vhost-user a.sock --tap ringway0
+                                        the host's network. There, as root:
+                                          ip addr add 192.0.2.1/24 dev ringway0
+                                          ip link set ringway0 up
+  ringway serve net --vhost-user a.sock --vhost-user b.sock --pcap cards.pcapng
+                                        what the two say to each other, for Wireshark or tcpdump
   ringway serve net --vhost-user a.sock --peer 192.0.2.1/24
                                         somebody to talk with. In the machine, with 192.0.2.2:
                                           ping 192.0.2.1
@@ -111,6 +118,38 @@ pub(crate) struct Net {
         )
     )]
     without: Vec<Features>,
+
+    /// A TAP interface of Linux that the switch is joined to: by it the cards reach the host, and what the
+    /// host bridges or routes it to. Made if it is not there and this user may; with `%d` in its name it
+    /// gets a number
+    ///
+    /// Addresses, and whether it is up, are the host's to set. One that is made for this user beforehand
+    /// needs no privileges here: `ip tuntap add NAME mode tap user USER`, with `multi_queue` for several
+    /// queues.
+    #[arg(long, value_name = "NAME")]
+    pub(super) tap: Option<String>,
+
+    /// How many queues the interface has, each with a thread that reads
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        requires = "tap",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(TAP_QUEUES_MAX))
+    )]
+    pub(super) tap_queues: u16,
+
+    /// Write what goes through the cards to this file (pcapng). It is made anew
+    ///
+    /// Packets are as they go by: of checksums and cutting that are left to somebody else, nothing is done
+    /// in them. Cards do not wait for the file: packets that it has no room for are missed, and counted at
+    /// its end.
+    #[arg(long, value_name = "FILE")]
+    pub(super) pcap: Option<PathBuf>,
+
+    /// Most bytes of a packet that are written there
+    #[arg(long, value_name = "BYTES", requires = "pcap", default_value_t = SNAP_MAX)]
+    pub(super) snap: u32,
 
     /// A peer on the same switch, at this address: our own driver, on a machine in this process
     ///

@@ -128,7 +128,8 @@ fn read(file: &[u8]) -> (Vec<Read>, Vec<[u64; 2]>) {
 #[test]
 fn what_goes_through_is_written_down_in_both_directions() {
     let file = Shared::default();
-    let capture = Capture::new(file.clone(), SNAP_MAX, drop).unwrap();
+    let capture = Capture::new(SNAP_MAX);
+    capture.write_to(file.clone(), drop).unwrap();
     let (first, _given) = looped(&capture, "first");
     let (other, _given_other) = looped(&capture, "other");
     let before = now();
@@ -155,7 +156,8 @@ fn what_goes_through_is_written_down_in_both_directions() {
 #[test]
 fn no_more_of_a_packet_is_written_than_was_asked_for() {
     let file = Shared::default();
-    let capture = Capture::new(file.clone(), 14, drop).unwrap();
+    let capture = Capture::new(14);
+    capture.write_to(file.clone(), drop).unwrap();
     let pcap = capture.port("card", Arc::new(Nowhere));
 
     pcap.send(&mut vec![packet(13), packet(14), packet(1000)]);
@@ -170,8 +172,9 @@ fn no_more_of_a_packet_is_written_than_was_asked_for() {
 fn packets_go_on_and_an_error_is_told_once_when_the_file_fails() {
     let (tell, told) = channel();
     let failed = move |error: io::Error| tell.send(error.kind()).unwrap();
-    let capture = Capture::new(Full, SNAP_MAX, failed).unwrap();
+    let capture = Capture::new(SNAP_MAX);
     let (pcap, given) = looped(&capture, "card");
+    capture.write_to(Full, failed).unwrap();
 
     let error = told.recv().unwrap();
     pcap.send(&mut vec![packet(60)]);
@@ -185,7 +188,8 @@ fn packets_go_on_and_an_error_is_told_once_when_the_file_fails() {
 #[test]
 fn what_a_file_that_takes_nothing_has_no_room_for_is_missed_and_counted() {
     let (let_it, stuck) = channel();
-    let capture = Capture::new(Stuck(stuck), SNAP_MAX, drop).unwrap();
+    let capture = Capture::new(SNAP_MAX);
+    capture.write_to(Stuck(stuck), drop).unwrap();
     let pcap = capture.port("card", Arc::new(Nowhere));
 
     // Twice as much as waits: some of it may be with the thread that writes.
@@ -197,4 +201,17 @@ fn what_a_file_that_takes_nothing_has_no_room_for_is_missed_and_counted() {
     assert!(counts.noted > 0 && counts.missed > 0, "{counts:?}");
     assert!(capture.film.lock().waiting.len() <= WAITING_MAX);
     drop::<Sender<()>>(let_it);
+}
+
+#[test]
+fn what_comes_before_the_file_is_written_to_it() {
+    let file = Shared::default();
+    let capture = Capture::new(SNAP_MAX);
+    let pcap = capture.port("card", Arc::new(Nowhere));
+
+    pcap.send(&mut vec![packet(60)]);
+    capture.write_to(file.clone(), drop).unwrap();
+    drop((capture, pcap));
+
+    assert_eq!(read(&file.0.lock().unwrap()).0.len(), 1);
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ringway_device::net::{PACKET_BYTES_MAX, Packet};
+use ringway_device::net::{Inlet, PACKET_BYTES_MAX, Packet};
 use ringway_spec::net::Header;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read};
@@ -26,6 +26,7 @@ const PACKET_BYTES_MIN: usize = 14;
 pub(super) struct Reader {
     link: Arc<Link>,
     index: usize,
+    card: Inlet,
     /// Where the next packet is read to.
     room: Vec<u8>,
     /// Memory for packets.
@@ -33,10 +34,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(link: Arc<Link>, index: usize) -> Self {
+    pub(super) fn new(link: Arc<Link>, index: usize, card: Inlet) -> Self {
         Self {
             link,
             index,
+            card,
             room: vec![0; READ_MAX],
             spare: Vec::with_capacity(BURST),
         }
@@ -49,14 +51,14 @@ impl Reader {
     /// There will not be any more: the interface has been removed.
     pub(super) fn go_on(mut self) -> io::Result<()> {
         let link = Arc::clone(&self.link);
-        let (Some(card), Some(queue)) = (link.card.wait(), link.queues.get(self.index)) else {
+        let Some(queue) = link.queues.get(self.index) else {
             return Ok(());
         };
         let mut burst = Vec::with_capacity(BURST);
         // Once for each burst: a host that never stops sending does not keep anybody here.
         while self.wait(queue)? {
             let end = self.read(queue, &mut burst);
-            card.deliver(&mut burst);
+            self.card.deliver(&mut burst);
             self.spare.append(&mut burst);
             self.spare.truncate(BURST);
             end?;
