@@ -303,7 +303,7 @@ fn agreed(row: &Row, heard: &str) -> Result<()> {
 /// and no other.
 fn kill(desk: &Desk<'_>, driver: &Path, program: &Path, folder: &Path) -> Result<String> {
     /// Packets, more than can be there and back before we look.
-    const COUNT: u64 = 3_000_000;
+    const COUNT: u64 = 2_000_000;
     /// Most packets that a forwarder has: a burst for each pair.
     const HELD: u64 = 32;
     let mut first = Testpmd::start(desk, program, folder, 1, "io")?;

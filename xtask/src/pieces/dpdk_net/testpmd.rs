@@ -65,9 +65,9 @@ impl Testpmd {
             .arg(program)
             .args(["--lcores", &format!("(0,1)@({})", processors()?)])
             .args(["--main-lcore", "0", "--no-pci", "--no-huge", "-m", MEMORY])
-            .args(["--no-shconf", "--no-telemetry", "--log-level=warning"])
+            .args(["--no-shconf", "--no-telemetry"])
             // It says what it is asked for by its front-end, and what was agreed to.
-            .args(["--log-level", "lib.vhost.config:info"])
+            .arg("--log-level=lib.vhost.config:info")
             .args(["-d", "librte_net_vhost.so", "-d", "librte_mempool_ring.so"])
             // Relative to the folder: the address of a socket is short.
             .arg(format!("--vdev=net_vhost0,iface=net.sock,queues={queues}"))
@@ -116,7 +116,9 @@ impl Testpmd {
                 returned_bytes: bytes("TX-bytes:")?,
             })
         };
-        let counts = of(&port, true).zip(of(&forwarding, false));
+        // What follows the counters of each pair of queues.
+        let all = forwarding.split_once("Accumulated").map(|(_, all)| all);
+        let counts = of(&port, true).zip(of(all.unwrap_or_default(), false));
         counts.ok_or_else(|| self.running.failed("counts in another way"))
     }
 

@@ -32,6 +32,9 @@ use crate::refusal::{Refusal, Result};
 const OURS: Mac = [0x02, b'r', b'w', 0xff, 0, 1];
 const NOBODYS: Mac = [0x02, b'r', b'w', 0xff, 0, 2];
 
+/// How many buffers a receiver replaces at once: it may lack as many, but for one.
+const AT_ONCE: usize = 16;
+
 /// Most time for a command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
@@ -229,7 +232,8 @@ fn depth(streams: &mut [Stream], facts: &Facts, packets: &Packets, sizes: &Sizes
     let each = (facts.header_len + longest).div_ceil(buffer(packets, facts));
     let room = streams.iter_mut().map(|stream| {
         let pair = stream.pair();
-        let room = pair.receiver.depth() as usize / each;
+        let depth = usize::from(pair.receiver.depth());
+        let room = (depth - AT_ONCE.min(depth / 2)) / each;
         room.min(pair.transmitter.depth().into()) as u64
     });
     let most = room.min().unwrap_or_default();
