@@ -6,13 +6,15 @@
 //! - `time` prints nanoseconds for each chain: minimum and median.
 //! - `packets` prints cycles for each packet and virtqueue, ours and DPDK's, in turns: minimum and
 //!   median.
+//! - `net` prints millions of packets a second through a network card, ours and DPDK's, in turns: median
+//!   and maximum.
 //! - `laps` prints our half of `packets`, without DPDK: for a profiler, and to compare two of ours.
 //!   It is told how many turns.
 //! - `smoke` does a few rounds of everything before.
 //! - `vhost` prints requests a second over vhost-user, ours and a peer's, in turns: median and
 //!   maximum; `vhost-smoke` does so in no time.
 //!
-//! `packets` and `smoke` are told where testpmd is, and of an empty folder; `vhost` and
+//! `packets`, `net` and `smoke` are told where testpmd is, and of an empty folder; `vhost` and
 //! `vhost-smoke`, where ringway and qemu-storage-daemon are, of an empty folder, and of one in
 //! memory. The name of a case at the end does only that one.
 //!
@@ -33,7 +35,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use case::{Case, subjects};
-use packet::{Effort, Peer, Processors};
+use packet::{Effort, Ours, Peer, Processors};
 use vhost::{Pace, Programs};
 
 /// Rounds of a smoke run: past the end of the ring.
@@ -46,11 +48,15 @@ fn main() -> ExitCode {
         ["count", ref only @ ..] => each(only, count),
         ["time", ref only @ ..] => each(only, time),
         ["packets", testpmd, folder, ref only @ ..] => {
-            packets(only, &Peer::new(testpmd, folder), Effort::FULL)
+            packets(only, Ours::Rings, &Peer::new(testpmd, folder), Effort::FULL)
         }
+        ["net", testpmd, folder, ref only @ ..] => cards(only, &Peer::new(testpmd, folder)),
         ["laps", turns, ref only @ ..] => laps(only, turns),
-        ["smoke", testpmd, folder, ref only @ ..] => each(only, smoke)
-            .and_then(|()| packets(only, &Peer::new(testpmd, folder), Effort::BRIEF)),
+        ["smoke", testpmd, folder, ref only @ ..] => each(only, smoke).and_then(|()| {
+            let peer = Peer::new(testpmd, folder);
+            packets(only, Ours::Rings, &peer, Effort::BRIEF)?;
+            packets(only, Ours::Cards, &peer, Effort::BRIEF)
+        }),
         ["vhost", ringway, daemon, folder, memory, ref only @ ..] => {
             let programs = Programs::new(ringway, daemon, folder, memory);
             requests(only, &programs, Pace::FULL)
@@ -68,7 +74,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: ringway-bench count|time [CASE], laps TURNS [CASE], or packets|smoke TESTPMD FOLDER [CASE], or\n\
+                "usage: ringway-bench count|time [CASE], laps TURNS [CASE], or packets|net|smoke TESTPMD FOLDER [CASE], or\n\
                  vhost|vhost-smoke RINGWAY DAEMON FOLDER FOLDER [CASE]\n\
                  (`cargo xtask bench` runs it)"
             );
@@ -99,15 +105,35 @@ fn each(only: &[&str], work: fn(&Case)) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn packets(only: &[&str], peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
+fn packets(only: &[&str], ours: Ours, peer: &Peer, effort: Effort) -> Result<(), Box<dyn Error>> {
     let processors = Processors::with_counter()?;
-    for case in packet::CASES.iter().filter(|case| chosen(only, case.name)) {
+    for case in cases(only, ours) {
         eprintln!("{}", case.name);
         for outcome in packet::measure(case, peer, processors, effort)? {
             print_packets(case.name, &outcome);
         }
     }
     Ok(())
+}
+
+fn cards(only: &[&str], peer: &Peer) -> Result<(), Box<dyn Error>> {
+    let processors = Processors::with_counter()?;
+    let rate = packet::counter_rate();
+    for case in cases(only, Ours::Cards) {
+        eprintln!("{}", case.name);
+        for outcome in packet::measure(case, peer, processors, Effort::FULL)? {
+            // A packet that goes there and back crosses two virtqueues.
+            let millions = |cycles: f64| rate / (2.0 * cycles);
+            let (median, most) = (millions(outcome.median), millions(outcome.minimum));
+            println!("{} {} {median:.3} {most:.3}", case.name, outcome.name);
+        }
+    }
+    Ok(())
+}
+
+fn cases<'o>(only: &'o [&str], ours: Ours) -> impl Iterator<Item = &'static packet::Case> + 'o {
+    let cases = packet::CASES.iter();
+    cases.filter(move |case| case.ours == ours && chosen(only, case.name))
 }
 
 fn laps(only: &[&str], turns: &str) -> Result<(), Box<dyn Error>> {

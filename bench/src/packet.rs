@@ -8,6 +8,7 @@ mod system;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use ringway_spec::{F, Features};
 
@@ -54,6 +55,7 @@ pub(crate) enum Ours {
 /// A way to cross a virtqueue.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
+    /// What of ours is measured.
     pub(crate) ours: Ours,
     /// What our two ends agree to.
     features: Features,
@@ -205,6 +207,18 @@ pub(crate) fn laps(
         circle.turn(effort.samples, &mut cycles)?;
     }
     Ok(outcome("ours", cycles))
+}
+
+/// Millions of cycles a second, as this machine's counter counts them.
+pub(crate) fn counter_rate() -> f64 {
+    /// Long beside what it takes to read two clocks.
+    const LONG: Duration = Duration::from_millis(50);
+    let (start, from) = (Instant::now(), system::cycles());
+    while start.elapsed() < LONG {
+        std::hint::spin_loop();
+    }
+    let (took, to) = (start.elapsed(), system::cycles());
+    to.wrapping_sub(from) as f64 / took.as_micros() as f64
 }
 
 fn outcome(name: &'static str, mut cycles: Vec<f64>) -> Outcome {

@@ -1,7 +1,9 @@
 //! Our rings beside their peers': builds the program in `bench/`, counts under callgrind, times,
 //! and makes one table of both.
 
+mod net;
 mod notify;
+mod rates;
 mod table;
 mod vhost;
 
@@ -17,6 +19,7 @@ use crate::pieces::Desk;
 use crate::pieces::cargo::{LIMIT as BUILD_LIMIT, cargo};
 use crate::scratch::Scratch;
 
+pub(crate) use net::net;
 pub(crate) use notify::notify;
 pub(crate) use table::Table;
 pub(crate) use vhost::{smoke as vhost_smoke, vhost};

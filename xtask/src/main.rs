@@ -84,6 +84,19 @@ enum Bench {
         #[arg(long)]
         verbose: bool,
     },
+    /// Packets through a network card, beside DPDK.
+    #[command(after_help = BENCH_NET)]
+    Net {
+        /// Print one JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Measure this case alone; may be given several times.
+        #[arg(long, value_name = "CASE")]
+        only: Vec<String>,
+        /// Show everything that is printed meanwhile.
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Notifications and accesses to registers of reads in QEMU, beside Linux.
     #[command(after_help = BENCH_NOTIFY)]
     Notify {
@@ -108,6 +121,19 @@ enum Bench {
         verbose: bool,
     },
 }
+
+/// What the help of `bench net` ends with.
+const BENCH_NET: &str = "\
+`cargo xtask bench net` takes about a minute, most of it building. DPDK is fetched
+the first time (`cargo xtask fetch dpdk`).
+
+Cases are net-split and net-inorder (packed, with IN_ORDER). A packet of 64 bytes
+goes from our driver of a network card to the card, over a port that returns it,
+and back to the driver, which sends it again: the drivers and devices that users
+have, on one processor. Peer: DPDK's virtio-user and vhost in testpmd.
+
+Numbers are millions of packets a second: a ratio above 1 means that we do more.
+docs/bench.md says how it is measured.";
 
 /// What the help of `bench notify` ends with.
 const BENCH_NOTIFY: &str = "\
@@ -184,6 +210,20 @@ fn main() -> ExitCode {
                 vec![table.json()]
             } else {
                 table.lines(colour())
+            }
+        })),
+        Xtask::Bench {
+            what:
+                Bench::Net {
+                    json,
+                    only,
+                    verbose,
+                },
+        } => finish(bench::net(verbose, &repo, &only).map(|rates| {
+            if json {
+                vec![rates.json()]
+            } else {
+                rates.lines(colour())
             }
         })),
         Xtask::Bench {
