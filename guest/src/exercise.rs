@@ -46,7 +46,7 @@ const WITHOUT: [(&str, Features); 4] = [
 /// | `messages=N`, `lines=cut` | the most messages that devices have at a time; no interrupt lines |
 /// | `reads=N`, `way=polled`, `blocking` or `async` | disks are read so often, so, and nothing else |
 /// | `departures=N` | devices that come to slots are used until so many have gone, and nothing else is done |
-/// | `net=client` | cards fetch `bytes=N` from the port `http=N` of their router, and nothing else is done |
+/// | `net=client` | cards fetch `bytes=N` from the port `http=N` of their router, in buffers of `short=N` if that is given, and nothing else is done |
 /// | `net=watch` | `changes=N` of a card's link are waited for, and nothing else is done |
 /// | `net=listen`, `net=connect` | `bytes=N` go to another machine and come from it, and nothing else is done |
 /// | `legacy-first` | devices on PCI that have a legacy interface are driven through that |
@@ -137,6 +137,7 @@ fn task(command_line: &CommandLine) -> Result<Option<net::Task>, String> {
         "client" => net::Task::Client {
             port: number(command_line, "http")?.unwrap_or_default(),
             bytes,
+            short: number(command_line, "short")?,
         },
         "watch" => net::Task::Watch {
             changes: number(command_line, "changes")?.unwrap_or_default(),

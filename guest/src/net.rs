@@ -13,6 +13,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use ringway_check::event::Event;
 use ringway_check::exercise::{Options, note_up};
@@ -47,7 +48,12 @@ mod watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// All that a client does, with a server of documents at this port of its router.
-    Client { port: u16, bytes: u64 },
+    Client {
+        port: u16,
+        bytes: u64,
+        /// Bytes of buffers that are shorter than packets.
+        short: Option<NonZeroU64>,
+    },
     /// So many changes of its link are waited for.
     Watch { changes: u32 },
     /// So many bytes go to another machine, and come from it.
@@ -136,7 +142,11 @@ impl Bench<'_> {
         report.check("is on the bus, with a driver", opened.as_ref().map(drop));
         if let Ok(mut card) = opened {
             note(&mut report, &mut card);
-            let station = Station::new(self.machine, card);
+            let short = match task {
+                Task::Client { short, .. } => short.map(|short| short.get() as usize),
+                _ => None,
+            };
+            let station = Station::new(self.machine, card, short);
             report.check("comes up", station.as_ref().map(drop));
             if let Ok(station) = station {
                 self.use_it(name, station, task, &mut report);
@@ -173,8 +183,15 @@ impl Bench<'_> {
 
     fn use_it(&mut self, name: Name, mut station: Station, task: Task, report: &mut DeviceReport) {
         match task {
-            Task::Client { port, bytes } => {
+            Task::Client { port, bytes, short } => {
                 if let Some(lease) = self.client(&mut station, (port, bytes), report) {
+                    if let Some(short) = short {
+                        let buffers = report.card.as_ref().map(|card| card.packets_received);
+                        let least = bytes / short;
+                        let came = buffers.is_some_and(|buffers| buffers >= least);
+                        let found = came.then_some(()).ok_or(format!("{buffers:?} of {least}"));
+                        report.check("has packets come in many buffers", found);
+                    }
                     self.again(name, station, lease, report);
                 }
             }
@@ -254,7 +271,7 @@ impl Bench<'_> {
             // Its handles were dropped: the bus notices that.
         }
         let works = self.bound(name).and_then(|card| {
-            let mut station = Station::new(self.machine, card)?;
+            let mut station = Station::new(self.machine, card, None)?;
             let lease = client::lease(&mut station)?;
             client::pings(&mut station, lease.router)?;
             self.bus.unbind(name).map_err(words)?;

@@ -88,7 +88,7 @@ pub struct CardReport {
     pub address: Option<String>,
     /// Packets that were sent.
     pub packets_sent: u64,
-    /// Packets that were received.
+    /// Buffers in which packets were received: one for each, if they were long enough.
     pub packets_received: u64,
     /// The SHA-256 of the bytes that were sent, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]

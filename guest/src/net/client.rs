@@ -12,7 +12,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::{dhcpv4, icmp, tcp};
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, Ipv4Address, Ipv4Cidr};
 
-use super::station::{Finding, Look, PATIENCE, Station, words};
+use super::station::{Finding, Look, PATIENCE, Station, USUAL_MTU, words};
 use crate::http::Answer;
 
 /// What the network has lent.
@@ -35,8 +35,6 @@ const ROOM: usize = 64 * 1024;
 const ASKED: usize = 1024;
 /// Our end of connections.
 const PORT: u16 = 49152;
-/// What Ethernet carries, if nobody says otherwise.
-const USUAL_MTU: usize = 1500;
 /// Who pings.
 const IDENT: u16 = 0x5257;
 /// Bytes before what an echo has of its own: headers of IP and ICMP.
@@ -62,8 +60,8 @@ pub(super) fn lease(station: &mut Station) -> Finding<Lease> {
 /// Has echoes of many sizes come back from `at`, the longest as long as packets are, of which the router
 /// takes none that are longer than usual.
 pub(super) fn pings(station: &mut Station, at: Ipv4Address) -> Finding {
-    let mtu = station.net.facts().mtu.map_or(USUAL_MTU, usize::from);
-    let mtu = mtu.min(USUAL_MTU);
+    let mtu = station.net.facts().mtu.unwrap_or(USUAL_MTU).min(USUAL_MTU);
+    let mtu = usize::from(mtu);
     for len in [0, 1, 56, 1000, mtu - BEFORE_ECHO] {
         ping(station, at, len, PATIENCE).map_err(|why| format!("of {len} bytes: {why}"))?;
     }

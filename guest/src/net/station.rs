@@ -13,7 +13,7 @@ use ringway_driver::dma::DmaBuffer;
 use ringway_driver::error::Error;
 use ringway_driver::net::{Answer, Command, Failed, Net, Pair, Receiver, Transmitter};
 use ringway_smoltcp::Nic;
-use ringway_spec::net::Mac;
+use ringway_spec::net::{F, Mac};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Device, TxToken};
 use smoltcp::time::Instant;
@@ -36,6 +36,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longest sleep, so that devices without interrupts of their configuration are looked at.
 const NAP: Duration = Duration::from_millis(100);
+
+/// What Ethernet carries, if nobody says otherwise.
+pub(super) const USUAL_MTU: u16 = 1500;
 
 /// Local, and nobody else's here, for cards that have no address (§5.1.4.2).
 const MADE_UP: Mac = [2, 0, 0, 0, 0, 1];
@@ -81,11 +84,20 @@ impl Counted {
 }
 
 impl Station {
-    /// Sets a stack on a card.
-    pub(super) fn new(machine: &Machine, mut net: Card) -> Finding<Self> {
+    /// Sets a stack on a card. Packets come in buffers of `short` bytes each, if that is given: only where
+    /// packets are shorter than usual, since those that go are told from those by their length.
+    pub(super) fn new(machine: &Machine, mut net: Card, short: Option<usize>) -> Finding<Self> {
         let facts = *net.facts();
         let platform = machine.clone();
-        let make: Make = Box::new(move |bytes| DmaBuffer::new(&platform, bytes).ok());
+        let usual = facts.receive_bytes();
+        let merges = facts.features.contains(F::MRG_RXBUF);
+        if short.is_some() && (!merges || facts.mtu.is_none_or(|mtu| mtu >= USUAL_MTU)) {
+            return Err("it has no short packets that are merged".to_string());
+        }
+        let make: Make = Box::new(move |bytes| {
+            let len = short.filter(|_| bytes == usual).unwrap_or(bytes);
+            DmaBuffer::new(&platform, len).ok()
+        });
         let pair = net.take_pairs().pop().ok_or("it has no pair of queues")?;
         let mut nic = Nic::new([pair], facts, make).map_err(words)?;
         let mac = EthernetAddress(facts.mac.unwrap_or(MADE_UP));

@@ -1,6 +1,7 @@
 //! Rings of both formats, both ends: against each other, and each against a peer that cheats.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod at_once;
 mod both_ends;
 mod chains;
 mod common;

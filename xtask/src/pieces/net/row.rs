@@ -27,6 +27,9 @@ pub(super) struct Row {
     pub(super) demands: Vec<Demand>,
 }
 
+/// Packets that are shorter than usual.
+const SHORTER: &str = ",host_mtu=1400";
+
 /// Every interface, with every shortage of messages, ring format and feature of rings, with buffers that
 /// are merged and without.
 pub(super) fn all() -> Vec<Row> {
@@ -91,7 +94,7 @@ pub(super) fn special() -> Vec<Row> {
     vec![
         modern(
             "packets that are no longer than 1400",
-            ",host_mtu=1400",
+            SHORTER,
             &[Demand::Card("mtu", 1400), Demand::With("MTU")],
         ),
         modern(
@@ -129,6 +132,15 @@ pub(super) fn special() -> Vec<Row> {
         asked(
             "messages=0 lines=cut",
             modern("nothing is heard", "", &[Demand::Interrupts("polled")]),
+        ),
+        asked("short=256", modern("many buffers", SHORTER, &[])),
+        asked(
+            "short=256",
+            modern(
+                "many packed buffers",
+                &format!("{SHORTER},packed=on"),
+                &[Demand::Ring("packed")],
+            ),
         ),
         window,
     ]
