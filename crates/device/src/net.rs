@@ -141,7 +141,12 @@ impl Net {
             None => F::MTU,
             Some(_) => Features::NONE,
         };
-        let not = options.without | alone | unlimited | WITH_CLOCK;
+        // What drivers ask for by commands alone; Linux's drives no card that offers it without them.
+        let untold = match options.without.contains(F::CTRL_VQ) {
+            true => F::HASH_REPORT | F::CTRL_GUEST_OFFLOADS | F::DEVICE_STATS,
+            false => Features::NONE,
+        };
+        let not = options.without | alone | unlimited | untold | WITH_CLOCK;
         let offered = FEATURES.difference(not);
         let mut queue_sizes = vec![QUEUE_SIZE; usize::from(pairs) * 2];
         if offered.contains(F::CTRL_VQ) {
@@ -350,6 +355,9 @@ fn rules(options: &Options, features: Features) -> Rules {
         features.contains(filters),
         features.contains(lans),
     );
+    if let Some(mtu) = options.mtu.filter(|_| features.contains(F::MTU)) {
+        rules.longest = usize::from(mtu) + ETHERNET;
+    }
     // Whoever keeps the queue of commands for itself says how many pairs are used by starting them.
     if features.contains(F::MQ) && !features.contains(F::CTRL_VQ) {
         rules.pairs = options.pairs;

@@ -200,6 +200,8 @@ mod tests {
     use super::*;
 
     /// §5.1.9.5.11.12: after the last number comes 0.
+    ///
+    /// Clauses: dev:net/op/control-vq/device-statistics:7
     #[test]
     fn counters_wrap_around() {
         let mut received = ReceiveCounts {

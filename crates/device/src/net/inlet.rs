@@ -85,7 +85,10 @@ impl Deliver for Shared {
         }
         let rules = self.rules.lock();
         let mut open = Open::new(self);
-        let is_plain = |packet: &Packet| packet.header.is_plain() && rules.wants(&packet.bytes);
+        let is_plain = |packet: &Packet| {
+            let short = packet.bytes.len() <= rules.longest;
+            short && packet.header.is_plain() && rules.wants(&packet.bytes)
+        };
         // Most often all are for the driver as they are.
         if rules.are_simple() && packets.iter().all(is_plain) {
             open.put_all(packets);
@@ -159,6 +162,15 @@ impl<'s> Open<'s> {
         }
         let kept = inbox.spare.len().saturating_sub(count);
         packets.extend(inbox.spare.drain(kept..));
+    }
+
+    /// Counts a packet for `pair` that its driver cannot be given.
+    #[cold]
+    fn refuse(&mut self, pair: u16) {
+        self.turn(pair);
+        if let Some((_, inbox)) = &mut self.inbox {
+            inbox.counts.dropped();
+        }
     }
 
     /// Turns to the inbox of `pair`.
@@ -256,6 +268,13 @@ impl Shared {
     fn adapt(&self, rules: &Rules, packet: &mut Packet, open: &mut Open<'_>) {
         // Hashed once: its pieces are of the same flow.
         let pair = self.steer(rules, packet);
+        let whole = packet.header.gso_type == GsoType::NONE;
+        // Tunnels are never agreed to.
+        let tunnels = GsoType::UDP_TUNNEL_IPV4 | GsoType::UDP_TUNNEL_IPV6;
+        let tunnel = packet.header.gso_type.0 & tunnels != 0;
+        if whole && packet.bytes.len() > rules.longest || tunnel {
+            return open.refuse(pair);
+        }
         if packet.header.is_plain() {
             return open.put(pair, packet);
         }
@@ -264,15 +283,18 @@ impl Shared {
                 // A checksum outside of the packet is nothing that a port lets through.
                 let header = mem::take(&mut packet.header);
                 if checksum::complete(&header, &mut packet.bytes).is_err() {
-                    return;
+                    return open.refuse(pair);
                 }
             }
             return open.put(pair, packet);
         }
         let (header, hash) = (packet.header, packet.hash);
         let Ok(Some(mut pieces)) = Pieces::of(&header, &mut packet.bytes, 0) else {
-            return;
+            return open.refuse(pair);
         };
+        if pieces.longest() > rules.longest {
+            return open.refuse(pair);
+        }
         let mut room = vec![0; pieces.longest()];
         while let Ok(Some(piece)) = pieces.write_next(&mut room) {
             let mut piece = Packet::new(Header::default(), piece);
@@ -317,7 +339,7 @@ impl Shared {
 /// Whether a driver with these offloads takes a packet as it is, but for its checksum.
 fn takes(offloads: Offloads, gso: GsoType, packet: &[u8]) -> bool {
     let needed = match gso.kind() {
-        GsoType::NONE => return true,
+        GsoType::NONE => return gso == GsoType::NONE,
         GsoType::TCPV4 => Offloads::GUEST_TSO4,
         GsoType::TCPV6 => Offloads::GUEST_TSO6,
         GsoType::UDP => Offloads::GUEST_UFO,

@@ -156,3 +156,48 @@ impl Port for Linked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use ringway_spec::net::Config;
+    use zerocopy::FromBytes;
+
+    use super::*;
+    use crate::model::Device;
+    use crate::net::{Net, Nowhere, Options};
+
+    fn config(net: &Net) -> Config {
+        let mut bytes = vec![0; net.config_bytes()];
+        net.read_config(0, &mut bytes);
+        Config::read_from_bytes(&bytes).unwrap()
+    }
+
+    /// Clauses: dev:net/cfg:10,
+    /// dev:net/cfg:11
+    #[test]
+    fn what_is_not_known_of_a_link_is_said_so_and_the_rest_is_what_can_be() {
+        let options = Options {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: None,
+            pairs: 1,
+            without: Features::NONE,
+        };
+        let net = Net::new(Arc::new(Nowhere), options);
+        let link = net.link();
+        let said = |speed, duplex| {
+            link.set_speed(speed, duplex);
+            let config = config(&net);
+            (config.speed.get(), config.duplex)
+        };
+
+        let at_first = config(&net);
+
+        assert_eq!((at_first.speed.get(), at_first.duplex), (u32::MAX, 0xff));
+        assert_eq!(said(Some(0), Some(Duplex::Half)), (0, 0));
+        assert_eq!(said(Some(100_000), Some(Duplex::Full)), (100_000, 1));
+        assert_eq!(said(Some(u32::MAX), None), (0x7fff_ffff, 0xff));
+        assert_eq!(said(None, None), (u32::MAX, 0xff));
+    }
+}

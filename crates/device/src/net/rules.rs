@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) lans: Option<Box<[u8; LANS]>>,
     /// What of packets may be left to the driver.
     pub(super) offloads: Offloads,
+    /// Longest packet that is one, with its Ethernet header, in bytes (§5.1.4.1).
+    pub(super) longest: usize,
     /// How many pairs of queues are used.
     pub(super) pairs: u16,
     pub(super) hashing: Option<Hashing>,
@@ -75,6 +77,7 @@ impl Rules {
             multicast: Vec::new(),
             lans: lans.then(|| Box::new([0; LANS])),
             offloads,
+            longest: usize::MAX,
             pairs: 1,
             hashing: None,
         }
@@ -168,11 +171,15 @@ mod tests {
         assert_eq!(wanted(&rules), [true, false, false, true]);
     }
 
+    /// Clauses: dev:net/op/control-vq/vlan-filtering:1
     #[test]
     fn a_driver_that_can_say_nothing_receives_all() {
         let rules = Rules::new(OWN, Offloads::empty(), false, false);
+        let mut tagged = to(OWN);
+        tagged[12..16].copy_from_slice(&[0x81, 0, 0, 5]);
 
         assert_eq!(wanted(&rules), [true; 4]);
+        assert!(rules.wants(&tagged));
     }
 
     #[test]
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(with(none), [true, false, false, true]);
     }
 
+    /// Clauses: dev:net/op/control-vq/vlan-filtering:2
     #[test]
     fn tagged_packets_are_received_of_the_lans_that_were_added() {
         let mut rules = Rules::new(OWN, Offloads::empty(), true, true);

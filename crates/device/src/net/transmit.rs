@@ -198,6 +198,10 @@ impl Transmit {
             checksum::check(&judged, packet).map_err(|_| Refused::Header)?;
         }
         let kind = header.gso_type;
+        let tunnels = GsoType::UDP_TUNNEL_IPV4 | GsoType::UDP_TUNNEL_IPV6;
+        if kind.0 & tunnels != 0 {
+            return Err(Refused::Header);
+        }
         let needed = match kind.kind() {
             GsoType::NONE => {
                 return match too_long {
@@ -211,9 +215,8 @@ impl Transmit {
             GsoType::UDP_L4 => F::HOST_USO,
             _ => return Err(Refused::Header),
         };
-        let tunnels = GsoType::UDP_TUNNEL_IPV4 | GsoType::UDP_TUNNEL_IPV6;
         let ecn = !kind.has(GsoType::ECN) || self.features.contains(F::HOST_ECN);
-        if kind.0 & tunnels != 0 || !ecn || !self.features.contains(needed) {
+        if !ecn || !self.features.contains(needed) {
             return Err(Refused::Header);
         }
         judged.gso_type = kind;

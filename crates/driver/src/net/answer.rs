@@ -127,6 +127,8 @@ mod tests {
     }
 
     /// §5.1.9.5.10.5: what came with an error is not a wait.
+    ///
+    /// Clauses: drv:net/op/control-vq/notif-coalescing:4
     #[test]
     fn nothing_is_read_of_a_command_that_the_device_did_not_do() {
         for effect in [Effect::None, Effect::Statistics, Effect::Coalesced] {
@@ -151,6 +153,25 @@ mod tests {
             let malformed = good.read(written, Effect::Statistics);
             assert!(matches!(malformed, Err(Failed::Malformed(_))));
         }
+    }
+
+    /// Clauses: drv:net/op/control-vq/device-statistics:3
+    #[test]
+    fn the_counters_of_any_queue_have_room() {
+        use ringway_spec::net::*;
+        let head = size_of::<StatisticsHeader>();
+        let receive = size_of::<ReceiveBasic>()
+            + size_of::<ReceiveChecksums>()
+            + size_of::<ReceiveSegments>()
+            + size_of::<AboveSpeed>();
+        let transmit = size_of::<TransmitBasic>()
+            + size_of::<TransmitChecksums>()
+            + size_of::<TransmitSegments>()
+            + size_of::<AboveSpeed>();
+
+        let most = 4 * head + receive.max(transmit);
+
+        assert!(reply(Ack::OK, &[]).result.len() >= most);
     }
 
     #[test]

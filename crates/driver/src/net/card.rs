@@ -105,10 +105,16 @@ impl<T: Transport> Card<T> {
     ///
     /// What [`bringup`](crate::bringup) finds; [`Violation::BadConfig`] if what the card says of itself
     /// cannot be; [`Error::FeaturesMissing`] if it is from before version 1, and wants what stands before
-    /// a packet in a descriptor of its own.
+    /// a packet in a descriptor of its own, or if something is required that this driver does not do.
     pub fn open(device: Probed<T>, wanted: &Wanted) -> Result<Self> {
+        // Of its type, no more than is done here.
+        let others = Features::OF_DEVICE_TYPES - (USUAL | RECEIVE_OFFLOADS | HASHES);
+        let missing = wanted.required.intersection(others);
+        if !missing.is_empty() {
+            return Err(Error::FeaturesMissing(missing));
+        }
         let wanted = Wanted {
-            optional: wanted.optional | (USUAL - wanted.without),
+            optional: (wanted.optional - others) | (USUAL - wanted.without),
             ..*wanted
         };
         let mut device = device.negotiate(&wanted)?;
@@ -285,3 +291,6 @@ impl Direction {
 
 /// The type of device that a card is.
 pub(super) const ID: DeviceId = DeviceId::NETWORK;
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,31 @@ impl Link {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clauses: drv:net/cfg:7
+    #[test]
+    fn a_buffer_has_room_for_the_longest_packet_that_comes() {
+        let room = |features, mtu| {
+            let facts = Facts {
+                features,
+                mac: None,
+                mtu,
+                pairs: 1,
+                hashes: None,
+                header_len: 12,
+            };
+            facts.receive_bytes()
+        };
+
+        assert_eq!(room(F::MAC, None), 1526);
+        assert_eq!(room(F::MTU, Some(68)), 1526);
+        assert_eq!(room(F::MTU, Some(9000)), 12 + 14 + 9000);
+        assert_eq!(room(F::GUEST_TSO4 | F::GUEST_CSUM, None), 65601);
+        let merged = F::GUEST_TSO4 | F::GUEST_CSUM | F::MRG_RXBUF;
+        assert_eq!(room(merged, None), 1526);
+    }
+}

@@ -43,6 +43,7 @@ fn until(machine: &Machine, net: &mut Nic, what: impl Fn(&Link) -> bool) -> Link
     link
 }
 
+/// Clauses: drv:net/cfg:10
 #[test]
 fn a_link_that_comes_and_goes_is_seen_and_told_of() {
     for way in ways() {
@@ -94,6 +95,7 @@ fn no_packet_passes_while_there_is_no_link() {
     assert_eq!(packets[0].2.len(), 56);
 }
 
+/// Clauses: drv:net/op/control-vq/gratuitous-packet-sending:2
 #[test]
 fn a_driver_that_is_asked_to_announces_itself_and_is_asked_no_more() {
     for way in ways() {
@@ -127,6 +129,7 @@ fn a_driver_that_cannot_announce_itself_is_not_asked() {
     assert!(!link.announce() && !net.link().unwrap().announce);
 }
 
+/// Clauses: drv:net/cfg:3
 #[test]
 fn an_address_and_what_is_received_are_as_the_card_was_told_last() {
     let way = ways().next().unwrap();
@@ -144,6 +147,7 @@ fn an_address_and_what_is_received_are_as_the_card_was_told_last() {
     assert!(!net.receives(Kind::Any));
 }
 
+/// Clauses: drv:net/cfg:8
 #[test]
 fn packets_are_no_longer_than_the_card_or_whoever_has_it_says() {
     let way = ways().next().unwrap();

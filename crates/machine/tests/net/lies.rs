@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringway_device::{Notifier, Worker};
 use ringway_driver::error::Violation;
@@ -31,6 +32,8 @@ struct Liar {
     notifier: Arc<Mutex<Option<Notifier>>>,
     features: Features,
     config: Config,
+    /// Whether its configuration was written.
+    written: Arc<AtomicBool>,
 }
 
 /// What it says next in each buffer, and how many bytes it says these are.
@@ -52,6 +55,7 @@ impl Liar {
             notifier: Arc::default(),
             features,
             config,
+            written: Arc::default(),
         }
     }
 
@@ -93,6 +97,10 @@ impl Device for Liar {
         into.iter_mut()
             .zip(bytes)
             .for_each(|(to, from)| *to = *from);
+    }
+
+    fn write_config(&mut self, _offset: usize, _from: &[u8]) {
+        self.written.store(true, Ordering::SeqCst);
     }
 
     fn worker(&mut self, index: u16, _features: Features) -> Box<dyn Worker> {
@@ -469,4 +477,45 @@ fn a_card_that_says_of_itself_what_cannot_be_is_refused() {
         ..good
     };
     assert_eq!(opened(more), Err(Error::NoQueue(18)));
+}
+
+#[test]
+fn features_that_the_driver_does_not_do_are_not_agreed_to() {
+    let all = FEATURES | NetF::HOST_TSO4 | NetF::HOST_TSO6 | NetF::HOST_USO | NetF::CSUM;
+    let tunnels = NetF::HOST_UDP_TUNNEL_GSO;
+    let way = ways().next().unwrap();
+    let liar = Liar::new(all | tunnels, Config::default());
+    let machine = machine_with(way, Box::new(liar));
+
+    let wanted = Wanted {
+        optional: all | tunnels,
+        ..Wanted::default()
+    };
+    let agreed = open(&machine, way, &wanted).facts().features;
+    let required = Wanted {
+        required: tunnels,
+        ..Wanted::default()
+    };
+    let refused = try_open(&machine, way, &required).map(drop);
+
+    assert_eq!(agreed.intersection(all | tunnels), all);
+    assert_eq!(refused, Err(Error::FeaturesMissing(tunnels)));
+}
+
+/// §5.1.4: it is read only.
+///
+/// Clauses: drv:net/cfg:1
+#[test]
+fn the_configuration_is_not_written_by_a_driver() {
+    for way in ways() {
+        let (liar, _machine, mut net) = liar(way);
+
+        liar.answer((vec![0], 1));
+        tell(&mut net, &Command::Receive(Kind::Any, true));
+        net.link().unwrap();
+        let (transport, _) = net.reset();
+
+        assert!(transport.is_ok());
+        assert!(!liar.written.load(Ordering::SeqCst), "{way:?}");
+    }
 }

@@ -192,3 +192,24 @@ fn who_waits_for_packets_is_told_that_more_wait_or_that_buffers_ran_short() {
     assert!(short);
     assert_eq!((first.packets, first.more, first.short), (1, true, true));
 }
+
+/// §5.1.9.3.1: what stands before a packet is in one buffer.
+///
+/// Clauses: drv:net/op/setting-up-receive-buffers:3
+#[test]
+fn a_buffer_too_short_for_what_stands_before_a_packet_is_refused() {
+    let way = ways().next().unwrap();
+    let machine = machine(way, card_options());
+    let mut net: Nic = open(&machine, way, &Wanted::default()).start().unwrap();
+    let least = net.facts().header_len;
+    let receiver = &mut net.pairs()[0].receiver;
+    let mut fill = |len| {
+        let mut buffer = DmaBuffer::new(&machine.platform(), len).ok();
+        receiver.fill(|| buffer.take())
+    };
+
+    let len = least - 1;
+    let refused = Err(Error::Request(RequestError::TooSmall { len, least }));
+    assert_eq!(fill(least - 1), refused);
+    assert_eq!(fill(least), Ok(true));
+}

@@ -124,6 +124,7 @@ fn hash_of(packet: &[u8]) -> u32 {
     toeplitz(&packet[26..38])
 }
 
+/// Clauses: drv:net/op/control-vq/automatic-receive-steering-in-mult:3
 #[test]
 fn packets_go_and_come_by_every_pair_once_the_card_was_told_of_it() {
     for way in ways() {
@@ -145,6 +146,7 @@ fn packets_go_and_come_by_every_pair_once_the_card_was_told_of_it() {
     }
 }
 
+/// Clauses: drv:net/op/control-vq/automatic-receive-steering-in-mult:4
 #[test]
 fn pairs_that_are_used_no_more_get_nothing_and_take_nothing() {
     for way in ways() {
@@ -153,8 +155,11 @@ fn pairs_that_are_used_no_more_get_nothing_and_take_nothing() {
         bench.send(3, &flow(7)).unwrap();
         let before = bench.came().0;
 
-        tell(&mut bench.net, &Command::Pairs(2));
+        let asked = bench.net.command(&Command::Pairs(2)).unwrap();
+        // As soon as it is asked for.
         let refused = bench.send(3, &flow(7));
+        let answered = bench.net.wait(LIMIT).unwrap();
+        assert_eq!((answered.token, answered.result), (asked, Ok(Answer::Done)));
         // The same flow, which was sent by a pair that is used no more.
         bench.send(0, &no_flow()).unwrap();
         let after = bench.came().0;
@@ -165,6 +170,9 @@ fn pairs_that_are_used_no_more_get_nothing_and_take_nothing() {
 }
 
 /// §5.1.9.5.7.2: the low bits of the hash choose from the table; what has none goes elsewhere.
+///
+/// Clauses: drv:net/op/packet-transmission:1,
+/// dev:net/control-vq/receive-side-scaling-rss/rss-processing:1
 #[test]
 fn packets_come_by_the_pair_that_their_hash_chooses() {
     let table = [2, 0, 3, 1, 1, 3, 0, 2];
@@ -215,6 +223,8 @@ fn hashes_are_reported_without_choosing_if_that_is_all_that_was_asked_for() {
 }
 
 /// §5.1.9.5.5: the last of the two commands holds.
+///
+/// Clauses: txt:net/op/control-vq/automatic-receive-steering-in-mult:3
 #[test]
 fn a_number_of_pairs_ends_steering_by_hashes() {
     let way = ways().next().unwrap();

@@ -38,6 +38,7 @@ fn what_ethernet_fills_up_is_not_summed() {
     assert_eq!(judge(&packet), Checksum::Right);
 }
 
+/// Clauses: drv:net/op/packet-transmission:19
 #[test]
 fn a_checksum_that_is_left_to_do_is_completed_to_what_another_program_has() {
     let whole = tcp(b"left to do");

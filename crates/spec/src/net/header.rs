@@ -204,6 +204,7 @@ pub const LEGACY_HEADER_LEN: usize = 10;
 mod tests {
     use super::*;
 
+    /// Clauses: drv:net/op/setting-up-receive-buffers:4
     #[test]
     fn the_longest_header_of_the_features_is_that_of_all_of_them() {
         let modern = crate::F::VERSION_1;

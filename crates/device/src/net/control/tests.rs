@@ -135,6 +135,8 @@ fn a_command_whose_feature_was_not_agreed_to_is_refused() {
     assert_eq!(bench.rules().pairs, 4);
 }
 
+/// Clauses: dev:net/op/control-vq/setting-mac-address-filtering:2,
+/// dev:net/op/control-vq/setting-mac-address-filtering:3
 #[test]
 fn a_driver_sets_the_address_and_those_that_it_receives_for() {
     let mut bench = Bench::all();
@@ -203,6 +205,8 @@ fn steering_is_taken_whole_or_not_at_all() {
     );
 }
 
+/// Clauses: dev:net/op/control-vq/device-statistics:4,
+/// dev:net/op/control-vq/device-statistics:5
 #[test]
 fn counters_are_told_of_the_queues_that_are_asked_for_as_far_as_there_is_room() {
     let mut bench = Bench::all();
@@ -338,6 +342,12 @@ fn commands() -> Vec<(Control, Vec<u8>)> {
     ]
 }
 
+/// Clauses: dev:net/op/control-vq/packet-receive-filtering:1,
+/// dev:net/op/control-vq/packet-receive-filtering:5,
+/// txt:net/op/processing-of-incoming-packets/hash-calculation-for-incoming-pack:1,
+/// txt:net/op/processing-of-incoming-packets/hash-calculation-for-incoming-pack:2,
+/// txt:net/op/processing-of-incoming-packets/hash-calculation-for-incoming-pack:3,
+/// txt:net/control-vq/automatic-receive-steering-in-mult/hash-calculation:1
 #[test]
 fn every_command_is_done_in_however_many_descriptors_it_comes() {
     for (control, data) in commands() {
@@ -406,6 +416,9 @@ fn commands_that_there_are_not_are_refused_and_change_nothing() {
     assert_eq!(bench.state(), before);
 }
 
+/// Clauses: dev:net/op/control-vq/device-statistics:2,
+/// dev:net/op/control-vq/device-statistics:3,
+/// dev:net/op/control-vq/device-statistics:6
 #[test]
 fn numbers_that_cannot_be_are_refused_and_change_nothing() {
     let (rss, hash) = (Control::MQ_RSS_CONFIG, Control::MQ_HASH_CONFIG);
@@ -477,6 +490,9 @@ fn numbers_that_cannot_be_are_refused_and_change_nothing() {
     }
 }
 
+/// Clauses: dev:net/op/control-vq/notif-coalescing:1,
+/// dev:net/op/control-vq/notif-coalescing:3,
+/// dev:net/op/control-vq/notif-coalescing:4
 #[test]
 fn how_long_a_queue_waits_is_told_of_one_that_is_enabled() {
     let mut bench = Bench::all();
@@ -506,6 +522,8 @@ fn how_long_a_queue_waits_is_told_of_one_that_is_enabled() {
 }
 
 /// §5.1.9.5.4.2: the device asks no more when the driver sees its answer.
+///
+/// Clauses: dev:net/op/control-vq/gratuitous-packet-sending:1
 #[test]
 fn a_driver_that_has_announced_itself_is_asked_no_more() {
     let mut bench = Bench::all();
@@ -517,4 +535,37 @@ fn a_driver_that_has_announced_itself_is_asked_no_more() {
 
     assert_eq!((asked, during, ack), (true, true, Ack::OK));
     assert!(!link.is_announcing());
+}
+
+/// Clauses: dev:net/op/control-vq/device-statistics:1
+#[test]
+fn the_groups_of_counters_that_there_are_are_told() {
+    let query = |features| {
+        let mut bench = bench(features);
+        let asked = Control::STATS_QUERY;
+        let answer = bench.commands.request(&[asked.as_bytes()], &[20]).unwrap();
+        assert_eq!((answer.written, answer.bytes[0]), (9, 0));
+        Statistics::from_bits_retain(u64::from_le_bytes(answer.bytes[1..9].try_into().unwrap()))
+    };
+
+    let speed = Statistics::RX_SPEED | Statistics::TX_SPEED;
+    let basic = Statistics::CVQ | Statistics::RX_BASIC | Statistics::TX_BASIC;
+    let all = Statistics::RECEIVE | Statistics::TRANSMIT | Statistics::CVQ;
+    assert_eq!(query(FEATURES), all - speed);
+    assert_eq!(query(F::DEVICE_STATS | F::CTRL_VQ | F::MQ), basic);
+}
+
+/// Clauses: dev:net/op/control-vq/setting-mac-address-filtering:1
+#[test]
+fn a_card_that_was_reset_has_no_tables() {
+    let mut bench = Bench::all();
+    let said = bench.tell(Control::MAC_TABLE_SET, &addresses(2, 2, 2));
+    let steered = bench.tell(Control::MQ_VQ_PAIRS_SET, &[4, 0]);
+
+    bench.net.reset();
+
+    let rules = bench.rules();
+    assert_eq!((said, steered), (Ack::OK, Ack::OK));
+    assert_eq!((rules.unicast.len(), rules.multicast.len()), (0, 0));
+    assert_eq!(rules.pairs, 1);
 }

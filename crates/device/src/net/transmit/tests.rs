@@ -91,6 +91,9 @@ fn a_packet_is_passed_on_with_what_is_left_to_do() {
     );
 }
 
+/// Clauses: dev:net/op/packet-transmission:1,
+/// dev:net/op/packet-transmission:2,
+/// dev:net/op/packet-transmission:11
 #[test]
 fn flags_that_are_not_known_and_fields_that_say_nothing_are_not_passed_on() {
     let mut bench = bench(FEATURES - F::HASH_REPORT);
@@ -108,6 +111,9 @@ fn flags_that_are_not_known_and_fields_that_say_nothing_are_not_passed_on() {
     assert_eq!(sent.header, Header::default());
 }
 
+/// Clauses: dev:net/cfg:6,
+/// dev:net/op/packet-transmission:8,
+/// dev:net/op/packet-transmission:10
 #[test]
 fn packets_that_cannot_be_are_dropped_and_counted_and_the_queue_goes_on() {
     let mut bench = bench(FEATURES - F::HASH_REPORT);
@@ -163,6 +169,21 @@ fn packets_that_cannot_be_are_dropped_and_counted_and_the_queue_goes_on() {
             large.clone(),
         ),
         (
+            "a tunnel of both kinds",
+            with(|h| h.gso_type = GsoType(0x61)),
+            large.clone(),
+        ),
+        (
+            "a tunnel that is not cut",
+            with(|h| h.gso_type = GsoType(0x20)),
+            tcp(10),
+        ),
+        (
+            "a tunnel whose checksum is done",
+            with(|h| (h.flags, h.gso_type) = (2, GsoType(0x41))),
+            large.clone(),
+        ),
+        (
             "no checksum left to do",
             with(|h| h.flags = 0),
             large.clone(),
@@ -189,6 +210,7 @@ fn what_was_not_agreed_to_is_not_done() {
     assert!(plain.is_some());
 }
 
+/// Clauses: dev:net/op/packet-transmission:7
 #[test]
 fn what_is_said_of_the_length_of_headers_is_not_believed() {
     let mut bench = bench(FEATURES - F::HASH_REPORT);

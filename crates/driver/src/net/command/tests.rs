@@ -32,6 +32,12 @@ fn encode(command: &Command<'_>, features: Features) -> Result<(Control, Vec<u8>
     Ok((encoded.control, encoded.data))
 }
 
+/// Clauses: drv:net/op/control-vq/packet-receive-filtering:1,
+/// drv:net/op/control-vq/packet-receive-filtering:2,
+/// drv:net/op/control-vq/setting-mac-address-filtering:1,
+/// drv:net/op/control-vq/receive-side-scaling-rss:1,
+/// drv:net/op/control-vq/notif-coalescing:2,
+/// drv:net/op/control-vq/notif-coalescing:3
 #[test]
 fn every_command_needs_its_feature() {
     let steering = Steering {
@@ -77,6 +83,7 @@ fn every_command_needs_its_feature() {
     }
 }
 
+/// Clauses: drv:net/op/control-vq/setting-mac-address-filtering:3
 #[test]
 fn a_filter_is_two_tables_each_behind_its_number() {
     let filter = Command::Filter {
@@ -91,6 +98,8 @@ fn a_filter_is_two_tables_each_behind_its_number() {
     assert_eq!(data, expected);
 }
 
+/// Clauses: drv:net/op/control-vq/automatic-receive-steering-in-mult:1,
+/// drv:net/op/control-vq/automatic-receive-steering-in-mult:2
 #[test]
 fn pairs_that_are_not_set_up_are_refused_and_so_are_none() {
     for asked in [0, 4, 5, u16::MAX] {
@@ -116,6 +125,10 @@ fn steering_is_laid_out_as_the_specification_has_it() {
     assert_eq!(data, [2, 0, 0, 0, 1, 0, 1, 0, 0, 0, 2, 0, 3, 0, 2, 9, 8]);
 }
 
+/// Clauses: drv:net/op/control-vq/receive-side-scaling-rss:2,
+/// drv:net/op/control-vq/receive-side-scaling-rss:3,
+/// drv:net/op/control-vq/receive-side-scaling-rss:4,
+/// drv:net/op/control-vq/receive-side-scaling-rss:5
 #[test]
 fn steering_that_cannot_be_is_refused() {
     let good = Steering {
@@ -164,6 +177,7 @@ fn steering_that_cannot_be_is_refused() {
     );
 }
 
+/// Clauses: drv:net/control-vq/offloads-state-cfg/setting-offloads-state:1
 #[test]
 fn no_offload_is_enabled_that_was_not_agreed_to() {
     let features = F::CTRL_GUEST_OFFLOADS | F::GUEST_CSUM;
@@ -175,6 +189,7 @@ fn no_offload_is_enabled_that_was_not_agreed_to() {
     assert_eq!(agreed.unwrap().1, [2, 0, 0, 0, 0, 0, 0, 0]);
 }
 
+/// Clauses: drv:net/op/control-vq/notif-coalescing:1
 #[test]
 fn no_queue_that_is_not_set_up_is_told_how_long_to_wait_or_asked() {
     let wait = Wait {
@@ -199,6 +214,8 @@ fn no_queue_that_is_not_set_up_is_told_how_long_to_wait_or_asked() {
     assert_eq!(asked(5).unwrap(), asks);
 }
 
+/// Clauses: drv:net/op/control-vq/device-statistics:1,
+/// drv:net/op/control-vq/device-statistics:2
 #[test]
 fn counters_are_asked_for_only_of_a_queue_that_has_them_and_if_the_device_said_so() {
     let facts = facts(F::DEVICE_STATS | F::GUEST_CSUM);
@@ -224,4 +241,14 @@ fn counters_are_asked_for_only_of_a_queue_that_has_them_and_if_the_device_said_s
         data.unwrap(),
         [2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
     );
+}
+
+/// Clauses: txt:net/control-vq/automatic-receive-steering-in-mult/hash-calculation:2
+#[test]
+fn hashes_alone_are_laid_out_as_the_specification_has_them() {
+    let (control, data) =
+        encode(&Command::Hash(HashTypes::TCPV4, &[9, 8]), F::HASH_REPORT).unwrap();
+
+    assert_eq!(control, Control::MQ_HASH_CONFIG);
+    assert_eq!(data, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 9, 8]);
 }

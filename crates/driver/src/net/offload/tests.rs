@@ -23,6 +23,9 @@ fn a_packet_that_is_complete_has_a_header_of_zeroes() {
     assert_eq!(header, Ok(Header::default()));
 }
 
+/// Clauses: drv:net/op/packet-transmission:2,
+/// drv:net/op/packet-transmission:20,
+/// drv:net/op/packet-transmission:23
 #[test]
 fn what_is_left_to_the_device_is_said_in_its_words() {
     let ecn = Pieces::Tcp4(Congestion::Notified);
@@ -40,6 +43,13 @@ fn what_is_left_to_the_device_is_said_in_its_words() {
     assert_eq!(header.num_buffers.get(), 0);
 }
 
+/// Clauses: drv:net/op/packet-transmission:3,
+/// drv:net/op/packet-transmission:5,
+/// drv:net/op/packet-transmission:6,
+/// drv:net/op/packet-transmission:7,
+/// drv:net/op/packet-transmission:8,
+/// drv:net/op/packet-transmission:9,
+/// drv:net/op/packet-transmission:21
 #[test]
 fn nothing_is_left_to_a_device_that_has_not_agreed_to_it() {
     let unsupported = Err(RequestError::Unsupported);
@@ -59,6 +69,7 @@ fn nothing_is_left_to_a_device_that_has_not_agreed_to_it() {
     }
 }
 
+/// Clauses: drv:net/op/packet-transmission:22
 #[test]
 fn a_packet_is_not_cut_unless_its_checksum_is_left_to_do_nor_into_nothing() {
     let all = F::CSUM | F::HOST_TSO4;
@@ -86,6 +97,9 @@ fn header(flags: u8, kind: u8, size: u16) -> Header {
     }
 }
 
+/// Clauses: drv:net/op/processing-of-incoming-packets:1,
+/// drv:net/op/processing-of-incoming-packets:4,
+/// drv:net/op/processing-of-incoming-packets:7
 #[test]
 fn flags_of_a_received_packet_that_were_not_agreed_to_are_not_looked_at() {
     let seen = |flags, features| {
@@ -101,6 +115,8 @@ fn flags_of_a_received_packet_that_were_not_agreed_to_are_not_looked_at() {
     assert_eq!(seen(5, F::GUEST_CSUM), Some(Checksum::Unknown));
 }
 
+/// Clauses: drv:net/op/processing-of-incoming-packets:8,
+/// drv:net/op/processing-of-incoming-packets:10
 #[test]
 fn a_received_packet_that_cannot_be_is_refused() {
     let features = F::GUEST_CSUM | F::GUEST_TSO4;
@@ -119,6 +135,7 @@ fn a_received_packet_that_cannot_be_is_refused() {
     assert!(of(&header(1, 1, 100), 100).is_some());
 }
 
+/// Clauses: drv:net/op/processing-of-incoming-packets:6
 #[test]
 fn what_is_said_of_the_length_of_headers_is_a_hint_whatever_it_is() {
     let features = F::GUEST_CSUM | F::GUEST_TSO4;
@@ -146,4 +163,28 @@ fn a_hash_is_told_unless_there_is_none() {
 
     assert_eq!(of(0), None);
     assert_eq!(of(2), Some((0x1234, HashReport::TCPV4)));
+}
+
+/// Clauses: drv:net/op/packet-transmission:10,
+/// drv:net/op/packet-transmission:13,
+/// drv:net/op/packet-transmission:14,
+/// drv:net/op/packet-transmission:15,
+/// drv:net/op/packet-transmission:16,
+/// drv:net/op/packet-transmission:30,
+/// drv:net/op/packet-transmission:31,
+/// drv:net/op/packet-transmission:33,
+/// drv:net/op/packet-transmission:34
+#[test]
+fn each_way_to_cut_has_its_number() {
+    for (into, number) in [
+        (Pieces::Tcp4(Congestion::Silent), 1),
+        (Pieces::Fragments, 3),
+        (Pieces::Tcp6(Congestion::Silent), 4),
+        (Pieces::Tcp6(Congestion::Notified), 0x84),
+        (Pieces::Udp, 5),
+    ] {
+        let header = cut(into).header(Features(u128::MAX)).unwrap();
+
+        assert_eq!((header.flags, header.gso_type.0), (1, number));
+    }
 }
