@@ -164,7 +164,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "uml-net",
-        "Linux's network driver over our cards, as a process, and our own driver on the other end",
+        "Linux's network driver over our cards, as a process, beside our own driver",
         uml::net::run,
     ),
     piece(
@@ -174,7 +174,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "linux-guest-net",
-        "Linux's network driver in QEMU over our cards, with several queues, beside our own driver",
+        "Linux's network driver in QEMU over our cards, beside our own driver",
         linux_guest::net::run,
     ),
     piece(
