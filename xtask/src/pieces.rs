@@ -149,7 +149,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "dpdk-net",
-        "our network driver over DPDK's vhost, which counts and returns packets: rings, pairs, sizes",
+        "our network driver over DPDK's vhost, which counts packets and returns them",
         dpdk_net::run,
     ),
     piece(
@@ -209,7 +209,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     long(
         "dpdk-net-2",
-        "`dpdk-net` with every ring, in every number of pairs and sizes of buffers and packets",
+        "`dpdk-net` with every ring, more pairs, and all sizes of packets",
         dpdk_net::run_long,
     ),
     long(
