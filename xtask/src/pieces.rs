@@ -157,9 +157,19 @@ pub(crate) const PIECES: &[Piece] = &[
         tap::run,
     ),
     piece(
+        "uml-net",
+        "Linux's network driver over our cards, as a process, beside our own driver",
+        uml::net::run,
+    ),
+    piece(
         "linux-guest",
         "Linux on QEMU over our back-ends: used, killed under load, migrated",
         linux_guest::run,
+    ),
+    piece(
+        "linux-guest-net",
+        "Linux's network driver in QEMU over our cards, beside our own driver",
+        linux_guest::net::run,
     ),
     piece(
         "linux-ls",
@@ -200,6 +210,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "linux-guest-2",
         "`linux-guest` in more ways, and over qemu-storage-daemon",
         linux_guest::run_long,
+    ),
+    long(
+        "linux-guest-net-2",
+        "`linux-guest-net` in more ways",
+        linux_guest::net::run_long,
     ),
     long(
         "linux-guest-forgotten",

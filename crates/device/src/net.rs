@@ -141,7 +141,12 @@ impl Net {
             None => F::MTU,
             Some(_) => Features::NONE,
         };
-        let not = options.without | alone | unlimited | WITH_CLOCK;
+        // What drivers ask for by commands alone; Linux's drives no card that offers it without them.
+        let untold = match options.without.contains(F::CTRL_VQ) {
+            true => F::HASH_REPORT | F::CTRL_GUEST_OFFLOADS | F::DEVICE_STATS,
+            false => Features::NONE,
+        };
+        let not = options.without | alone | unlimited | untold | WITH_CLOCK;
         let offered = FEATURES.difference(not);
         let mut queue_sizes = vec![QUEUE_SIZE; usize::from(pairs) * 2];
         if offered.contains(F::CTRL_VQ) {

@@ -3,6 +3,7 @@
 //!
 //! | file | |
 //! | --- | --- |
+//! | [`cards`] | our network cards, and what they say |
 //! | [`backend`] | what serves a device over vhost-user, ours or another's |
 //! | [`cpio`] | an archive that Linux unpacks as its first root |
 //! | [`modules`] | the modules of a kernel, with those that they need |
@@ -12,6 +13,7 @@
 //! | `*.sh` | the scripts: `start.sh` and `report.sh` before all others |
 
 pub(super) mod backend;
+pub(super) mod cards;
 pub(super) mod cpio;
 pub(super) mod modules;
 pub(super) mod qmp;
@@ -29,6 +31,9 @@ use crate::failure::{Failure, Result};
 pub(super) const REPORT: &str = include_str!("linux/report.sh");
 /// A disk, by its files and by its sectors.
 pub(super) const BLOCK: &str = include_str!("linux/block.sh");
+
+/// A network card whose neighbour is our own peer.
+pub(super) const NET: &str = include_str!("linux/net.sh");
 
 /// Bytes of the part of a disk that has a file system. What follows it is for raw requests.
 pub(super) const FILES: u64 = 64 << 20;

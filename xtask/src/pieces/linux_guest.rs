@@ -5,6 +5,7 @@
 //! | [`machine`] | the virtual machine, and what Linux starts with |
 //! | [`load`] | what is done to a disk under load: its back-end is killed, its machine moves |
 //! | [`forgotten`] | whether that finds a back-end that forgets what it is to write down |
+//! | [`net`] | network cards, beside our own driver |
 //! | [`ls`] | what `ringway ls` says there, of devices of QEMU's own |
 //! | `*.sh` | the scripts of the guest; those of block devices are in `linux` |
 
@@ -12,6 +13,7 @@ mod forgotten;
 mod load;
 pub(super) mod ls;
 mod machine;
+pub(super) mod net;
 
 use std::fs::File;
 use std::path::Path;

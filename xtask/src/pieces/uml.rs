@@ -2,6 +2,13 @@
 //!
 //! It runs as whoever runs this, on the host's own root, which it mounts read-only. It has one
 //! processor, and so one queue.
+//!
+//! | file | |
+//! | --- | --- |
+//! | [`net`] | network cards: our own driver on the other end, or another Linux |
+//! | `start.sh` | what comes before every script |
+
+pub(super) mod net;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -107,6 +114,21 @@ pub(super) fn modules(linux: &Found) -> Result<PathBuf> {
         .ok_or_else(|| Failure::new(format!("no modules in {}", folder.display())))
 }
 
+/// Lines of a script that load drivers, each named below the `folder` of a kernel's modules.
+fn load(folder: &Path, modules: &[&str]) -> String {
+    let line = |name: &&str| {
+        let module = folder.join(name).display().to_string();
+        let module = variables(&[("module", &module)]);
+        format!("{module}step 'a driver is loaded' insmod \"$module\"\n")
+    };
+    modules.iter().map(line).collect()
+}
+
+/// Has a kernel have the device of type `id` that is served at `socket`.
+fn add_device(linux: &mut Command, socket: &Path, id: u32) {
+    linux.arg(format!("virtio_uml.device={}:{id}", socket.display()));
+}
+
 /// Starts a kernel on the host's root, with a first program, and what is its own in `place`.
 pub(super) fn linux(linux: &Found, place: &Path, init: &Path) -> Command {
     let mut command = Command::new(&linux.path);
@@ -147,11 +169,7 @@ impl Case {
         let (servers, served) = (&tools.servers, self.served);
         let backend = servers.start(desk, server, served, &image, &socket)?;
         let mut linux = linux(&tools.uml, place, &init);
-        linux.arg(format!(
-            "virtio_uml.device={}:{}",
-            socket.display(),
-            self.id
-        ));
+        add_device(&mut linux, &socket, self.id);
         let done = desk.run.run(&mut linux, LIMIT);
         let report = done.and_then(|done| check(&done, self.expect));
         let report = report.map_err(|e| backend.explain(e))?;
@@ -177,13 +195,7 @@ impl Case {
                 ("DISK", "/dev/vda"),
                 ("FILES", &FILES.to_string()),
             ]),
-            self.modules
-                .iter()
-                .map(|name| {
-                    let module = variables(&[("module", &text(&modules.join(name)))]);
-                    format!("{module}step 'a driver is loaded' insmod \"$module\"\n")
-                })
-                .collect::<String>(),
+            load(&modules, self.modules),
             self.script,
         );
         write_init(place, &tools.busybox, &script)

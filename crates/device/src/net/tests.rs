@@ -35,6 +35,21 @@ fn a_card_offers_several_queues_and_a_longest_packet_only_if_it_has_them() {
 }
 
 #[test]
+fn a_card_without_a_queue_of_commands_offers_nothing_that_is_asked_for_by_commands() {
+    let options = Options {
+        mac: [2, 0, 0, 0, 0, 1],
+        mtu: None,
+        pairs: 4,
+        without: F::CTRL_VQ,
+    };
+    let net = Net::new(Arc::new(Nowhere), options);
+
+    let by_commands = F::HASH_REPORT | F::CTRL_GUEST_OFFLOADS | F::DEVICE_STATS;
+    assert!(!net.features().intersects(by_commands));
+    assert_eq!(net.queue_sizes().len(), 8);
+}
+
+#[test]
 fn all_queues_of_a_card_are_as_large_as_its_carrier_wants() {
     let net = net(2, None).with_queue_size(1024);
 

@@ -133,10 +133,8 @@ impl Servers {
         {
             return Err(Failure::io("remove", socket)(e));
         }
-        let mut command = self.command(server, served, image, socket)?;
-        let mut running = desk.run.start(&mut command)?;
-        running.wait_until("listen", LIMIT, |_| socket.exists())?;
-        Ok(Backend { running, server })
+        let command = self.command(server, served, image, socket)?;
+        Backend::listen(desk, server, command, &[socket])
     }
 
     fn command(
@@ -217,6 +215,28 @@ impl Forgets {
 }
 
 impl Backend {
+    /// Starts one, which is to listen at these sockets.
+    ///
+    /// # Errors
+    ///
+    /// It does not come to listen.
+    pub(in crate::pieces) fn listen(
+        desk: &Desk<'_>,
+        server: Server,
+        mut command: Command,
+        sockets: &[&Path],
+    ) -> Result<Self> {
+        let mut running = desk.run.start(&mut command)?;
+        let all = |_: &str| sockets.iter().all(|socket| socket.exists());
+        running.wait_until("listen", LIMIT, all)?;
+        Ok(Self { running, server })
+    }
+
+    /// What it has printed.
+    pub(in crate::pieces) fn log(&self) -> String {
+        self.running.log()
+    }
+
     /// Has it stand still, so that what is in flight stays there.
     pub(in crate::pieces) fn stop(&self) {
         self.running.signal(Signal::Stop);

@@ -17,6 +17,8 @@ pub(super) const ENTROPY: &str = include_str!("entropy.sh");
 
 /// The drivers that a guest loads. PCI's is a part of Debian's kernel, and of most.
 const MODULES: [&str; 4] = ["crc32c_generic", "ext4", "virtio_blk", "virtio_rng"];
+/// The address of a card.
+pub(super) const MAC: &str = "52:54:00:00:00:10";
 /// Bytes of RAM. All of it is shared with the back-ends.
 const RAM: &str = "256M";
 /// What Linux is told. It has nobody to hide from, and emulation is slow enough.
@@ -126,6 +128,22 @@ impl Machine {
             .arg("-device")
             .arg(format!(
                 "vhost-user-blk-pci,chardev=disk,disable-legacy=on,num-queues={queues}{switches}"
+            ));
+    }
+
+    /// Adds the card that is served at `socket`, with so many pairs of queues, of a netdev with these
+    /// `switches`.
+    pub(super) fn add_card(&mut self, socket: &Path, queues: u16, switches: &str) {
+        let socket = socket.display();
+        self.command
+            .args(["-chardev", &format!("socket,id=card,path={socket}")])
+            .args([
+                "-netdev",
+                &format!("vhost-user,id=net,chardev=card,queues={queues}"),
+            ])
+            .arg("-device")
+            .arg(format!(
+                "virtio-net-pci,netdev=net,disable-legacy=on,mac={MAC},romfile={switches}"
             ));
     }
 
