@@ -1,4 +1,4 @@
-//! Children: started without input, watched, kept quiet unless they fail, and
+//! Children: started without input, unless they are told what to do, watched, kept quiet unless they fail, and
 //! ended if they outlive their time.
 
 mod family;
@@ -6,7 +6,7 @@ mod heard;
 mod running;
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::failure::{Failure, Result};
@@ -49,7 +49,16 @@ impl Runner {
     ///
     /// It could not be started.
     pub(crate) fn start(&self, command: &mut Command) -> Result<Running> {
-        Running::start(*self, command)
+        Running::start(*self, command, Stdio::null())
+    }
+
+    /// Starts `command`, which is [told](Running::tell) what to do while it runs.
+    ///
+    /// # Errors
+    ///
+    /// It could not be started.
+    pub(crate) fn start_told(&self, command: &mut Command) -> Result<Running> {
+        Running::start(*self, command, Stdio::piped())
     }
 
     /// Runs `command`, which must succeed.

@@ -4,6 +4,7 @@
 mod bad_input;
 pub(crate) mod cargo;
 mod devices;
+mod dpdk_net;
 mod drive;
 mod faults;
 mod fuzz;
@@ -147,6 +148,11 @@ pub(crate) const PIECES: &[Piece] = &[
         drive::run,
     ),
     piece(
+        "dpdk-net",
+        "our network driver over DPDK's vhost, which counts packets and returns them",
+        dpdk_net::run,
+    ),
+    piece(
         "uml",
         "Linux's drivers over our vhost-user back-ends, as a process",
         uml::run,
@@ -158,7 +164,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "uml-net",
-        "Linux's network driver over our cards, as a process, and our own driver on the other end",
+        "Linux's network driver over our cards, as a process, beside our own driver",
         uml::net::run,
     ),
     piece(
@@ -168,7 +174,7 @@ pub(crate) const PIECES: &[Piece] = &[
     ),
     piece(
         "linux-guest-net",
-        "Linux's network driver in QEMU over our cards, with several queues, beside our own driver",
+        "Linux's network driver in QEMU over our cards, beside our own driver",
         linux_guest::net::run,
     ),
     piece(
@@ -200,6 +206,11 @@ pub(crate) const PIECES: &[Piece] = &[
         "guest-devices-2",
         "`guest-devices` with every combination of what is offered and not taken",
         devices::run_long,
+    ),
+    long(
+        "dpdk-net-2",
+        "`dpdk-net` with every ring, more pairs, and all sizes of packets",
+        dpdk_net::run_long,
     ),
     long(
         "guest-net-all",

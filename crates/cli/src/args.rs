@@ -261,15 +261,20 @@ pub(crate) fn bytes(text: &str) -> std::result::Result<u64, String> {
 
 /// A type that can be driven.
 pub(crate) fn device_type(name: &str) -> std::result::Result<DeviceId, String> {
+    choose_type(name, &TYPES)
+}
+
+/// One of these types.
+pub(crate) fn choose_type(name: &str, types: &[DeviceId]) -> std::result::Result<DeviceId, String> {
     let found = DeviceId::from_name(name);
-    if let Some(id) = found.filter(|id| TYPES.contains(id)) {
+    if let Some(id) = found.filter(|id| types.contains(id)) {
         return Ok(id);
     }
     let why = match found {
         Some(_) => "there is no driver for it yet",
         None => "there is no such type of device",
     };
-    let known: Vec<_> = TYPES.iter().map(ToString::to_string).collect();
+    let known: Vec<_> = types.iter().map(ToString::to_string).collect();
     Err(format!("{why}: choose from {}", known.join(", ")))
 }
 
@@ -372,6 +377,34 @@ mod tests {
                 &["--depth", "0"],
             ),
             (&["drive", "s", "bench", "--time", "0"], &["--time", "3600"]),
+            (
+                &["drive", "s", "packets", "--type", "blk"],
+                &["no packets", "--type net"],
+            ),
+            (
+                &["drive", "s", "packets", "--bytes", "64,63"],
+                &["63", "64 to 65549"],
+            ),
+            (
+                &["drive", "s", "packets", "--pairs", "17"],
+                &["17", "1..=16"],
+            ),
+            (
+                &[
+                    "drive",
+                    "s",
+                    "packets",
+                    "--ring",
+                    "split",
+                    "--ring-features",
+                    "ring_packed",
+                ],
+                &["contradict"],
+            ),
+            (
+                &["drive", "s", "packets", "--checksum", "--without", "csum"],
+                &["--checksum needs csum"],
+            ),
             (&["serve"], &["blk", "entropy", "net"]),
             (
                 &["serve", "net"],

@@ -93,14 +93,7 @@ pub(crate) fn offer(place: Place, format: Option<Format>, changes: &[Change]) ->
             Change::Without(feature) => offer - feature,
         };
     }
-    let contradicted = (formed - offer) | (excluded & offer);
-    if let (Some(format), false) = (format, contradicted.is_empty()) {
-        return Err(Refusal::new(format_args!(
-            "--ring {} and --ring-features contradict each other about {}: leave one of them out",
-            format.to_possible_value().unwrap_or_default().get_name(),
-            List(contradicted),
-        )));
-    }
+    agreed(format, (formed - offer) | (excluded & offer))?;
     let beyond = offer - can;
     if !beyond.is_empty() {
         let (whose, elsewhere) = match place {
@@ -120,6 +113,28 @@ pub(crate) fn offer(place: Place, format: Option<Format>, changes: &[Change]) ->
         )));
     }
     Ok(offer)
+}
+
+/// The ring features that a driver is to agree to, and those that it is not to, though they be offered:
+/// it takes what it is offered, but for the `format`, if one is asked for, and the `changes`, which are
+/// made in their order.
+pub(crate) fn take(format: Option<Format>, changes: &[Change]) -> Result<(Features, Features)> {
+    let (formed, excluded) = match format {
+        None => (Features::NONE, Features::NONE),
+        Some(Format::Split) => (Features::NONE, F::RING_PACKED),
+        Some(Format::Packed) => (F::RING_PACKED, Features::NONE),
+        Some(Format::InOrder) => (F::RING_PACKED | F::IN_ORDER, Features::NONE),
+    };
+    let (mut taken, mut left) = (formed, excluded);
+    for change in changes {
+        (taken, left) = match *change {
+            Change::Nothing => (formed, NAMED - formed),
+            Change::With(feature) => (taken | feature, left - feature),
+            Change::Without(feature) => (taken - feature, left | feature),
+        };
+    }
+    agreed(format, (formed & left) | (excluded & taken))?;
+    Ok((taken, left))
 }
 
 /// What of an `offer` devices have that are reached over `transport`.
@@ -166,6 +181,18 @@ pub(crate) fn change(word: &str) -> Result<Change, String> {
             List(NAMED)
         )
     })
+}
+
+/// Finds that a `format` and a list say the same of every feature.
+fn agreed(format: Option<Format>, contradicted: Features) -> Result<()> {
+    let (Some(format), false) = (format, contradicted.is_empty()) else {
+        return Ok(());
+    };
+    Err(Refusal::new(format_args!(
+        "--ring {} and --ring-features contradict each other about {}: leave one of them out",
+        format.to_possible_value().unwrap_or_default().get_name(),
+        List(contradicted),
+    )))
 }
 
 fn possible(place: Place) -> Features {
@@ -219,6 +246,38 @@ mod tests {
 
             assert_eq!(offer, Ok(expected), "{format:?} {words:?}");
         }
+    }
+
+    #[test]
+    fn a_driver_takes_what_is_offered_but_for_what_is_asked_of_it() {
+        let none = Features::NONE;
+        for (format, words, expected) in [
+            (None, &[][..], (none, none)),
+            (Some(Format::Split), &[], (none, F::RING_PACKED)),
+            (
+                Some(Format::Packed),
+                &["no-in_order"],
+                (F::RING_PACKED, F::IN_ORDER),
+            ),
+            (
+                Some(Format::InOrder),
+                &[],
+                (F::RING_PACKED | F::IN_ORDER, none),
+            ),
+            (
+                None,
+                &["none", "in_order"],
+                (F::IN_ORDER, NAMED - F::IN_ORDER),
+            ),
+        ] {
+            let changes: Vec<_> = words.iter().map(|word| change(word).unwrap()).collect();
+            let taken = take(format, &changes).map_err(|refusal| refusal.to_string());
+
+            assert_eq!(taken, Ok(expected), "{format:?} {words:?}");
+        }
+        let changes = [Change::Without(F::RING_PACKED)];
+        let contradicted = take(Some(Format::Packed), &changes).unwrap_err();
+        assert!(contradicted.to_string().contains("about ring_packed"));
     }
 
     #[test]

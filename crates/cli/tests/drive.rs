@@ -10,7 +10,9 @@ use std::thread::{self, JoinHandle};
 
 use ringway_device::blk::{Blk, RamDisk};
 use ringway_device::entropy::{Entropy, Source};
+use ringway_device::net::{Loopback, Net, Nowhere, Options as Card, Port};
 use ringway_device::{Device, Offer};
+use ringway_spec::Features;
 use ringway_vhost::backend::{DeviceCarrier, Place, Server};
 use ringway_vhost::event_loop::{EventLoop, Options};
 use ringway_vhost::eventfd::EventFd;
@@ -48,6 +50,17 @@ impl Scene {
 
     fn disk() -> Self {
         Self::new(Blk::new(Arc::new(RamDisk::new(SECTORS)), 1))
+    }
+
+    /// A network card with two pairs of queues.
+    fn card(port: impl Port + 'static) -> Self {
+        let card = Card {
+            mac: [2, 0, 0, 0, 0, 0x1f],
+            mtu: Some(9000),
+            pairs: 2,
+            without: Features::NONE,
+        };
+        Self::new(Net::new(Arc::new(port), card))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -170,6 +183,92 @@ fn each_depth_and_size_is_a_row() {
         .collect();
     assert_eq!(places, [(512, 1), (512, 4), (2048, 1), (2048, 4)]);
     assert!(rows.iter().all(|row| row["requests"].as_u64().unwrap() > 0));
+}
+
+#[test]
+fn a_network_card_is_described_with_its_address() {
+    let place = Scene::card(Nowhere);
+
+    let about = place.json(&["info", "--type", "net", "--json"]);
+    let text = place.drive(&["info", "--type", "net"], 0);
+
+    assert_eq!(about["type"], "net");
+    // Two pairs, and commands.
+    assert_eq!(about["queues"], 5);
+    assert_eq!(about["config"]["mac"], "02:00:00:00:00:1f");
+    assert_eq!(about["config"]["mtu"], 9000);
+    assert_eq!(about["config"]["max_virtqueue_pairs"], 2);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("mac = 02:00:00:00:00:1f"), "{text}");
+    assert!(text.contains("status = 1 LINK_UP"), "{text}");
+}
+
+#[test]
+fn packets_that_come_back_are_counted_for_each_size_and_pair() {
+    let place = Scene::card(Loopback::default());
+    let args = [
+        "packets",
+        "--count",
+        "301",
+        "--bytes",
+        "64,64..9014",
+        "--pairs",
+        "2",
+    ];
+
+    let sent = place.json(&[&args[..], &["--json"]].concat());
+    let others = ["packets", "--checksum", "--without", "mrg_rxbuf", "--poll"];
+    let text = place.drive(&[&others[..], &["--count", "50"]].concat(), 0);
+
+    let rows = sent["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!((&row["sent"], &row["received"]), (&301.into(), &301.into()));
+        for wrong in ["lost", "reordered", "corrupted", "duplicated", "foreign"] {
+            assert_eq!(row[wrong], 0, "{row}");
+        }
+        let pairs = row["by_pair"].as_array().unwrap();
+        let of_pairs = pairs.iter().map(|pair| pair["received"].as_u64());
+        assert_eq!(of_pairs.collect::<Vec<_>>(), [Some(151), Some(150)]);
+    }
+    assert_eq!(rows[0]["received_bytes"], 64 * 301);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("1 pair of queues, completions polled"),
+        "{text}"
+    );
+}
+
+#[test]
+fn packets_that_do_not_come_back_are_lost_and_what_cannot_be_sent_is_refused() {
+    let place = Scene::card(Nowhere);
+
+    let lost = place.drive(
+        &["packets", "--patience", "1", "--count", "40", "--json"],
+        1,
+    );
+
+    assert!(said(&lost).contains("40 lost"), "{lost:?}");
+    let counts: Value = serde_json::from_slice(&lost.stdout).unwrap();
+    assert_eq!(counts["rows"][0]["lost"], 40);
+    for (args, says) in [
+        (&["--pairs", "3"][..], "use --pairs 2"),
+        (&["--bytes", "9015"], "use --bytes 9014"),
+        (&["--mtu", "9001"], "does not come up"),
+        (
+            &["--bytes", "9014", "--buffer", "128", "--queue-size", "64"],
+            "larger --buffer",
+        ),
+        (
+            &["--ring", "split", "--ring-features", "in_order,tea"],
+            "tea",
+        ),
+    ] {
+        let refused = place.drive(&[&["packets"], args].concat(), 2);
+
+        let line = said(&refused);
+        assert!(line.contains(says) && line.lines().count() == 1, "{line}");
+    }
 }
 
 #[test]

@@ -171,6 +171,11 @@ impl Net {
         }
     }
 
+    /// How many pairs of queues its driver uses, the first ones.
+    pub fn pairs(&self) -> u16 {
+        self.shared.rules.lock().pairs
+    }
+
     /// The same card, each of whose queues is `size` large at most, a power of two: for carriers whose other
     /// end chooses how large a queue is.
     #[must_use]

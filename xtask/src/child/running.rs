@@ -1,7 +1,7 @@
 //! A child that runs: watched until it says something, or ends.
 
-use std::io::{self, IsTerminal};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{self, IsTerminal, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ const PIPES_CLOSE: Duration = Duration::from_secs(5);
 /// A child that runs. It is ended on drop, with everything that it started.
 pub(crate) struct Running {
     child: Child,
+    /// Where it is told what to do, if it is.
+    input: Option<ChildStdin>,
     /// How it ended, once it is known.
     status: Option<ExitStatus>,
     heard: Arc<Mutex<Heard>>,
@@ -49,9 +51,9 @@ enum Seen {
 }
 
 impl Running {
-    pub(super) fn start(by: Runner, command: &mut Command) -> Result<Self> {
+    pub(super) fn start(by: Runner, command: &mut Command, input: Stdio) -> Result<Self> {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -63,8 +65,10 @@ impl Running {
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let out = out.map(|p| heard::listen(p, &heard, Stream::Output, by.verbose));
         let err = err.map(|p| heard::listen(p, &heard, Stream::Error, by.verbose));
+        let input = child.stdin.take();
         Ok(Self {
             child,
+            input,
             status: None,
             heard,
             listeners: out.into_iter().chain(err).collect(),
@@ -136,6 +140,19 @@ impl Running {
         if self.status.is_none() {
             family::signal(name, &[self.child.id()]);
         }
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    ///
+    /// It reads none, or has ended.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+        let told = match &mut self.input {
+            Some(input) => writeln!(input, "{line}"),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        };
+        told.map_err(|e| self.failed(format!("cannot be told `{line}`: {e}")))
     }
 
     /// Everything that it has printed so far.
@@ -255,6 +272,21 @@ mod tests {
                 .contains("did not say two, and ended: exit status: 7")
         );
         assert_eq!(failed.output, b"one\n");
+    }
+
+    #[test]
+    fn a_child_is_told_what_to_do_line_by_line() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while read line; do echo heard $line; done"]);
+        let mut child = Runner::TEST.start_told(&mut command).unwrap();
+
+        child.tell("one").unwrap();
+        child
+            .wait_until("answer", SOON, |log| log.contains("heard one\n"))
+            .unwrap();
+        let mut deaf = shell("tail -f /dev/null");
+
+        assert!(deaf.tell("one").unwrap_err().what.contains("told `one`"));
     }
 
     #[test]

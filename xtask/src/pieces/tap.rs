@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::Desk;
 use super::cargo::{self, cargo};
-use super::linux::backend::ringway;
 use super::linux::report::{Expect, check};
 use super::linux::{REPORT, Rows, variables};
 use super::uml;
@@ -42,15 +41,25 @@ const CAPTURE: u64 = 1 << 20;
 pub(super) fn run(desk: &Desk<'_>) -> Result<Vec<String>> {
     let find = |tool: &fetch::Tool| tool.find(&desk.run, desk.repo);
     let (busybox, linux) = (find(&fetch::BUSYBOX)?, find(&fetch::UML)?);
-    let build = ["build", "--locked", "--release", "-p", JUDGE];
+    // Together, so that what both are made of is built once.
+    let build = [
+        "build",
+        "--locked",
+        "--release",
+        "-p",
+        "ringway",
+        "-p",
+        JUDGE,
+    ];
     desk.run.succeed(&mut cargo(desk, &build), cargo::LIMIT)?;
-    let judge = desk.repo.join("target/release").join(JUDGE);
+    let built = desk.repo.join("target/release");
+    let (judge, ringway) = (built.join(JUDGE), built.join("ringway"));
     let mut rows = Rows::default();
     let served = format!("this kernel, and Linux {}, as a process", linux.version);
     match permitted(desk, &busybox.program) {
         Ok(()) => {
             rows.add("this kernel", here(desk, &judge, &busybox.program));
-            rows.add(&served, between(desk, &busybox, &linux));
+            rows.add(&served, between(desk, &ringway, &busybox, &linux));
         }
         Err(why) => {
             for row in ["this kernel", &served] {
@@ -119,14 +128,14 @@ fn in_process(desk: &Desk<'_>, judge: &Path, busybox: &Found, linux: &Found) -> 
 }
 
 /// Our card, served to Linux as a process, and joined to the network of this kernel.
-fn between(desk: &Desk<'_>, busybox: &Found, linux: &Found) -> Result<String> {
-    let (ringway, iperf3) = (ringway(desk)?, fetch::IPERF3.find(&desk.run, desk.repo)?);
+fn between(desk: &Desk<'_>, ringway: &Path, busybox: &Found, linux: &Found) -> Result<String> {
+    let iperf3 = fetch::IPERF3.find(&desk.run, desk.repo)?;
     let scratch = Scratch::new("tap")?;
     let place = scratch.path();
     let text = |path: &Path| path.display().to_string();
     let modules = uml::modules(linux)?;
     let given = [
-        ("RINGWAY", &*text(&ringway)),
+        ("RINGWAY", &*text(ringway)),
         ("PLACE", &text(place)),
         ("BUSYBOX", &text(&busybox.program)),
         ("IPERF3", &text(&iperf3.path)),

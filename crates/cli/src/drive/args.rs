@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use ringway_spec::DeviceId;
 
-use crate::args::device_type;
+use super::net::args::{EXAMPLES as PACKETS_EXAMPLES, Packets};
+use crate::args::choose_type;
 use crate::refusal::{Refusal, Result};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -20,6 +21,8 @@ Examples:
   ringway drive disk.sock verify new.img   whether the disk holds just what the file does
   ringway drive disk.sock bench            4 KiB reads, one and 32 at a time
   ringway drive disk.sock bench --depth 1,8,64 --size 512,65536 --sequential --json
+  ringway drive net.sock info --type net   what a network card is, offers and has
+  ringway drive net.sock packets           packets to a card, and what comes back (packets --help: how)
 
 A back-end to try it with, if there is none:
   qemu-storage-daemon --blockdev file,filename=disk.img,node-name=d \\
@@ -41,15 +44,15 @@ pub(crate) struct Drive {
     #[command(subcommand)]
     pub(crate) what: What,
 
-    /// What type of device it is, which vhost-user does not tell: blk, entropy
+    /// What type of device it is, which vhost-user does not tell: blk, entropy, net [default: blk, or
+    /// what there is to do it to]
     #[arg(
         long = "type",
         global = true,
-        default_value = "blk",
         value_name = "TYPE",
-        value_parser = device_type
+        value_parser = driven
     )]
-    pub(crate) device: DeviceId,
+    device: Option<DeviceId>,
 
     /// The most descriptors of a queue, which vhost-user does not tell either
     #[arg(
@@ -111,6 +114,9 @@ pub(crate) enum What {
     },
     /// Measure how many requests a second the device does
     Bench(Bench),
+    /// Send packets to a network card whose other end returns them, and see what comes back
+    #[command(after_help = PACKETS_EXAMPLES)]
+    Packets(Packets),
 }
 
 /// A part of a disk.
@@ -194,15 +200,27 @@ pub(crate) struct Bench {
 impl Drive {
     /// Finds options that do nothing together.
     pub(crate) fn check(&self) -> Result<()> {
-        let is_info = matches!(self.what, What::Info { .. });
-        if self.device != DeviceId::BLOCK && !is_info {
-            return Err(Refusal::new(format_args!(
-                "there is nothing to read, write or measure on a device of type {}: use info, or \
-                 --type blk",
-                self.device
-            )));
+        let device = self.device();
+        match &self.what {
+            What::Info { .. } => Ok(()),
+            What::Packets(_) if device != DeviceId::NETWORK => Err(Refusal::new(format_args!(
+                "a device of type {device} has no packets: use info, or --type net"
+            ))),
+            What::Packets(packets) => packets.check(),
+            _ if device != DeviceId::BLOCK => Err(Refusal::new(format_args!(
+                "there is nothing to read, write or measure on a device of type {device}: use info, or \
+                 --type blk"
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The type of the device.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device.unwrap_or(match self.what {
+            What::Packets(_) => DeviceId::NETWORK,
+            _ => DeviceId::BLOCK,
+        })
     }
 
     /// How long to wait for a back-end that went away.
@@ -210,6 +228,13 @@ impl Drive {
         self.reconnect
             .map(|seconds| Duration::from_secs(u64::from(seconds)))
     }
+}
+
+/// Types of devices that can be driven over a socket.
+const TYPES: &[DeviceId] = &[DeviceId::BLOCK, DeviceId::ENTROPY, DeviceId::NETWORK];
+
+fn driven(name: &str) -> std::result::Result<DeviceId, String> {
+    choose_type(name, TYPES)
 }
 
 /// Most bytes of a request.

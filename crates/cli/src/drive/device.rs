@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_device::net::PAIRS_MAX;
 use ringway_driver::Error;
 use ringway_driver::blk::{Blk, Done};
 use ringway_driver::bringup::{Acknowledged, Wanted};
 use ringway_driver::dma::{DmaBuffer, QueueOptions};
 use ringway_spec::F;
 use ringway_vhost::frontend::{
-    Event, HugePages, MemoryOptions, Notify, Options, Platform, Reconnect, Transport,
+    CardOptions, Event, HugePages, MemoryOptions, Notify, Options, Platform, Reconnect, Transport,
 };
 
 use super::args::Drive;
@@ -32,6 +33,21 @@ pub(super) fn connect(
     in_flight: usize,
     progress: &Progress,
 ) -> Result<(Platform, Transport)> {
+    // As many pairs of a card as there can be.
+    let card = CardOptions {
+        pairs: PAIRS_MAX,
+        ..CardOptions::default()
+    };
+    connect_card(args, in_flight, card, progress)
+}
+
+/// Connects to the device, whose half on this side is to be this `card`, if it is one.
+pub(super) fn connect_card(
+    args: &Drive,
+    in_flight: usize,
+    card: CardOptions,
+    progress: &Progress,
+) -> Result<(Platform, Transport)> {
     let platform = Platform::new(&MemoryOptions {
         bytes: MEMORY.saturating_add(in_flight),
         pages: HugePages::IfAvailable,
@@ -39,7 +55,9 @@ pub(super) fn connect(
     })
     .map_err(Refusal::new)?;
     let told = progress.clone();
+    let usual = Options::new(args.device());
     let options = Options {
+        card: usual.card.map(|_| card),
         queue_size: args.queue_size,
         calls: if args.poll {
             Notify::Poll
@@ -51,7 +69,7 @@ pub(super) fn connect(
             ..Reconnect::default()
         },
         observer: Some(Arc::new(move |event| tell(&told, event))),
-        ..Options::new(args.device)
+        ..usual
     };
     let transport = Transport::connect(&platform, &args.socket, options).map_err(|error| {
         let socket = args.socket.display();

@@ -5,8 +5,9 @@ use std::io::{self, Write as _};
 
 use anstyle::Style;
 use ringway_driver::transport::Transport as _;
-use ringway_spec::Features;
-use ringway_spec::config::{Named, fields};
+use ringway_spec::config::{self, fields};
+use ringway_spec::net::{LinkStatus, Mac};
+use ringway_spec::{DeviceId, Features};
 use ringway_vhost::frontend::Transport;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +15,7 @@ use super::args::Drive;
 use super::device;
 use crate::progress::Progress;
 use crate::refusal::{Refusal, Result};
+use crate::serve::net::args::Address;
 
 const STRONG: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -25,7 +27,7 @@ struct About {
     offered: Features,
     features: Vec<String>,
     protocol: Vec<&'static str>,
-    config: Vec<(&'static str, u64)>,
+    config: Vec<(&'static str, Setting)>,
 }
 
 pub(super) fn info(args: &Drive, json: bool) -> Result<bool> {
@@ -48,16 +50,19 @@ pub(super) fn info(args: &Drive, json: bool) -> Result<bool> {
 
 impl About {
     fn of(args: &Drive, transport: &mut Transport) -> Result<Self> {
-        let id = args.device;
+        let id = args.device();
         let offered = transport.offered();
         let mut config = Vec::new();
         for field in fields(id).iter().filter(|field| field.exists(offered)) {
             match read(transport, field) {
-                Ok(value) => config.push((field.name, value)),
+                Ok(value) => config.push((field.name, Setting::Number(value))),
                 // It has fewer bytes than its features would have it have.
                 Err(ringway_driver::error::TransportError::Range { .. }) => {}
                 Err(error) => return Err(Refusal::new(error)),
             }
+        }
+        if id == DeviceId::NETWORK {
+            join_address(&mut config);
         }
         Ok(Self {
             device: id.to_string(),
@@ -76,7 +81,7 @@ impl About {
     fn json(&self) -> Value {
         let config = self.config.iter();
         let config: Map<_, _> = config
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .map(|(name, value)| ((*name).to_owned(), value.json()))
             .collect();
         json!({
             "type": self.device,
@@ -101,7 +106,7 @@ impl fmt::Display for About {
         row(f, "protocol", Words(&self.protocol))?;
         for (place, (name, value)) in self.config.iter().enumerate() {
             let head = if place == 0 { "configuration" } else { "" };
-            row(f, head, Setting(name, *value))?;
+            row(f, head, Named(name, value))?;
         }
         Ok(())
     }
@@ -114,17 +119,58 @@ fn row(f: &mut fmt::Formatter<'_>, head: &str, what: impl fmt::Display) -> fmt::
     writeln!(f, "{STRONG}{head:14}{STRONG:#}{what}")
 }
 
-struct Setting(&'static str, u64);
+/// What a field of the configuration holds.
+enum Setting {
+    Number(u64),
+    /// An address of a network card, whose bytes are fields of their own.
+    Address(Address),
+}
 
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(name, value) = self;
-        write!(f, "{name} = {value}")?;
-        if *name == "capacity" {
-            let bytes = u128::from(*value) * 512;
-            write!(f, "{FAINT} sectors, {bytes} bytes{FAINT:#}")?;
+impl Setting {
+    fn json(&self) -> Value {
+        match self {
+            Self::Number(number) => json!(number),
+            Self::Address(address) => json!(address.to_string()),
         }
-        Ok(())
+    }
+}
+
+/// Makes one setting of the bytes of an address, which come first, if they are there.
+fn join_address(config: &mut Vec<(&'static str, Setting)>) {
+    let bytes = config
+        .iter()
+        .take_while(|(name, _)| name.starts_with("mac["));
+    let bytes = bytes.map(|(_, value)| match value {
+        // Of one byte each.
+        Setting::Number(byte) => *byte as u8,
+        Setting::Address(_) => 0,
+    });
+    if let Ok(mac) = Mac::try_from(bytes.collect::<Vec<_>>()) {
+        let address = ("mac", Setting::Address(Address(mac)));
+        config.splice(..mac.len(), [address]);
+    }
+}
+
+struct Named<'n>(&'static str, &'n Setting);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, setting) = self;
+        write!(f, "{name} = ")?;
+        match (*name, setting) {
+            ("capacity", Setting::Number(sectors)) => {
+                let bytes = u128::from(*sectors) * 512;
+                write!(f, "{sectors}{FAINT} sectors, {bytes} bytes{FAINT:#}")
+            }
+            ("status", Setting::Number(status)) => {
+                // Of 16 bits.
+                let names = LinkStatus::from_bits_retain(*status as u16);
+                let names: Vec<_> = names.iter_names().map(|(name, _)| name).collect();
+                write!(f, "{status}{FAINT} {}{FAINT:#}", names.join(" "))
+            }
+            (_, Setting::Number(number)) => write!(f, "{number}"),
+            (_, Setting::Address(address)) => write!(f, "{address}"),
+        }
     }
 }
 
@@ -155,7 +201,7 @@ impl<W: AsRef<str>> fmt::Display for Words<'_, W> {
 
 fn read(
     transport: &mut Transport,
-    field: &Named,
+    field: &config::Named,
 ) -> Result<u64, ringway_driver::error::TransportError> {
     let mut bytes = [0; 8];
     if let Some(bytes) = bytes.get_mut(..field.len) {

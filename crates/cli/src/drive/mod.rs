@@ -5,6 +5,7 @@ mod bench;
 mod copy;
 mod device;
 mod info;
+mod net;
 
 use args::{Drive, What};
 
@@ -18,6 +19,7 @@ pub(crate) fn drive(args: &Drive) -> Result<bool> {
         What::Write { file, range, pace } => copy::write(args, file, *range, *pace),
         What::Verify { file, range, pace } => copy::verify(args, file, *range, *pace),
         What::Bench(bench) => bench::bench(args, bench),
+        What::Packets(packets) => net::packets(args, packets),
     }
 }
 

@@ -2,7 +2,7 @@
 
 pub(crate) mod args;
 mod meeting;
-mod net;
+pub(crate) mod net;
 mod sandbox;
 mod stop;
 mod voice;

@@ -169,7 +169,7 @@ fn pairs_that_are_used_no_more_get_nothing_and_take_nothing() {
     }
 }
 
-/// §5.1.9.5.7.2: the low bits of the hash choose from the table; what has none goes elsewhere.
+/// §5.1.9.5.7.3: the low bits of the hash choose from the table; what has none goes elsewhere.
 ///
 /// Clauses: drv:net/op/packet-transmission:1,
 /// dev:net/control-vq/receive-side-scaling-rss/rss-processing:1

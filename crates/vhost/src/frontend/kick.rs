@@ -19,6 +19,8 @@ enum Way {
     Signal(Arc<EventFd>),
     /// A message is sent.
     Message(Weak<Link>, u8),
+    /// This end does what is commanded.
+    Command(Weak<Link>),
     /// The back-end looks by itself.
     Polled,
 }
@@ -33,6 +35,10 @@ impl Kick {
 
     pub(crate) fn message(link: &Arc<Link>, index: u8) -> Self {
         Self(Way::Message(Arc::downgrade(link), index))
+    }
+
+    pub(crate) fn command(link: &Arc<Link>) -> Self {
+        Self(Way::Command(Arc::downgrade(link)))
     }
 
     pub(crate) fn polled() -> Self {
@@ -50,6 +56,11 @@ impl Kick {
                     link.kick(*index);
                 }
             }
+            Way::Command(link) => {
+                if let Some(link) = link.upgrade() {
+                    link.command();
+                }
+            }
             Way::Polled => {}
         }
         Ok(())
@@ -61,6 +72,7 @@ impl fmt::Debug for Kick {
         f.write_str(match self.0 {
             Way::Signal(_) => "Kick(by a descriptor)",
             Way::Message(..) => "Kick(by a message)",
+            Way::Command(_) => "Kick(done here)",
             Way::Polled => "Kick(polled)",
         })
     }

@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use ringway_spec::Features;
+use ringway_spec::net::PAIRS_MIN;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::card::{self, Card, Said};
 use super::error::{Error, Result, Violation};
 use super::options::{Event, Notify, Options, Reconnect};
 use super::platform::Platform;
@@ -22,7 +24,7 @@ use super::session::Session;
 use super::told::Told;
 use super::wire::{Heard, Wire};
 use crate::eventfd::EventFd;
-use crate::protocol::ProtocolFeatures;
+use crate::protocol::{PROTOCOL_FEATURES, ProtocolFeatures};
 use crate::sync::lock;
 
 /// Makes a connection.
@@ -53,6 +55,8 @@ pub(crate) struct State {
     last_error: Option<Error>,
     pub(crate) told: Told,
     pub(crate) terms: Terms,
+    /// What is this end's of a network card.
+    pub(crate) card: Option<Card>,
     /// Signalled by the back-end when a ring is broken.
     broken: Arc<EventFd>,
     /// Whether one is, or nothing can be done for one.
@@ -71,6 +75,7 @@ pub(crate) struct Terms {
     /// All that it offers as features.
     pub(crate) offered: u64,
     pub(crate) agreed: ProtocolFeatures,
+    /// How many queues it serves.
     pub(crate) queues: Option<u16>,
 }
 
@@ -105,14 +110,17 @@ impl Link {
                 agreed: ProtocolFeatures::empty(),
                 queues: None,
             },
+            card: None,
             broken: Arc::new(EventFd::shared().map_err(Error::os)?),
             needs_reset: false,
             uncertain: false,
             generation: 0,
             config_call: None,
         };
-        let session = state.open()?;
-        state.terms = Terms::of(&session);
+        let (session, said) = state.open()?;
+        let wanted = state.options.card.as_ref().zip(said.as_ref());
+        state.card = wanted.map(|(wanted, said)| Card::new(wanted, said));
+        state.terms = state.terms_of(&session, said.as_ref());
         state.session = Some(session);
         platform.links().watch(&state.broken).map_err(Error::os)?;
         let link = Arc::new(Self {
@@ -164,6 +172,11 @@ impl Link {
         {
             state.ends(error);
         }
+    }
+
+    /// Does what a driver has commanded.
+    pub(crate) fn command(&self) {
+        self.state().obey();
     }
 }
 
@@ -270,9 +283,56 @@ impl State {
         self.uncertain
     }
 
-    /// How many queues the device has: as many as the back-end says, or the user does.
+    /// How many queues the device has: as many as the back-end says, or the user does, and one for
+    /// commands if that is kept here.
     pub(crate) fn queues(&self) -> u16 {
-        self.terms.queues.unwrap_or(self.options.queues)
+        let theirs = self.terms.queues.unwrap_or(self.options.queues);
+        theirs + u16::from(self.card.is_some())
+    }
+
+    /// The features that there are to be had: of the back-end's those that are not kept here, and those
+    /// that are.
+    pub(crate) fn offered(&self) -> Features {
+        let theirs = Features(u128::from(self.terms.offered & !PROTOCOL_FEATURES));
+        self.card
+            .as_ref()
+            .map_or(theirs, |card| card.offered(theirs))
+    }
+
+    /// The half of a card that is here, if queue `index` is its queue of commands.
+    pub(crate) fn commands_at(&mut self, index: u16) -> Option<&mut Card> {
+        let features = self.told.features;
+        let card = self.card.as_mut();
+        card.filter(|card| card.commands_at(index, features))
+    }
+
+    /// The driver's features are settled.
+    pub(crate) fn settle(&mut self) {
+        if let Some(card) = &mut self.card {
+            self.told.mtu = card.negotiated(self.told.features);
+            self.told.pairs = Some(PAIRS_MIN);
+        }
+    }
+
+    /// Does what a driver has commanded of the half of a card that is here.
+    pub(crate) fn obey(&mut self) {
+        let Some(card) = self.card.as_mut().filter(|_| self.told.is_live()) else {
+            return;
+        };
+        let pairs = Some(card.obey());
+        if std::mem::replace(&mut self.told.pairs, pairs) == pairs {
+            return;
+        }
+        // A back-end that is away is told when it is back.
+        let told = self.ask_now(|session, told| told.use_pairs(session));
+        if let Some(Err(error)) = told
+            && !error.is_outage()
+        {
+            // The driver was told that it is done.
+            self.last_error = Some(error);
+            self.needs_reset = true;
+            self.config_changed();
+        }
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -291,6 +351,9 @@ impl State {
     pub(crate) fn begin_again(&mut self) {
         self.told = Told::default();
         self.needs_reset = false;
+        if let Some(card) = &mut self.card {
+            card.reset();
+        }
     }
 
     /// Looks after the connection.
@@ -356,6 +419,10 @@ impl State {
             failed: 0,
             next,
         });
+        if let Some(card) = &self.card {
+            card.set_up(false);
+            self.config_changed();
+        }
     }
 
     /// How long to wait now. Longer the next time.
@@ -411,7 +478,7 @@ impl State {
     /// What has us make no further attempt.
     fn attempt(&mut self) -> Result<()> {
         let why = match self.open() {
-            Ok(session) => {
+            Ok((session, _)) => {
                 self.session = Some(session);
                 self.connected = Instant::now();
                 self.resumed();
@@ -446,7 +513,7 @@ impl State {
     }
 
     /// Connects, agrees on terms, and tells the back-end what the one before was told.
-    fn open(&mut self) -> Result<Session<Wire>> {
+    fn open(&mut self) -> Result<(Session<Wire>, Option<Said>)> {
         let stream = (self.connect)().map_err(|error| Error::unreachable(&error))?;
         let Options {
             protocol,
@@ -456,15 +523,25 @@ impl State {
         let required = self.options.required();
         let wire = Wire::new(stream, answer_limit);
         let mut session = Session::open(wire, protocol, required)?;
+        let mut said = None;
+        if self.options.card.is_some() {
+            said = Some(Said::of(&mut session)?);
+            session.withhold(card::KEPT);
+        }
         if session.agreed().contains(ProtocolFeatures::BACKEND_REQ) {
             let (ours, theirs) = UnixStream::pair().map_err(|error| Error::unreachable(&error))?;
             session.set_requests(theirs.as_fd())?;
             session.channel().hear(ours);
         }
         if self.outage.is_some() {
-            self.still_holds(&Terms::of(&session))?;
+            self.still_holds(&self.terms_of(&session, said.as_ref()))?;
             self.told
                 .replay(&mut session, self.platform.share(), &self.broken)?;
+            let card = self.card.as_ref().filter(|_| self.told.is_live());
+            // Who is behind this one may have known another way to it.
+            if let Some(mac) = card.and_then(Card::announce) {
+                session.announce(mac)?;
+            }
         }
         let requests = session.channel().requests();
         let links = self.platform.links();
@@ -472,7 +549,19 @@ impl State {
             .map_or(Ok(()), |requests| links.watch(requests))
             .and_then(|()| links.watch_hang_up(&session))
             .map_err(Error::os)?;
-        Ok(session)
+        Ok((session, said))
+    }
+
+    fn terms_of(&self, session: &Session<Wire>, said: Option<&Said>) -> Terms {
+        let of_card = self.card.as_ref().zip(said);
+        Terms {
+            offered: session.offered(),
+            agreed: session.agreed(),
+            queues: match of_card {
+                Some((card, said)) => Some(card.pairs().min(said.pairs) * 2),
+                None => session.queues(),
+            },
+        }
     }
 
     /// Finds that another back-end has all that is in use.
@@ -507,6 +596,9 @@ impl State {
                 _ => {}
             }
             ring.call.signal();
+        }
+        if let Some(card) = &self.card {
+            card.set_up(true);
         }
         self.tell(Event::Resumed { failed, after });
         // It may have another configuration than the one before.
@@ -552,16 +644,6 @@ impl State {
             let due = self.platform.since_start(outage.next).as_nanos();
             u64::try_from(due).unwrap_or(NEVER)
         })
-    }
-}
-
-impl Terms {
-    fn of(session: &Session<Wire>) -> Self {
-        Self {
-            offered: session.offered(),
-            agreed: session.agreed(),
-            queues: session.queues(),
-        }
     }
 }
 

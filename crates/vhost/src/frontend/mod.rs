@@ -19,6 +19,9 @@
 //! is in flight (`INFLIGHT_SHMFD`). Without that, only one that completes in order can be replaced
 //! without a request being done twice, or never.
 //!
+//! Back-ends of network cards have neither configuration nor a queue of commands: those are this end's
+//! ([`CardOptions`]), and drivers see a card as any other.
+//!
 //! No back-end is believed. What it answers is checked; what it says of its own accord is bounded;
 //! and what it writes to memory is the driver's queue's to judge. It has the memory of the platform
 //! for as long as it is there, all of it.
@@ -45,6 +48,7 @@
 //! ```
 
 mod calls;
+mod card;
 mod error;
 mod kick;
 mod link;
@@ -60,6 +64,8 @@ mod wire;
 
 pub use error::{Error, Result, Violation};
 pub use kick::Kick;
-pub use options::{Event, Notify, Observer, Options, PROTOCOL_WANTED, Reconnect, Translation};
+pub use options::{
+    CardOptions, Event, Notify, Observer, Options, PROTOCOL_WANTED, Reconnect, Translation,
+};
 pub use platform::{Dispatcher, HugePages, MemoryOptions, Platform};
 pub use transport::Transport;

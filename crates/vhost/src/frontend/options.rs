@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ringway_spec::DeviceId;
+use ringway_spec::net::Mac;
 
 use super::error::Error;
 use crate::protocol::ProtocolFeatures;
@@ -110,12 +111,40 @@ pub struct Options {
     pub queue_size: u16,
     /// How many queues the device has, if the back-end does not say (`MQ`).
     pub queues: u16,
+    /// What this end has of a network card. Without, all of it is the back-end's, which is then to have
+    /// `CONFIG`, and to do what it is commanded, if it offers to: as ours, and few others.
+    pub card: Option<CardOptions>,
     /// How long an answer may take.
     pub answer_limit: Duration,
     /// How long a back-end that went away is looked for.
     pub reconnect: Reconnect,
     /// Whom to tell what happens to the connection.
     pub observer: Option<Observer>,
+}
+
+/// What this end has of a network card: its configuration, and its queue of commands. The back-end has
+/// the queues for packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CardOptions {
+    /// The card's address. Without, it is that of the back-end, if it has one to tell.
+    pub mac: Option<Mac>,
+    /// Longest packet after the Ethernet header, in bytes, 68 at least, if both ends are to know. Only
+    /// where the back-end offers `MTU`; told to it where it has `NET_MTU`. Without, it is what the
+    /// back-end tells, if it does.
+    pub mtu: Option<u16>,
+    /// Most pairs of queues, 16 at most. There are no more than the back-end has.
+    pub pairs: u16,
+}
+
+impl Default for CardOptions {
+    /// One pair of queues, and what the back-end says.
+    fn default() -> Self {
+        Self {
+            mac: None,
+            mtu: None,
+            pairs: 1,
+        }
+    }
 }
 
 /// Whether addresses are translated by the back-end.
@@ -131,14 +160,22 @@ pub enum Translation {
 impl Options {
     /// The usual, for a device of type `device`.
     pub fn new(device: DeviceId) -> Self {
+        let (card, protocol) = match device {
+            DeviceId::NETWORK => {
+                let of_cards = ProtocolFeatures::NET_MTU | ProtocolFeatures::RARP;
+                (Some(CardOptions::default()), PROTOCOL_WANTED | of_cards)
+            }
+            _ => (None, PROTOCOL_WANTED),
+        };
         Self {
             device,
-            protocol: PROTOCOL_WANTED,
+            protocol,
             kicks: Notify::default(),
             calls: Notify::default(),
             translation: Translation::default(),
             queue_size: 256,
             queues: 1,
+            card,
             answer_limit: Duration::from_secs(10),
             reconnect: Reconnect::default(),
             observer: None,
@@ -165,6 +202,7 @@ impl fmt::Debug for Options {
             .field("protocol", &self.protocol)
             .field("kicks", &self.kicks)
             .field("calls", &self.calls)
+            .field("card", &self.card)
             .field("reconnect", &self.reconnect)
             .finish_non_exhaustive()
     }

@@ -9,6 +9,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringway_ring::driver::Areas;
+use ringway_spec::Features;
+use ringway_spec::net::Mac;
 use rustix::fs::fstat;
 
 use super::error::{Error, Result, Violation};
@@ -138,12 +140,18 @@ impl<C: Channel> Session<C> {
         self.offered
     }
 
+    /// Has the back-end offer none of `features`, whatever it says: they are this end's.
+    pub(crate) fn withhold(&mut self, features: Features) {
+        // It said nothing of more than 64 bits.
+        self.offered &= !(features.0 as u64);
+    }
+
     /// The protocol features that both agreed to.
     pub(crate) fn agreed(&self) -> ProtocolFeatures {
         self.agreed
     }
 
-    /// How many queues the device has, if the back-end says.
+    /// How many queues the device has, if the back-end says. Of a network card it may be pairs.
     pub(crate) fn queues(&self) -> Option<u16> {
         self.queues
     }
@@ -212,11 +220,40 @@ impl<C: Channel> Session<C> {
 
     /// Enables a ring that was started. Without protocol features it is by itself.
     pub(crate) fn enable(&mut self, index: u8) -> Result<()> {
+        self.set_enabled(index, 1)
+    }
+
+    /// Has a ring rest that was enabled, as far as there are protocol features.
+    pub(crate) fn disable(&mut self, index: u8) -> Result<()> {
+        self.set_enabled(index, 0)
+    }
+
+    fn set_enabled(&mut self, index: u8, num: u32) -> Result<()> {
         if self.offered & PROTOCOL_FEATURES == 0 {
             return Ok(());
         }
         let index = u32::from(index);
-        self.tell(Request::SetVringEnable(RingState { index, num: 1 }))
+        self.tell(Request::SetVringEnable(RingState { index, num }))
+    }
+
+    /// Says how long packets may be, to a back-end of a network card that wants to know.
+    pub(crate) fn set_mtu(&mut self, mtu: u16) -> Result<()> {
+        if !self.agreed.contains(ProtocolFeatures::NET_MTU) {
+            return Ok(());
+        }
+        self.tell(Request::NetSetMtu(mtu.into()))
+    }
+
+    /// Has the network learn that `mac` is reached through this back-end, if it can.
+    pub(crate) fn announce(&mut self, mac: Mac) -> Result<()> {
+        if !self.agreed.contains(ProtocolFeatures::RARP) {
+            return Ok(());
+        }
+        let [a, b, c, d, e, f] = mac;
+        // In the order of its bytes, with two behind it that say nothing.
+        self.tell(Request::SendRarp(u64::from_ne_bytes([
+            a, b, c, d, e, f, 0, 0,
+        ])))
     }
 
     /// Stops a ring of `size` descriptors. When this returns, the back-end has let go of it, and of

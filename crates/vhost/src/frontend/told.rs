@@ -24,6 +24,11 @@ pub(crate) struct Told {
     pub(crate) features: Features,
     /// How far the driver has come.
     pub(crate) status: Status,
+    /// How many pairs of queues are used, the first ones, of a network card whose commands are this
+    /// end's.
+    pub(crate) pairs: Option<u16>,
+    /// How long packets may be, if the driver knows.
+    pub(crate) mtu: Option<u16>,
     /// The queues that the driver has enabled.
     pub(crate) rings: BTreeMap<u8, Ring>,
     /// Where back-ends remember what is in flight.
@@ -68,10 +73,26 @@ impl Told {
         self.features.0 as u64 & offered
     }
 
-    /// Says which features were accepted.
+    /// Says which features were accepted, and what goes with them.
     pub(crate) fn accept(&self, session: &mut Session<impl Channel>) -> Result<()> {
         let features = self.for_back_end(session.offered());
-        session.set_features(features)
+        session.set_features(features)?;
+        self.mtu.map_or(Ok(()), |mtu| session.set_mtu(mtu))
+    }
+
+    /// Has the rings of as many pairs serve as are used, and the others rest.
+    pub(crate) fn use_pairs(&self, session: &mut Session<impl Channel>) -> Result<()> {
+        self.rings
+            .keys()
+            .try_for_each(|index| match self.is_used(*index) {
+                true => session.enable(*index),
+                false => session.disable(*index),
+            })?;
+        session.catch_up()
+    }
+
+    fn is_used(&self, index: u8) -> bool {
+        self.pairs.is_none_or(|pairs| u16::from(index / 2) < pairs)
     }
 
     /// Sets the device to work: for the first time since its reset.
@@ -140,7 +161,10 @@ impl Told {
     ) -> Result<()> {
         self.forget(index)?;
         self.begin(session, share, broken, (index, ring), Begin::Fresh)?;
-        session.enable(index)
+        match self.is_used(index) {
+            true => session.enable(index),
+            false => Ok(()),
+        }
     }
 
     /// Forgets what was in flight in one ring, whose queue was reset: nothing is.
@@ -179,9 +203,8 @@ impl Told {
         for (index, ring) in &self.rings {
             self.begin(session, share, broken, (*index, ring), how)?;
         }
-        self.rings
-            .keys()
-            .try_for_each(|index| session.enable(*index))
+        let mut used = self.rings.keys().filter(|index| self.is_used(**index));
+        used.try_for_each(|index| session.enable(*index))
     }
 
     fn begin(

@@ -22,6 +22,7 @@ use ringway_driver::transport::{self, Doorbell, DoorbellValue, Line, QueueSetup,
 use ringway_spec::{DeviceId, F, Features, Status};
 use rustix::io::Errno;
 
+use super::card::Bell;
 use super::error::{self, Error};
 use super::kick::Kick;
 use super::link::{Link, LinkGuard};
@@ -29,7 +30,7 @@ use super::options::{Notify, Options, Translation};
 use super::platform::Platform;
 use super::told::Ring;
 use crate::eventfd::EventFd;
-use crate::protocol::{LOG_ALL, PROTOCOL_FEATURES, ProtocolFeatures};
+use crate::protocol::{LOG_ALL, ProtocolFeatures};
 
 /// Features that back-ends may offer and that no front-end here can do: notifications have no room
 /// for data.
@@ -90,11 +91,11 @@ impl Transport {
         self.link.state().terms.agreed
     }
 
-    /// What the back-end offers as features. Drivers are offered those of them that can be had, and
-    /// those that are made at this end.
+    /// What the back-end offers as features; of a network card, together with its half that is here
+    /// ([`Options::card`]). Drivers are offered those of them that can be had, and those that are made at
+    /// this end.
     pub fn offered(&self) -> Features {
-        let offered = self.link.state().terms.offered;
-        Features(u128::from(offered & !PROTOCOL_FEATURES))
+        self.link.state().offered()
     }
 
     /// How many queues the device has: as many as the back-end says, or the user does.
@@ -198,8 +199,7 @@ impl transport::Transport for Transport {
         if let Some(over) = state.over() {
             return Err(over.into());
         }
-        let offered = state.terms.offered & !(PROTOCOL_FEATURES | LOG_ALL);
-        let mut features = Features(u128::from(offered)) - BEYOND;
+        let mut features = state.offered() - BEYOND - Features(u128::from(LOG_ALL));
         let asks = state.terms.agreed.contains(ProtocolFeatures::BACKEND_REQ);
         if state.options().translation == Translation::No || !asks {
             features = features - F::ACCESS_PLATFORM;
@@ -243,6 +243,9 @@ impl transport::Transport for Transport {
         let news = status - state.told.status;
         let (platform, broken) = (state.platform().clone(), state.broken());
         let size_max = state.options().queue_size;
+        if news.contains(Status::FEATURES_OK) {
+            state.settle();
+        }
         let settled = state.ask(|session, told| {
             if news.contains(Status::FEATURES_OK) {
                 told.accept(session)?;
@@ -264,6 +267,8 @@ impl transport::Transport for Transport {
             Err(Error::Refused { .. }) if news.contains(Status::FEATURES_OK) => {}
             Err(error) => return Err(error.into()),
         }
+        // What was commanded before.
+        state.obey();
         Ok(())
     }
 
@@ -273,24 +278,40 @@ impl transport::Transport for Transport {
 
     fn read_config(&mut self, offset: usize, into: &mut [u8]) -> Result<()> {
         let mut state = self.link.state();
+        if let Some(card) = &state.card {
+            return Ok(card.read_config(offset, into)?);
+        }
         Ok(state.ask(|session, _| session.read_config(offset, into))?)
     }
 
     fn write_config(&mut self, offset: usize, from: &[u8]) -> Result<()> {
         let mut state = self.link.state();
+        if state.card.is_some() {
+            // Drivers from before version 1 wrote an address (§5.1.4.3). There are none here.
+            let len = from.len();
+            return Err(Error::NoConfig { offset, len }.into());
+        }
         Ok(state.ask(|session, _| session.write_config(offset, from))?)
     }
 
     fn queue_size_max(&mut self, index: u16) -> Result<u16> {
-        Ok(match self.index(index) {
-            Ok(_) => self.link.state().options().queue_size,
-            Err(_) => 0,
-        })
+        if self.index(index).is_err() {
+            return Ok(0);
+        }
+        let mut state = self.link.state();
+        let most = state.options().queue_size;
+        Ok(state
+            .commands_at(index)
+            .map_or(most, |card| card.size_max()))
     }
 
     fn queue_enabled(&mut self, index: u16) -> Result<bool> {
-        let index = self.index(index)?;
-        Ok(self.link.state().told.rings.contains_key(&index))
+        let number = self.index(index)?;
+        let mut state = self.link.state();
+        if let Some(card) = state.commands_at(index) {
+            return Ok(card.is_enabled());
+        }
+        Ok(state.told.rings.contains_key(&number))
     }
 
     fn enable_queue(&mut self, index: u16, setup: &QueueSetup) -> Result<()> {
@@ -302,6 +323,11 @@ impl transport::Transport for Transport {
             None => Arc::new(EventFd::shared().map_err(Error::os)?),
         };
         let mut state = self.link.state();
+        let (features, broken) = (state.told.features, state.broken());
+        if let Some(card) = state.commands_at(index) {
+            let bell = Bell { call, broken };
+            return Ok(card.enable(index, setup, features, self.platform.share(), bell)?);
+        }
         let Options { kicks, calls, .. } = *state.options();
         let ring = Ring {
             setup: *setup,
@@ -311,7 +337,7 @@ impl transport::Transport for Transport {
             calls,
         };
         if state.told.is_live() {
-            let (platform, broken) = (state.platform().clone(), state.broken());
+            let platform = state.platform().clone();
             state.ask(|session, told| {
                 told.start_ring(session, platform.share(), &broken, (number, &ring))
             })?;
@@ -321,8 +347,13 @@ impl transport::Transport for Transport {
     }
 
     fn reset_queue(&mut self, index: u16) -> Result<()> {
-        let index = self.index(index)?;
+        let number = self.index(index)?;
         let mut state = self.link.state();
+        if let Some(card) = state.commands_at(index) {
+            card.disable();
+            return Ok(());
+        }
+        let index = number;
         state.ask(|session, told| {
             let Some(ring) = told.rings.get(&index).filter(|_| told.is_live()) else {
                 return Ok(());
@@ -340,8 +371,12 @@ impl transport::Transport for Transport {
 
     fn doorbell(&mut self, index: u16, _features: Features) -> Result<Doorbell<Platform>> {
         let number = self.index(index)?;
-        let kicks = self.link.state().options().kicks;
+        let (kicks, is_done_here) = {
+            let mut state = self.link.state();
+            (state.options().kicks, state.commands_at(index).is_some())
+        };
         let register = match kicks {
+            _ if is_done_here => Kick::command(&self.link),
             Notify::Signal => Kick::signal(self.kick(index)?),
             Notify::Message => Kick::message(&self.link, number),
             Notify::Poll => Kick::polled(),

@@ -224,7 +224,7 @@ impl Net {
 
 /// An address, as it is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(Mac);
+pub(crate) struct Address(pub(crate) Mac);
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -243,7 +243,7 @@ fn nth(first: Mac, number: u64) -> Option<Mac> {
     (mac[0] & 1 == 0).then_some(mac)
 }
 
-fn mac(text: &str) -> std::result::Result<Address, String> {
+pub(crate) fn mac(text: &str) -> std::result::Result<Address, String> {
     let wrong = || "write an address as 52:54:00:00:00:01".to_owned();
     let mut bytes = [0; 6];
     let mut parts = text.split(':');
@@ -261,7 +261,7 @@ fn mac(text: &str) -> std::result::Result<Address, String> {
     }
 }
 
-fn feature(name: &str) -> std::result::Result<Features, String> {
+pub(crate) fn feature(name: &str) -> std::result::Result<Features, String> {
     let mut all = FEATURES.bits().map(Features::bit);
     let found = all.find(|&bit| name_of(bit) == name);
     found.ok_or_else(|| format!("cards have no such feature: choose from {}", names()))

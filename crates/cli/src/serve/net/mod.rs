@@ -7,7 +7,7 @@
 //! | [`tap`] | the host, by an interface |
 //! | [`station`] | what it does there: it answers, and serves ports by which others find out what arrives |
 
-pub(super) mod args;
+pub(crate) mod args;
 mod peer;
 mod station;
 mod tap;

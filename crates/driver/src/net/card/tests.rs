@@ -8,7 +8,7 @@ use crate::dialect::{Dialect, LegacyRings, RingSize};
 use crate::platform::Trust;
 use crate::scripted::Scripted;
 
-/// §5.1.10: what stands before a packet, and the parts of a command, are in one buffer here, which such
+/// §5.1.9.8: what stands before a packet, and the parts of a command, are in one buffer here, which such
 /// devices do not take unless they say so.
 ///
 /// Clauses: leg:net/legacy-interface-framing-requireme:1,

@@ -368,3 +368,43 @@ fn nothing_is_said_of_a_descriptor_where_messages_are_sent() {
     let last = requests(&session.channel).pop();
     assert_eq!(last, Some(Code::SetVringErr.number()));
 }
+
+/// What a network card's back-end is told beside the rest.
+#[test]
+fn limits_and_announcements_are_for_back_ends_that_want_to_know() {
+    let both = ProtocolFeatures::NET_MTU | ProtocolFeatures::RARP;
+    let mut wants = session(both, []);
+    let mut not = session(ProtocolFeatures::empty(), []);
+
+    for session in [&mut wants, &mut not] {
+        session.set_mtu(9000).unwrap();
+        session.announce([2, 0, 0, 0, 0, 9]).unwrap();
+        session.disable(3).unwrap();
+    }
+
+    let told: Vec<_> = wants
+        .channel
+        .asked
+        .iter()
+        .map(|it| (it.0, &it.2[..]))
+        .collect();
+    let announced = [2, 0, 0, 0, 0, 9, 0, 0];
+    let disabled = [3, 0, 0, 0, 0, 0, 0, 0];
+    let mtu = 9000_u64.to_le_bytes();
+    let expected = [
+        (Code::NetSetMtu.number(), &mtu[..]),
+        (Code::SendRarp.number(), &announced[..]),
+        (Code::SetVringEnable.number(), &disabled[..]),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(requests(&not.channel), [Code::SetVringEnable.number()]);
+}
+
+#[test]
+fn what_is_withheld_was_never_offered() {
+    let mut session = session(ProtocolFeatures::empty(), []);
+
+    session.withhold(ringway_spec::F::VERSION_1);
+
+    assert_eq!(session.offered(), PROTOCOL_FEATURES);
+}
