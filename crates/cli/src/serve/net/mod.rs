@@ -78,7 +78,7 @@ impl Planned {
     ///
     /// # Errors
     ///
-    /// [`Refusal`](crate::refusal::Refusal): why it cannot.
+    /// [`Refusal`]: why it cannot.
     pub(super) fn start(self) -> Result<Neighbour> {
         match self {
             Self::Peer {
