@@ -124,6 +124,8 @@ fn options(command_line: &CommandLine) -> Result<Options, String> {
         depth: number(command_line, "depth")?,
         without: without.try_fold(Features::NONE, |all, one| Ok::<_, String>(all | one?))?,
         reads: reads.transpose()?,
+        // Two cards of one machine are not met here.
+        moved: None,
     })
 }
 
