@@ -124,16 +124,16 @@ enum Bench {
 
 /// What the help of `bench net` ends with.
 const BENCH_NET: &str = "\
-`cargo xtask bench net` takes about a minute, most of it building. DPDK is fetched
-the first time (`cargo xtask fetch dpdk`).
+`cargo xtask bench net` takes some minutes; `--only net-split --only net-inorder`
+one, most of it building. DPDK is fetched the first time (`cargo xtask fetch dpdk`).
 
 Cases are net-split and net-inorder (packed, with IN_ORDER). A packet of 64 bytes
 goes from our driver of a network card to the card, over a port that returns it,
 and back to the driver, which sends it again: the drivers and devices that users
 have, on one processor. Peer: DPDK's virtio-user and vhost in testpmd.
 
-Numbers are millions of packets a second: a ratio above 1 means that we do more.
-docs/bench.md says how it is measured.";
+Numbers are millions of packets, or of bytes, a second: a ratio above 1 means that
+we do more. docs/bench.md says how it is measured.";
 
 /// What the help of `bench notify` ends with.
 const BENCH_NOTIFY: &str = "\

@@ -105,8 +105,13 @@ impl Rates {
 
     /// One object, alone on its line.
     pub(crate) fn json(&self) -> String {
-        let rows: Vec<Value> = self.rows.iter().map(|row| row.json(self.unit)).collect();
+        let rows: Vec<Value> = self.rows().collect();
         json!({ "rows": rows }).to_string()
+    }
+
+    /// Its rows, as objects.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Value> + '_ {
+        self.rows.iter().map(|row| row.json(self.unit))
     }
 
     /// A head, and a line for each row; with escape codes for a terminal if `colour`.
@@ -175,7 +180,7 @@ fn painted(ratio: f64, colour: bool) -> String {
 }
 
 /// To a thousandth.
-fn rounded(number: f64) -> f64 {
+pub(super) fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }
 
