@@ -5,7 +5,7 @@
 //! one pair or several. What the card did of checksums the stack is told not to do; what it only might
 //! have done is done here. Buffers are made once, and used again.
 //!
-//! `ringway-smoltcp` and `ringway-embassy` give it the names that those stacks have for it.
+//! `ringway-smoltcp` gives it the names that smoltcp has for it.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -11,11 +11,13 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use crate::exercise::bench::Finding;
 use crate::exercise::random::Numbers;
 
-/// Bytes that wait at either end of a connection, at most. A window of so many is said in units of 4
-/// bytes, of which segments are whole numbers, as long as packets have 1500 or 9000 bytes: smoltcp rounds
-/// what it says down, and what was sent to the byte in the meantime it cuts off, to be sent again after a
-/// second.
-const ROOM: usize = 256 * 1024 - 4;
+/// Bytes that are under way, at most.
+const SENT: usize = 128 * 1024;
+
+/// Bytes that there is room for where they come. As what has come is taken after each look, the window
+/// never closes: one of smoltcp that does, closes by some bytes too many, which are then sent again after
+/// a second. (What it says of it is rounded down, and so what it takes.)
+const ROOM: usize = 2 * SENT;
 
 /// Bytes that are compared at a time.
 const STEP: usize = 4096;
@@ -36,8 +38,8 @@ pub(super) struct Flow {
 impl Flow {
     /// A connection whose bytes, one way and the other, follow from two seeds. Nothing is to be sent yet.
     pub(super) fn new(sockets: &mut SocketSet<'static>, outgoing: u64, incoming: u64) -> Self {
-        let room = || SocketBuffer::new(vec![0; ROOM]);
-        let mut socket = Socket::new(room(), room());
+        let room = |bytes| SocketBuffer::new(vec![0; bytes]);
+        let mut socket = Socket::new(room(ROOM), room(SENT));
         // The last bytes are not to wait for an answer to those before.
         socket.set_nagle_enabled(false);
         Self {
