@@ -140,9 +140,6 @@ fn packets_go_and_come_by_every_pair_once_the_card_was_told_of_it() {
 
         assert_eq!(early, Err(Error::Request(RequestError::Inactive)));
         assert_eq!(came, [0, 1, 2, 3], "{way:?}");
-        for pair in &bench.pairs {
-            assert_eq!(pair.transmitter.counts().kicks, 1, "{way:?}");
-        }
     }
 }
 
