@@ -116,13 +116,10 @@ impl Device {
             return Stop::violation(&mut look.why, violation);
         }
         let left = look.left.checked_sub(1)?;
-        let Some((slot, word)) = self.look_for_available() else {
+        let Some((slot, word)) = self.head() else {
             self.look_in_the_ring();
             return None;
         };
-        // The head's flags (load above) before the rest of the chain (loads to come), which the
-        // driver stored first.
-        self.order.consume();
         // Before anything else is read of the chain.
         let Some(first) = blocks.first() else {
             return Stop::no_room(&mut look.why);
@@ -159,13 +156,11 @@ impl Device {
         if self.broken.is_some() || look.left == 0 || self.room == 0 {
             return None;
         }
-        let (slot, word) = self.look_for_available()?;
+        let (slot, word) = self.head()?;
         let flags = (word >> FLAGS) as u32;
         if flags & (NEXT | INDIRECT) != 0 {
             return None;
         }
-        // As in `next_chain`.
-        self.order.consume();
         let plain = Plain::new(look, slot.first(), word as u32, flags)?;
         Some((plain, id(word)))
     }
@@ -351,6 +346,17 @@ impl Device {
     #[cold]
     pub(crate) fn latch(&mut self, violation: Violation) -> Violation {
         *self.broken.get_or_insert(violation)
+    }
+
+    /// The head of the next chain and its second word, if that was made available: what else there is
+    /// of the chain may be read.
+    #[inline(always)]
+    fn head(&self) -> Option<(Slot<'_>, u64)> {
+        let found = self.look_for_available()?;
+        // The head's flags (load above) before the rest of the chain (loads to come), which the
+        // driver stored first.
+        self.order.consume();
+        Some(found)
     }
 
     /// The next descriptor and its second word, if that was made available.
