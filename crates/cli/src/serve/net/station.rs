@@ -26,8 +26,10 @@ pub(super) const SOURCE: u16 = 19;
 /// Connections that a port has at a time.
 const CONNECTIONS: usize = 4;
 
-/// Bytes on their way, of each direction of a connection.
-const ROOM: usize = 256 * 1024;
+/// Bytes on their way, of each direction of a connection: as many as a window says without being
+/// scaled. smoltcp rounds a scaled one down. What was sent to the last byte of the one before then lies
+/// outside, and is dropped with all that it acknowledges, until one end or the other gives up.
+const ROOM: usize = u16::MAX as usize;
 
 /// Packets that are looked at before something is sent, against a sender that never stops.
 const PACKETS_MAX: usize = 256;
