@@ -95,7 +95,8 @@ fn talk(options: &[&str], rings: Features, port: u16, mut says: &[u8]) -> Vec<u8
                 socket.close();
             }
         }
-        if socket.can_recv() {
+        // What has come around the end of the buffer is another piece.
+        while socket.can_recv() {
             socket
                 .recv(|bytes| (bytes.len(), heard.extend_from_slice(bytes)))
                 .unwrap();
